@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Generates grafana/dashboards/*.json; edit this file, not those. `--check` reports differences.
+"""Generates grafana/dashboards/*.json. `--check` only reports files that would change.
 
-A panel is one line here: its kind, title, unit and queries. In a query `$on` selects the chosen job and
-instances, and `by (…)` separates instances.
+Edit this file, not the generated ones. Each panel is a call with its title, unit and queries. In a query,
+`$filter` stands for the label matchers of the selected job and instances.
 """
 
 import json
@@ -11,12 +11,12 @@ import sys
 
 FOLDER = pathlib.Path(__file__).parent / "dashboards"
 SOURCE = {"type": "prometheus", "uid": "${source}"}
-ON = 'job=~"$job",instance=~"$instance"'
+FILTER = 'job=~"$job",instance=~"$instance"'
 GREEN, YELLOW, RED = "green", "yellow", "red"
 
 
 def quantile(q, family):
-    return f"histogram_quantile({q}, sum by (instance, le) (rate({family}_bucket{{$on}}[$__rate_interval])))"
+    return f"histogram_quantile({q}, sum by (instance, le) (rate({family}_bucket{{$filter}}[$__rate_interval])))"
 
 
 def quantiles(family):
@@ -25,81 +25,84 @@ def quantiles(family):
 
 
 def rate(family, *by, where="", legend=None):
+    """Returns the rate by instance and the labels in `by`, with its legend. `where` adds label matchers."""
     labels = ", ".join(("instance", *by))
     legend = legend or " ".join(f"{{{{{label}}}}}" for label in ("instance", *by))
-    return f"sum by ({labels}) (rate({family}{{$on{where}}}[$__rate_interval]))", legend
+    return f"sum by ({labels}) (rate({family}{{$filter{where}}}[$__rate_interval]))", legend
 
 
-def now(family, where="", legend="{{instance}}"):
-    return f"{family}{{$on{where}}}", legend
+def current(family, where="", legend="{{instance}}"):
+    """Returns the current value of each series, with its legend. `where` adds label matchers."""
+    return f"{family}{{$filter{where}}}", legend
 
 
-# Kinds of panels.
+# Panels.
 
 
-def fields(unit, steps=None, lowest=0):
-    thresholds = [{"color": GREEN, "value": None}]
-    thresholds += [{"color": color, "value": value} for value, color in steps or []]
-    if steps and steps[0][0] is None:
-        thresholds = [{"color": color, "value": value} for value, color in steps]
-    return {"unit": unit, "min": lowest, "thresholds": {"mode": "absolute", "steps": thresholds}}
+def field_defaults(unit, thresholds=None, minimum=0):
+    """Returns the default field options. Without a threshold at None, the lowest values are green."""
+    steps = [{"color": color, "value": value} for value, color in thresholds or []]
+    if not steps or steps[0]["value"] is not None:
+        steps.insert(0, {"color": GREEN, "value": None})
+    return {"unit": unit, "min": minimum, "thresholds": {"mode": "absolute", "steps": steps}}
 
 
 def targets(queries):
     return [
-        {"refId": chr(ord("A") + at), "datasource": SOURCE, "expr": expr.replace("$on", ON), "legendFormat": legend}
-        for at, (expr, legend) in enumerate(queries)
+        {"refId": chr(ord("A") + n), "datasource": SOURCE, "expr": expr.replace("$filter", FILTER), "legendFormat": legend}
+        for n, (expr, legend) in enumerate(queries)
     ]
 
 
-def lines(title, unit, queries, about="", steps=None, stacked=False):
+def time_series(title, unit, queries, description="", thresholds=None, stacked=False):
     custom = {"fillOpacity": 20 if stacked else 5, "showPoints": "never"}
     if stacked:
         custom["stacking"] = {"mode": "normal"}
-    if steps:
+    if thresholds:
         custom["thresholdsStyle"] = {"mode": "dashed"}
     return {
-        "type": "timeseries", "title": title, "description": about, "targets": targets(queries),
-        "fieldConfig": {"defaults": {**fields(unit, steps), "custom": custom}, "overrides": []},
+        "type": "timeseries", "title": title, "description": description, "targets": targets(queries),
+        "fieldConfig": {"defaults": {**field_defaults(unit, thresholds), "custom": custom}, "overrides": []},
         "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
         "size": (8, 8),
     }
 
 
-def number(title, unit, query, steps, about="", words=None):
+def stat(title, unit, query, thresholds, description="", value_texts=None):
+    """Returns a panel with one number. `value_texts` maps values to the texts shown instead."""
     panel = {
-        "type": "stat", "title": title, "description": about, "targets": targets([query]),
-        "fieldConfig": {"defaults": fields(unit, steps), "overrides": []},
+        "type": "stat", "title": title, "description": description, "targets": targets([query]),
+        "fieldConfig": {"defaults": field_defaults(unit, thresholds), "overrides": []},
         "options": {"colorMode": "background", "graphMode": "area", "reduceOptions": {"calcs": ["lastNotNull"]}},
         "size": (4, 4),
     }
-    if words:
-        options = {str(value): {"text": text} for value, text in words.items()}
+    if value_texts:
+        options = {str(value): {"text": text} for value, text in value_texts.items()}
         panel["fieldConfig"]["defaults"]["mappings"] = [{"type": "value", "options": options}]
     return panel
 
 
-def heat(title, family, about=""):
-    query = f"sum by (le) (increase({family}_bucket{{$on}}[$__rate_interval]))", "{{le}}"
+def heatmap(title, family, description=""):
+    query = f"sum by (le) (increase({family}_bucket{{$filter}}[$__rate_interval]))", "{{le}}"
     (target,) = targets([query])
     return {
-        "type": "heatmap", "title": title, "description": about, "targets": [{**target, "format": "heatmap"}],
+        "type": "heatmap", "title": title, "description": description, "targets": [{**target, "format": "heatmap"}],
         "options": {"yAxis": {"unit": "s"}, "color": {"scheme": "Oranges", "mode": "scheme"}, "calculate": False},
         "fieldConfig": {"defaults": {}, "overrides": []}, "size": (12, 8),
     }
 
 
-def table(title, columns, about="", by="limit"):
-    """Returns a table with a row for each value of a label and a column for each query."""
-    asked = [{**target, "format": "table", "instant": True} for target in targets([(expr, name) for name, expr in columns])]
-    names = {f"Value #{target['refId']}": target["legendFormat"] for target in asked}
+def table(title, columns, description="", sort_by="limit"):
+    """Returns a table with a row for each label set and a column for each query."""
+    column_targets = [{**target, "format": "table", "instant": True} for target in targets([(expr, name) for name, expr in columns])]
+    names = {f"Value #{target['refId']}": target["legendFormat"] for target in column_targets}
     hidden = {"Time": True, "job": True, "__name__": True}
     return {
-        "type": "table", "title": title, "description": about, "targets": asked,
+        "type": "table", "title": title, "description": description, "targets": column_targets,
         "transformations": [
             {"id": "merge", "options": {}},
             {"id": "organize", "options": {"renameByName": names, "excludeByName": hidden}},
-            {"id": "sortBy", "options": {"sort": [{"field": by}]}},
+            {"id": "sortBy", "options": {"sort": [{"field": sort_by}]}},
         ],
         "fieldConfig": {"defaults": {"unit": "short"}, "overrides": []}, "size": (24, 10),
     }
@@ -109,18 +112,22 @@ def row(title):
     return {"type": "row", "title": title, "collapsed": False, "panels": [], "size": (24, 1)}
 
 
+# Thresholds: the values from which a color applies.
+
+FANOUT_LATENCY = [(0.05, YELLOW), (0.25, RED)]
+PUBLISH_LATENCY = [(0.1, YELLOW), (0.5, RED)]
+USAGE = [(0.75, YELLOW), (0.9, RED)]
+NONZERO_RATE = [(0.001, YELLOW), (1, RED)]
+RED_FROM_1 = [(1, RED)]
+GREEN_FROM_1 = [(None, RED), (1, GREEN)]
+
+
 # Dashboards.
 
-LATE = [(0.05, YELLOW), (0.25, RED)]
-SLOW = [(0.1, YELLOW), (0.5, RED)]
-SHARE = [(0.75, YELLOW), (0.9, RED)]
-ANY = [(0.001, YELLOW), (1, RED)]
-BAD = [(1, RED)]
-GOOD = [(None, RED), (1, GREEN)]
 
-
-def used(limit):
-    return f'max(fanfare_limit_used{{$on,limit="{limit}",streams=""}} / fanfare_limit_max{{$on,limit="{limit}",streams=""}})', ""
+def limit_usage(limit):
+    """Returns the used share of a limit."""
+    return f'max(fanfare_limit_used{{$filter,limit="{limit}",streams=""}} / fanfare_limit_max{{$filter,limit="{limit}",streams=""}})', ""
 
 
 REFUSED = [
@@ -132,188 +139,188 @@ REFUSED = [
 DASHBOARDS = {
     "overview": ("Overview", [
         row("Is it healthy?"),
-        number("Ready", "none", ("min(fanfare_ready{$on})", ""), GOOD, "As GET /readyz.", {0: "no", 1: "yes"}),
-        number("Sessions", "short", ("sum(fanfare_sessions{$on})", ""), []),
-        number("Published", "ops", ("sum(rate(fanfare_events_published_total{$on}[$__rate_interval]))", ""), []),
-        number("Delivered", "ops", ("sum(rate(fanfare_deliveries_total{$on}[$__rate_interval]))", ""), []),
-        number("Commit to sockets, p99", "s", (quantile(0.99, "fanfare_fanout_seconds").replace("instance, ", ""), ""), LATE),
-        number("Publish answered, p99", "s", (quantile(0.99, "fanfare_publish_seconds").replace("instance, ", ""), ""), SLOW),
-        number("Refused", "ops", (
-            "sum(rate(fanfare_publishes_refused_total{$on}[$__rate_interval]))"
-            " + sum(rate(fanfare_subscribers_refused_total{$on,reason!~\"finished|draining\"}[$__rate_interval]))", ""), ANY,
+        stat("Ready", "none", ("min(fanfare_ready{$filter})", ""), GREEN_FROM_1, "As GET /readyz.", {0: "no", 1: "yes"}),
+        stat("Sessions", "short", ("sum(fanfare_sessions{$filter})", ""), []),
+        stat("Published", "ops", ("sum(rate(fanfare_events_published_total{$filter}[$__rate_interval]))", ""), []),
+        stat("Delivered", "ops", ("sum(rate(fanfare_deliveries_total{$filter}[$__rate_interval]))", ""), []),
+        stat("Commit to sockets, p99", "s", (quantile(0.99, "fanfare_fanout_seconds").replace("instance, ", ""), ""), FANOUT_LATENCY),
+        stat("Publish answered, p99", "s", (quantile(0.99, "fanfare_publish_seconds").replace("instance, ", ""), ""), PUBLISH_LATENCY),
+        stat("Refused", "ops", (
+            "sum(rate(fanfare_publishes_refused_total{$filter}[$__rate_interval]))"
+            " + sum(rate(fanfare_subscribers_refused_total{$filter,reason!~\"finished|draining\"}[$__rate_interval]))", ""), NONZERO_RATE,
             "Publishes and subscribers; who and why is in Access and limits."),
-        number("Readers that missed something", "short", (
-            "sum(increase(fanfare_session_gaps_total{$on}[1h])) + sum(increase(fanfare_sessions_opened_total{$on,resume=\"gap\"}[1h]))", ""), BAD,
+        stat("Readers that missed something", "short", (
+            "sum(increase(fanfare_session_gaps_total{$filter}[1h])) + sum(increase(fanfare_sessions_opened_total{$filter,resume=\"gap\"}[1h]))", ""), RED_FROM_1,
             "In the last hour; retention had removed it."),
-        number("Memory", "percentunit", used("memory_budget"), SHARE, "Of --memory-budget."),
-        number("Connections", "percentunit", used("max_connections"), SHARE, "Of --max-connections."),
-        number("Files", "percentunit", ("max(process_open_fds{$on} / process_max_fds{$on})", ""), SHARE, "Of the open file limit."),
-        number("Disk left above the reserve", "bytes", (
-            "min(fanfare_journal_disk_free_bytes{$on} - fanfare_journal_disk_reserve_bytes{$on})", ""),
+        stat("Memory", "percentunit", limit_usage("memory_budget"), USAGE, "Of --memory-budget."),
+        stat("Connections", "percentunit", limit_usage("max_connections"), USAGE, "Of --max-connections."),
+        stat("Files", "percentunit", ("max(process_open_fds{$filter} / process_max_fds{$filter})", ""), USAGE, "Of the open file limit."),
+        stat("Disk left above the reserve", "bytes", (
+            "min(fanfare_journal_disk_free_bytes{$filter} - fanfare_journal_disk_reserve_bytes{$filter})", ""),
             [(None, RED), (0, YELLOW), (1 << 30, GREEN)], "Publishes are refused below --min-free-bytes."),
         row("Do events get through?"),
-        lines("Published by type", "ops", [rate("fanfare_events_published_total", "type")], stacked=True),
-        lines("Delivered", "ops", [rate("fanfare_deliveries_total"), rate("fanfare_events_replayed_total", "source", legend="{{instance}} replayed from {{source}}")]),
-        lines("Latency", "s", [(quantile(0.99, f"fanfare_{of}_seconds"), f"{{{{instance}}}} {of} p99") for of in ("publish", "journal_commit", "fanout")], steps=LATE),
-        lines("Sessions", "short", [now("fanfare_sessions"), now("fanfare_sessions_catching_up", legend="{{instance}} catching up")]),
-        lines("Refused by reason", "ops", REFUSED, stacked=True),
-        lines("Sessions closed by reason", "ops", [rate("fanfare_sessions_closed_total", "reason")], stacked=True),
+        time_series("Published by type", "ops", [rate("fanfare_events_published_total", "type")], stacked=True),
+        time_series("Delivered", "ops", [rate("fanfare_deliveries_total"), rate("fanfare_events_replayed_total", "source", legend="{{instance}} replayed from {{source}}")]),
+        time_series("Latency", "s", [(quantile(0.99, f"fanfare_{stage}_seconds"), f"{{{{instance}}}} {stage} p99") for stage in ("publish", "journal_commit", "fanout")], thresholds=FANOUT_LATENCY),
+        time_series("Sessions", "short", [current("fanfare_sessions"), current("fanfare_sessions_catching_up", legend="{{instance}} catching up")]),
+        time_series("Refused by reason", "ops", REFUSED, stacked=True),
+        time_series("Sessions closed by reason", "ops", [rate("fanfare_sessions_closed_total", "reason")], stacked=True),
         row("What runs out first?"),
-        lines("Readiness", "short", [now("fanfare_ready_check", legend="{{instance}} {{check}}")], "1 for each check that is fine."),
-        lines("Memory", "bytes", [now("process_resident_memory_bytes"), now("fanfare_limit_max", ',limit="memory_budget"', "{{instance}} budget")]),
-        lines("Lost", "ops", [
+        time_series("Readiness", "short", [current("fanfare_ready_check", legend="{{instance}} {{check}}")], "1 for each check that is fine."),
+        time_series("Memory", "bytes", [current("process_resident_memory_bytes"), current("fanfare_limit_max", ',limit="memory_budget"', "{{instance}} budget")]),
+        time_series("Lost", "ops", [
             rate("fanfare_log_lines_lost_total", legend="{{instance}} lines of the log"),
             rate("fanfare_requests_abandoned_total", legend="{{instance}} requests given up by their clients")],
-            "Lines of the log that nobody took; requests whose clients went away before they were answered.", steps=ANY),
-        lines("Processor time", "short", [("rate(process_cpu_seconds_total{$on}[$__rate_interval])", "{{instance}}")], "Cores."),
+            "Lines of the log that nobody took; requests whose clients went away before they were answered.", thresholds=NONZERO_RATE),
+        time_series("Processor time", "short", [("rate(process_cpu_seconds_total{$filter}[$__rate_interval])", "{{instance}}")], "Cores."),
     ]),
     "fan-out": ("Fan-out", [
         row("How fast"),
-        heat("Commit to sockets", "fanfare_fanout_seconds", "Of each batch and worker thread, until all its live sessions have it, of whatever interest."),
-        heat("Age of the oldest event that a live session has not taken", "fanfare_undelivered_age_seconds", "Looked at once a second by each worker thread."),
-        lines("Commit to sockets", "s", quantiles("fanfare_fanout_seconds"), steps=LATE),
-        lines("Age of the oldest undelivered", "s", quantiles("fanfare_undelivered_age_seconds")),
-        lines("Due and delivered", "ops", [
+        heatmap("Commit to sockets", "fanfare_fanout_seconds", "Of each batch and worker thread, until all its live sessions have it, of whatever interest."),
+        heatmap("Age of the oldest event that a live session has not taken", "fanfare_undelivered_age_seconds", "Looked at once a second by each worker thread."),
+        time_series("Commit to sockets", "s", quantiles("fanfare_fanout_seconds"), thresholds=FANOUT_LATENCY),
+        time_series("Age of the oldest undelivered", "s", quantiles("fanfare_undelivered_age_seconds")),
+        time_series("Due and delivered", "ops", [
             rate("fanfare_deliveries_due_total", legend="{{instance}} due"), rate("fanfare_deliveries_total", legend="{{instance}} live"),
             (rate("fanfare_events_replayed_total")[0], "{{instance}} replayed")],
             "What is due and is neither delivered nor replayed waits, or its reader is gone."),
-        lines("Bytes to live sessions", "Bps", [rate("fanfare_delivered_bytes_total")]),
+        time_series("Bytes to live sessions", "Bps", [rate("fanfare_delivered_bytes_total")]),
         row("Who is behind"),
-        lines("Catching up", "short", [now("fanfare_sessions_catching_up")], "Sessions that read from history."),
-        lines("Bytes that wait for live sessions", "bytes", [now("fanfare_session_queue_bytes")]),
-        lines("Bounds that were hit", "ops", [rate("fanfare_bound_hits_total", "bound")], "session_queue, shard_mailbox: sessions went on from history. disk_reads: one waited for others."),
+        time_series("Catching up", "short", [current("fanfare_sessions_catching_up")], "Sessions that read from history."),
+        time_series("Bytes that wait for live sessions", "bytes", [current("fanfare_session_queue_bytes")]),
+        time_series("Bounds that were hit", "ops", [rate("fanfare_bound_hits_total", "bound")], "session_queue, shard_mailbox: sessions went on from history. disk_reads: one waited for others."),
         row("Opened and closed sessions"),
-        lines("Opened by resume", "ops", [rate("fanfare_sessions_opened_total", "resume")], stacked=True),
-        lines("Closed by reason", "ops", [rate("fanfare_sessions_closed_total", "reason")], stacked=True),
-        lines("Replayed", "ops", [rate("fanfare_events_replayed_total", "source")], "disk: older than what --recent-bytes holds."),
-        lines("Gaps", "ops", [rate("fanfare_session_gaps_total"), rate("fanfare_sessions_opened_total", where=',resume="gap"', legend="{{instance}} at a resume")], steps=ANY),
+        time_series("Opened by resume", "ops", [rate("fanfare_sessions_opened_total", "resume")], stacked=True),
+        time_series("Closed by reason", "ops", [rate("fanfare_sessions_closed_total", "reason")], stacked=True),
+        time_series("Replayed", "ops", [rate("fanfare_events_replayed_total", "source")], "disk: older than what --recent-bytes holds."),
+        time_series("Gaps", "ops", [rate("fanfare_session_gaps_total"), rate("fanfare_sessions_opened_total", where=',resume="gap"', legend="{{instance}} at a resume")], thresholds=NONZERO_RATE),
     ]),
     "journal": ("Journal", [
         row("Health"),
-        number("Poisoned", "none", ("max(fanfare_journal_poisoned{$on})", ""), BAD, "A write or sync has failed.", {0: "no", 1: "yes"}),
-        number("Commit hangs", "none", ("max(fanfare_journal_commit_hanging{$on})", ""), BAD, words={0: "no", 1: "yes"}),
-        number("Disk full", "none", ("max(fanfare_journal_disk_full{$on})", ""), BAD, words={0: "no", 1: "yes"}),
-        number("Loss found", "none", ("max(fanfare_journal_loss_found{$on})", ""), BAD, "Not acknowledged yet.", {0: "no", 1: "yes"}),
-        number("Read failed", "none", ("max(fanfare_journal_read_failed{$on})", ""), BAD, "Since the start.", {0: "no", 1: "yes"}),
-        number("Clock jumped", "s", ("max(fanfare_journal_clock_jump_seconds{$on})", ""), BAD, "Forward, while retention by age waits."),
-        number("Kept", "percentunit", ("max(fanfare_journal_bytes{$on} / fanfare_journal_max_bytes{$on})", ""), [], "Of --journal-max-bytes; the oldest goes past it."),
-        number("Oldest event", "s", ("max(time() - (fanfare_journal_oldest_event_timestamp_seconds{$on} > 0) or fanfare_journal_bytes{$on} * 0)", ""), [], "How far back a reader can go; 0 where nothing is kept."),
+        stat("Poisoned", "none", ("max(fanfare_journal_poisoned{$filter})", ""), RED_FROM_1, "A write or sync has failed.", {0: "no", 1: "yes"}),
+        stat("Commit hangs", "none", ("max(fanfare_journal_commit_hanging{$filter})", ""), RED_FROM_1, value_texts={0: "no", 1: "yes"}),
+        stat("Disk full", "none", ("max(fanfare_journal_disk_full{$filter})", ""), RED_FROM_1, value_texts={0: "no", 1: "yes"}),
+        stat("Loss found", "none", ("max(fanfare_journal_loss_found{$filter})", ""), RED_FROM_1, "Not acknowledged yet.", {0: "no", 1: "yes"}),
+        stat("Read failed", "none", ("max(fanfare_journal_read_failed{$filter})", ""), RED_FROM_1, "Since the start.", {0: "no", 1: "yes"}),
+        stat("Clock jumped", "s", ("max(fanfare_journal_clock_jump_seconds{$filter})", ""), RED_FROM_1, "Forward, while retention by age waits."),
+        stat("Kept", "percentunit", ("max(fanfare_journal_bytes{$filter} / fanfare_journal_max_bytes{$filter})", ""), [], "Of --journal-max-bytes; the oldest goes past it."),
+        stat("Oldest event", "s", ("max(time() - (fanfare_journal_oldest_event_timestamp_seconds{$filter} > 0) or fanfare_journal_bytes{$filter} * 0)", ""), [], "How far back a reader can go; 0 where nothing is kept."),
         row("How fast"),
-        heat("Commit", "fanfare_journal_commit_seconds", "From handing a batch to the order until it is durable."),
-        heat("Publish", "fanfare_publish_seconds", "From a request's body to its receipt."),
-        lines("Commit", "s", quantiles("fanfare_journal_commit_seconds"), steps=SLOW),
-        lines("Commits", "ops", [rate("fanfare_journal_commit_seconds_count", legend="{{instance}} commits"), rate("fanfare_journal_syncs_total", legend="{{instance}} synced")]),
-        lines("What shares a commit", "short", quantiles("fanfare_journal_batch_entries"), "Entries: the more publishers, the more share one sync."),
-        lines("Bytes of a commit", "bytes", quantiles("fanfare_journal_batch_bytes")),
-        lines("Waiting publishes", "short", [now("fanfare_publish_queue_requests"), now("fanfare_dispatch_queue_batches", legend="{{instance}} batches for the manager")]),
-        lines("Waiting bytes", "bytes", [now("fanfare_publish_queue_bytes"), now("fanfare_request_body_bytes", legend="{{instance}} bodies being received")]),
+        heatmap("Commit", "fanfare_journal_commit_seconds", "From handing a batch to the order until it is durable."),
+        heatmap("Publish", "fanfare_publish_seconds", "From a request's body to its receipt."),
+        time_series("Commit", "s", quantiles("fanfare_journal_commit_seconds"), thresholds=PUBLISH_LATENCY),
+        time_series("Commits", "ops", [rate("fanfare_journal_commit_seconds_count", legend="{{instance}} commits"), rate("fanfare_journal_syncs_total", legend="{{instance}} synced")]),
+        time_series("What shares a commit", "short", quantiles("fanfare_journal_batch_entries"), "Entries: the more publishers, the more share one sync."),
+        time_series("Bytes of a commit", "bytes", quantiles("fanfare_journal_batch_bytes")),
+        time_series("Waiting publishes", "short", [current("fanfare_publish_queue_requests"), current("fanfare_dispatch_queue_batches", legend="{{instance}} batches for the manager")]),
+        time_series("Waiting bytes", "bytes", [current("fanfare_publish_queue_bytes"), current("fanfare_request_body_bytes", legend="{{instance}} bodies being received")]),
         row("What it holds"),
-        lines("Entries", "bytes", [now("fanfare_journal_bytes"), now("fanfare_journal_disk_bytes", legend="{{instance}} files")]),
-        lines("Disk", "bytes", [now("fanfare_journal_disk_free_bytes", legend="{{instance}} left"), now("fanfare_journal_disk_reserve_bytes", legend="{{instance}} reserve")]),
-        lines("Streams", "short", [now("fanfare_journal_streams")]),
-        lines("Compaction", "percentunit", [rate("fanfare_journal_compaction_seconds_total")], "Share of the time."),
-        lines("Compactions", "ops", [rate("fanfare_journal_compactions_total", legend="{{instance}} done"), rate("fanfare_journal_reclaims_total", legend="{{instance}} rewritten")]),
-        lines("Compactions that run", "short", [now("fanfare_journal_compactions_running")]),
-        lines("Disk reads", "short", [now("fanfare_disk_reads_running", legend="{{instance}} of history"), now("fanfare_disk_lookups_running", legend="{{instance}} look-ups")]),
+        time_series("Entries", "bytes", [current("fanfare_journal_bytes"), current("fanfare_journal_disk_bytes", legend="{{instance}} files")]),
+        time_series("Disk", "bytes", [current("fanfare_journal_disk_free_bytes", legend="{{instance}} left"), current("fanfare_journal_disk_reserve_bytes", legend="{{instance}} reserve")]),
+        time_series("Streams", "short", [current("fanfare_journal_streams")]),
+        time_series("Compaction", "percentunit", [rate("fanfare_journal_compaction_seconds_total")], "Share of the time."),
+        time_series("Compactions", "ops", [rate("fanfare_journal_compactions_total", legend="{{instance}} done"), rate("fanfare_journal_reclaims_total", legend="{{instance}} rewritten")]),
+        time_series("Compactions that run", "short", [current("fanfare_journal_compactions_running")]),
+        time_series("Disk reads", "short", [current("fanfare_disk_reads_running", legend="{{instance}} of history"), current("fanfare_disk_lookups_running", legend="{{instance}} look-ups")]),
     ]),
     "access": ("Access and limits", [
         row("Who is refused"),
-        lines("Subscribers", "ops", [rate("fanfare_subscribers_refused_total", "reason")], stacked=True),
-        lines("Publishes", "ops", [rate("fanfare_publishes_refused_total", "reason")], stacked=True),
-        lines("Credentials", "ops", [rate("fanfare_credentials_refused_total", "reason")], stacked=True),
-        lines("Requests", "ops", [rate("fanfare_requests_refused_total", "reason")], "Refused before authentication.", stacked=True),
-        lines("Connections", "ops", [rate("fanfare_connections_refused_total", "reason")], "Closed before the first request.", stacked=True),
-        lines("Sessions closed for their credential", "ops", [rate("fanfare_sessions_closed_total", "reason", where=',reason=~"token_.*|closed_by_operator"')], stacked=True),
-        lines("Files", "ops", [rate("fanfare_file_requests_total", "outcome")], "Downloads by what became of them.", stacked=True),
-        lines("Bytes of files", "Bps", [rate("fanfare_file_bytes_total")]),
+        time_series("Subscribers", "ops", [rate("fanfare_subscribers_refused_total", "reason")], stacked=True),
+        time_series("Publishes", "ops", [rate("fanfare_publishes_refused_total", "reason")], stacked=True),
+        time_series("Credentials", "ops", [rate("fanfare_credentials_refused_total", "reason")], stacked=True),
+        time_series("Requests", "ops", [rate("fanfare_requests_refused_total", "reason")], "Refused before authentication.", stacked=True),
+        time_series("Connections", "ops", [rate("fanfare_connections_refused_total", "reason")], "Closed before the first request.", stacked=True),
+        time_series("Sessions closed for their credential", "ops", [rate("fanfare_sessions_closed_total", "reason", where=',reason=~"token_.*|closed_by_operator"')], stacked=True),
+        time_series("Files", "ops", [rate("fanfare_file_requests_total", "outcome")], "Downloads by what became of them.", stacked=True),
+        time_series("Bytes of files", "Bps", [rate("fanfare_file_bytes_total")]),
         row("Use of limits"),
-        lines("Limits", "percentunit", [("fanfare_limit_used{$on} / fanfare_limit_max{$on}", "{{instance}} {{limit}} {{streams}}")], "Of a limit for each client, subject or stream, by the one that takes most.", steps=SHARE),
-        lines("Refusals by limit", "ops", [rate("fanfare_limit_refusals_total", "limit", "streams")], stacked=True),
-        lines("Open files", "short", [now("process_open_fds"), now("process_max_fds", legend="{{instance}} at most")]),
+        time_series("Limits", "percentunit", [("fanfare_limit_used{$filter} / fanfare_limit_max{$filter}", "{{instance}} {{limit}} {{streams}}")], "Of a limit for each client, subject or stream, by the one that takes most.", thresholds=USAGE),
+        time_series("Refusals by limit", "ops", [rate("fanfare_limit_refusals_total", "limit", "streams")], stacked=True),
+        time_series("Open files", "short", [current("process_open_fds"), current("process_max_fds", legend="{{instance}} at most")]),
         table("Limits", [
-            ("max", "sum by (instance, limit, streams) (fanfare_limit_max{$on})"), ("used", "sum by (instance, limit, streams) (fanfare_limit_used{$on})"),
-            ("peak", "sum by (instance, limit, streams) (fanfare_limit_peak{$on})"), ("refusals", "sum by (instance, limit, streams) (fanfare_limit_refusals_total{$on})")]),
+            ("max", "sum by (instance, limit, streams) (fanfare_limit_max{$filter})"), ("used", "sum by (instance, limit, streams) (fanfare_limit_used{$filter})"),
+            ("peak", "sum by (instance, limit, streams) (fanfare_limit_peak{$filter})"), ("refusals", "sum by (instance, limit, streams) (fanfare_limit_refusals_total{$filter})")]),
     ]),
     "sources": ("Sources", [
         row("What is published"),
-        lines("Events by type", "ops", [rate("fanfare_events_published_total", "type")], stacked=True),
-        lines("Bytes", "Bps", [rate("fanfare_published_bytes_total")]),
-        lines("Size of an event", "bytes", [(
-            "sum by (instance) (rate(fanfare_published_bytes_total{$on}[$__rate_interval])) / sum by (instance) (rate(fanfare_events_published_total{$on}[$__rate_interval]))", "{{instance}}")], "On average."),
-        lines("Events by pattern", "ops", [rate("fanfare_stream_events_published_total", "streams")], "Of the patterns in --metrics-streams.", stacked=True),
-        lines("Deliveries by pattern", "ops", [rate("fanfare_stream_deliveries_total", "streams")], "Of the patterns in --metrics-streams.", stacked=True),
-        lines("Readers of an event", "short", [(
-            "sum by (instance) (rate(fanfare_deliveries_due_total{$on}[$__rate_interval])) / sum by (instance) (rate(fanfare_events_published_total{$on}[$__rate_interval]))", "{{instance}}")], "On average."),
+        time_series("Events by type", "ops", [rate("fanfare_events_published_total", "type")], stacked=True),
+        time_series("Bytes", "Bps", [rate("fanfare_published_bytes_total")]),
+        time_series("Size of an event", "bytes", [(
+            "sum by (instance) (rate(fanfare_published_bytes_total{$filter}[$__rate_interval])) / sum by (instance) (rate(fanfare_events_published_total{$filter}[$__rate_interval]))", "{{instance}}")], "On average."),
+        time_series("Events by pattern", "ops", [rate("fanfare_stream_events_published_total", "streams")], "Of the patterns in --metrics-streams.", stacked=True),
+        time_series("Deliveries by pattern", "ops", [rate("fanfare_stream_deliveries_total", "streams")], "Of the patterns in --metrics-streams.", stacked=True),
+        time_series("Readers of an event", "short", [(
+            "sum by (instance) (rate(fanfare_deliveries_due_total{$filter}[$__rate_interval])) / sum by (instance) (rate(fanfare_events_published_total{$filter}[$__rate_interval]))", "{{instance}}")], "On average."),
         row("What the hub publishes by itself"),
-        lines("Running", "short", [now("fanfare_source_up", legend="{{instance}} {{source}}")], "0: off, or it waits to be started again."),
-        lines("Events", "ops", [rate("fanfare_source_events_total", "source"), rate("fanfare_source_events_refused_total", "source", legend="{{instance}} {{source}} refused")]),
-        lines("Started again", "short", [("increase(fanfare_source_restarts_total{$on}[1h])", "{{instance}} {{source}}")], "In the last hour."),
-        lines("Files that are followed", "short", [now("fanfare_tail_files"), now("fanfare_tail_unreadable_files", legend="{{instance}} that cannot be"), ("rate(fanfare_tail_lines_replaced_total{$on}[$__rate_interval])", "{{instance}} lines/s with what is no UTF-8")]),
-        lines("Yet to be read of files", "bytes", [now("fanfare_tail_behind_bytes")], "Grows where the journal takes nothing, or less than is written."),
-        lines("Jobs that run", "short", [now("fanfare_job_running", legend="{{instance}} {{job}}")], stacked=True),
-        lines("Runs of jobs", "short", [("sum by (instance, job, outcome) (increase(fanfare_job_runs_total{$on}[1h]))", "{{instance}} {{job}} {{outcome}}")], "That ended in the last hour, or were refused."),
-        lines("Services by their heartbeats", "short", [now("fanfare_heartbeat_sources", legend="{{instance}} {{status}}")], "up, late, down: which, the stream heartbeats tells.", stacked=True),
+        time_series("Running", "short", [current("fanfare_source_up", legend="{{instance}} {{source}}")], "0: off, or it waits to be started again."),
+        time_series("Events", "ops", [rate("fanfare_source_events_total", "source"), rate("fanfare_source_events_refused_total", "source", legend="{{instance}} {{source}} refused")]),
+        time_series("Started again", "short", [("increase(fanfare_source_restarts_total{$filter}[1h])", "{{instance}} {{source}}")], "In the last hour."),
+        time_series("Files that are followed", "short", [current("fanfare_tail_files"), current("fanfare_tail_unreadable_files", legend="{{instance}} that cannot be"), ("rate(fanfare_tail_lines_replaced_total{$filter}[$__rate_interval])", "{{instance}} lines/s with what is no UTF-8")]),
+        time_series("Yet to be read of files", "bytes", [current("fanfare_tail_behind_bytes")], "Grows where the journal takes nothing, or less than is written."),
+        time_series("Jobs that run", "short", [current("fanfare_job_running", legend="{{instance}} {{job}}")], stacked=True),
+        time_series("Runs of jobs", "short", [("sum by (instance, job, outcome) (increase(fanfare_job_runs_total{$filter}[1h]))", "{{instance}} {{job}} {{outcome}}")], "That ended in the last hour, or were refused."),
+        time_series("Services by their heartbeats", "short", [current("fanfare_heartbeat_sources", legend="{{instance}} {{status}}")], "up, late, down: which, the stream heartbeats tells.", stacked=True),
         row("Chats"),
-        lines("Chats that run", "short", [now("fanfare_chats_running"), now("fanfare_chats_queued", legend="{{instance}} {{upstream}} queued")], "Those that wait for their turn among them."),
-        lines("Ends", "short", [("sum by (instance, upstream, outcome) (increase(fanfare_chats_ended_total{$on}[1h]))", "{{instance}} {{upstream}} {{outcome}}")], "Of the last hour, by how.", stacked=True),
-        lines("First token", "s", quantiles("fanfare_chat_first_token_seconds")),
-        lines("Tokens a second", "short", [rate("fanfare_chat_tokens_total"), (quantile(0.5, "fanfare_chat_tokens_per_second"), "{{instance}} of one answer, p50")]),
-        lines("Upstreams asked", "ops", [rate("fanfare_chat_attempts_total", "upstream", "result"), rate("fanfare_chat_stalls_total", "upstream", legend="{{instance}} {{upstream}} stalled")], "By what they answered."),
-        lines("Repeated requests served by a running or stored chat", "ops", [rate("fanfare_chat_adopted_total", legend="{{instance}} by a client that tried again"), rate("fanfare_chat_replayed_total", legend="{{instance}} by a key")]),
-        lines("Readers of a chat", "short", quantiles("fanfare_chat_readers"), "At most, by its end."),
-        lines("Refused", "ops", [rate("fanfare_chats_refused_total", "reason")], "Requests, by reason.", stacked=True),
+        time_series("Chats that run", "short", [current("fanfare_chats_running"), current("fanfare_chats_queued", legend="{{instance}} {{upstream}} queued")], "Those that wait for their turn among them."),
+        time_series("Ends", "short", [("sum by (instance, upstream, outcome) (increase(fanfare_chats_ended_total{$filter}[1h]))", "{{instance}} {{upstream}} {{outcome}}")], "Of the last hour, by how.", stacked=True),
+        time_series("First token", "s", quantiles("fanfare_chat_first_token_seconds")),
+        time_series("Tokens a second", "short", [rate("fanfare_chat_tokens_total"), (quantile(0.5, "fanfare_chat_tokens_per_second"), "{{instance}} of one answer, p50")]),
+        time_series("Upstreams asked", "ops", [rate("fanfare_chat_attempts_total", "upstream", "result"), rate("fanfare_chat_stalls_total", "upstream", legend="{{instance}} {{upstream}} stalled")], "By what they answered."),
+        time_series("Repeated requests served by a running or stored chat", "ops", [rate("fanfare_chat_adopted_total", legend="{{instance}} by a client that tried again"), rate("fanfare_chat_replayed_total", legend="{{instance}} by a key")]),
+        time_series("Readers of a chat", "short", quantiles("fanfare_chat_readers"), "At most, by its end."),
+        time_series("Refused", "ops", [rate("fanfare_chats_refused_total", "reason")], "Requests, by reason.", stacked=True),
         row("Publish requests"),
-        lines("Publish answered", "s", quantiles("fanfare_publish_seconds"), steps=SLOW),
-        lines("Requests", "ops", [rate("fanfare_publish_seconds_count")]),
-        lines("Refused by reason", "ops", [rate("fanfare_publishes_refused_total", "reason")], stacked=True),
-        lines("Publishes that wait", "short", [now("fanfare_publish_queue_requests")]),
-        lines("Bodies being received", "bytes", [now("fanfare_request_body_bytes")]),
+        time_series("Publish answered", "s", quantiles("fanfare_publish_seconds"), thresholds=PUBLISH_LATENCY),
+        time_series("Requests", "ops", [rate("fanfare_publish_seconds_count")]),
+        time_series("Refused by reason", "ops", [rate("fanfare_publishes_refused_total", "reason")], stacked=True),
+        time_series("Publishes that wait", "short", [current("fanfare_publish_queue_requests")]),
+        time_series("Bodies being received", "bytes", [current("fanfare_request_body_bytes")]),
     ]),
 }
 
 
-def variable(name, label, query, **more):
+def variable(name, label, query, **options):
     return {
         "name": name, "label": label, "type": "query", "datasource": SOURCE, "refresh": 2, "sort": 1,
-        "query": {"query": query, "refId": name}, "definition": query, **more,
+        "query": {"query": query, "refId": name}, "definition": query, **options,
     }
 
 
-def placed(panels):
-    """Places panels from left to right, and in a new line if one does not fit."""
-    x = y = height = 0
-    for at, panel in enumerate(panels):
-        width, tall = panel["size"]
+def layout(panels):
+    """Places panels from left to right, and on a new line if one does not fit."""
+    x = y = line_height = 0
+    for n, panel in enumerate(panels):
+        width, height = panel["size"]
         if x + width > 24 or panel["type"] == "row":
-            x, y, height = 0, y + height, 0
-        here = {"h": tall, "w": width, "x": x, "y": y}
-        panel = {"id": at + 1, "gridPos": here, **{k: v for k, v in panel.items() if k != "size" and v != ""}}
+            x, y, line_height = 0, y + line_height, 0
+        position = {"h": height, "w": width, "x": x, "y": y}
+        panel = {"id": n + 1, "gridPos": position, **{k: v for k, v in panel.items() if k != "size" and v != ""}}
         yield panel if panel["type"] == "row" else {**panel, "datasource": SOURCE}
-        x, height = x + width, max(height, tall)
+        x, line_height = x + width, max(line_height, height)
 
 
 def dashboard(name, title, panels):
     restarts = {
         "name": "Restarts", "enable": True, "iconColor": "orange", "datasource": SOURCE, "useValueForTime": True,
-        "expr": f"process_start_time_seconds{{{ON}}} * 1000", "titleFormat": "{{instance}} was started", "step": "15s",
+        "expr": f"process_start_time_seconds{{{FILTER}}} * 1000", "titleFormat": "{{instance}} was started", "step": "15s",
     }
-    everything = {"includeAll": True, "multi": True, "current": {"text": "All", "value": "$__all"}}
+    select_all = {"includeAll": True, "multi": True, "current": {"text": "All", "value": "$__all"}}
     return {
         "uid": f"fanfare-{name}", "title": f"Fanfare / {title}", "tags": ["fanfare"], "schemaVersion": 39, "version": 1,
         "editable": True, "graphTooltip": 1, "refresh": "10s", "time": {"from": "now-1h", "to": "now"}, "timezone": "browser",
         "templating": {"list": [
             {"name": "source", "label": "Source", "type": "datasource", "query": "prometheus", "current": {}},
-            variable("job", "Job", "label_values(fanfare_build_info, job)", **everything),
-            variable("instance", "Instance", 'label_values(fanfare_build_info{job=~"$job"}, instance)', **everything),
+            variable("job", "Job", "label_values(fanfare_build_info, job)", **select_all),
+            variable("instance", "Instance", 'label_values(fanfare_build_info{job=~"$job"}, instance)', **select_all),
         ]},
         "annotations": {"list": [restarts]},
         "links": [{"type": "dashboards", "title": "Fanfare", "tags": ["fanfare"], "asDropdown": False, "includeVars": True, "keepTime": True}],
-        "panels": list(placed(panels)),
+        "panels": list(layout(panels)),
     }
 
 
 def main():
-    wrong = []
+    outdated = []
     FOLDER.mkdir(exist_ok=True)
     for name, (title, panels) in DASHBOARDS.items():
         text = json.dumps(dashboard(name, title, panels), indent=2) + "\n"
@@ -321,9 +328,9 @@ def main():
         if "--check" not in sys.argv:
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
-            wrong.append(path.name)
-    if wrong:
-        sys.exit(f"run grafana/build.py: {', '.join(wrong)} would change")
+            outdated.append(path.name)
+    if outdated:
+        sys.exit(f"dashboards are outdated: {', '.join(outdated)}; run grafana/build.py")
 
 
 if __name__ == "__main__":

@@ -60,10 +60,10 @@ export type State =
   | { state: 'offline' }
   /** The tab is hidden, and `pauseHidden` is set. */
   | { state: 'paused' }
-  | Final;
+  | FinalState;
 
 /** Final states of a subscription. */
-export type Final =
+export type FinalState =
   /** Every stream has ended. */
   | { state: 'ended' }
   /** The hub refused the subscription (RFC 9457). */
@@ -79,15 +79,15 @@ export type Final =
  */
 export type Credential =
   | string
-  | ((why: 'first' | 'expired') => string | null | undefined | Promise<string | null | undefined>);
+  | ((reason: 'first' | 'expired') => string | null | undefined | Promise<string | null | undefined>);
 
 /** Storage of the last id: a `Storage`, or an object with these two methods. */
-export interface Place {
+export interface PositionStorage {
   getItem(key: string): string | null;
   setItem(key: string, value: string): void;
 }
 
-export interface Options<Data = any> {
+export interface SubscriptionOptions<Data = any> {
   /** Names or patterns: `builds.42`, `builds.*`, `builds.**`, `**`. */
   streams: string | string[];
   /** Base URL of the hub; by default the hub that served this module. */
@@ -113,7 +113,7 @@ export interface Options<Data = any> {
    * is given, or in the given storage. A stored id overrides `from` and `last`, so earlier events do not come
    * again after a reload.
    */
-  remember?: boolean | string | { storage: Place; key: string };
+  remember?: boolean | string | { storage: PositionStorage; key: string };
   /**
    * Shares one connection between the tabs of an origin (default; only in a secure context). If a
    * credential is a function, a name separates subscriptions that must not share.
@@ -133,7 +133,7 @@ export interface Options<Data = any> {
  * @throws {TypeError} if `streams` or `url` is invalid, or `token` and `ticket` are both set; other options
  *   that the hub does not accept end in `refused`
  */
-export function subscribe<Data = any>(options: Options<Data>): Subscription<Data>;
+export function subscribe<Data = any>(options: SubscriptionOptions<Data>): Subscription<Data>;
 
 /**
  * A subscription. Its async iterator reads no faster than its consumer, ends with the subscription, and
@@ -153,8 +153,8 @@ export interface Subscription<Data = any> extends AsyncIterable<FanfareEvent<Dat
 
 /** Error of an iterated subscription that was refused or has expired. */
 export class SubscriptionError extends Error {
-  constructor(state: Extract<Final, { state: 'refused' | 'expired' }>);
-  readonly state: Extract<Final, { state: 'refused' | 'expired' }>;
+  constructor(state: Extract<FinalState, { state: 'refused' | 'expired' }>);
+  readonly state: Extract<FinalState, { state: 'refused' | 'expired' }>;
 }
 
 /** Parses `text/event-stream` (WHATWG HTML §9.2.6) from bytes in chunks of any size. */

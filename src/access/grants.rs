@@ -59,8 +59,8 @@ impl Scope {
     /// Parses selectors.
     pub fn parse(texts: &[String]) -> Result<Self, Invalid> {
         if texts.len() > MAX_GRANT_SELECTORS {
-            let why = format!("a grant has at most {MAX_GRANT_SELECTORS} selectors");
-            return Err(Invalid::new("stream", why));
+            let detail = format!("a grant has at most {MAX_GRANT_SELECTORS} selectors");
+            return Err(Invalid::new("stream", detail));
         }
         let selectors = texts.iter().map(|text| Selector::parse(text));
         Ok(Self::Only(selectors.collect::<Result<Vec<_>, _>>()?.into()))
@@ -87,8 +87,8 @@ impl Scope {
         match (self, other) {
             (Self::Everything, _) => true,
             (_, Self::Everything) => false,
-            (Self::Only(granted), Self::Only(wanted)) => wanted.iter().all(|wanted| {
-                granted.iter().any(|one| wanted.intersection(one).as_ref() == Some(wanted))
+            (Self::Only(granted), Self::Only(requested)) => requested.iter().all(|selector| {
+                granted.iter().any(|grant| selector.intersection(grant).as_ref() == Some(selector))
             }),
         }
     }
@@ -97,34 +97,35 @@ impl Scope {
     /// other grants.
     #[must_use]
     pub fn without_chats(&self) -> Self {
-        let is_chat = |one: &&Selector| one.exact().is_some_and(StreamName::is_hidden);
+        let is_chat = |selector: &&Selector| selector.exact().is_some_and(StreamName::is_hidden);
         match self {
             Self::Everything => Self::Everything,
-            Self::Only(all) => {
-                Self::Only(all.iter().filter(|one| !is_chat(one)).cloned().collect())
-            }
+            Self::Only(selectors) => Self::Only(
+                selectors.iter().filter(|selector| !is_chat(selector)).cloned().collect(),
+            ),
         }
     }
 
-    /// Returns the part of `wanted` that is granted, which may be empty. Fails if that part takes
-    /// more selectors than a subscription may have.
-    pub fn narrow(&self, wanted: &[Selector]) -> Result<Vec<Selector>, Invalid> {
-        let Self::Only(granted) = self else { return Ok(wanted.to_vec()) };
-        let mut left = BTreeSet::new();
-        for wanted in wanted {
-            left.extend(granted.iter().filter_map(|granted| wanted.intersection(granted)));
-            if left.len() > MAX_SELECTORS {
-                let why = format!(
+    /// Returns the part of `requested` that is granted, which may be empty. Fails if that part
+    /// takes more selectors than a subscription may have.
+    pub fn narrow(&self, requested: &[Selector]) -> Result<Vec<Selector>, Invalid> {
+        let Self::Only(granted) = self else { return Ok(requested.to_vec()) };
+        let mut intersections = BTreeSet::new();
+        for selector in requested {
+            intersections.extend(granted.iter().filter_map(|grant| selector.intersection(grant)));
+            if intersections.len() > MAX_SELECTORS {
+                let detail = format!(
                     "the granted part of the subscription needs more than {MAX_SELECTORS} selectors"
                 );
-                return Err(Invalid::new("stream", why));
+                return Err(Invalid::new("stream", detail));
             }
         }
-        let is_within = |one: &Selector, other: &Selector| {
-            one != other && one.intersection(other).as_ref() == Some(one)
+        let is_within = |inner: &Selector, outer: &Selector| {
+            inner != outer && inner.intersection(outer).as_ref() == Some(inner)
         };
-        let needless = |one: &&Selector| left.iter().any(|other| is_within(one, other));
-        Ok(left.iter().filter(|one| !needless(one)).cloned().collect())
+        let is_redundant =
+            |selector: &&Selector| intersections.iter().any(|other| is_within(selector, other));
+        Ok(intersections.iter().filter(|selector| !is_redundant(selector)).cloned().collect())
     }
 }
 
@@ -151,29 +152,29 @@ pub struct GrantClaims {
 impl Grants {
     /// Parses grants. The hub's own streams are granted to admins only, even if selectors name
     /// them.
-    pub fn of(claimed: GrantClaims) -> Result<Self, Invalid> {
-        let subscribe = match Scope::parse(&claimed.subscribe)? {
+    pub fn of(claims: GrantClaims) -> Result<Self, Invalid> {
+        let subscribe = match Scope::parse(&claims.subscribe)? {
             Scope::Only(selectors) => {
                 let mut selectors = selectors.into_vec();
                 selectors.retain(|selector| !selector.is_for_admins());
-                if claimed.admin {
+                if claims.admin {
                     selectors.push(Selector::parse(HUB_STREAMS)?);
                 }
                 // A caller that may run a job may read the output of its runs.
-                selectors.extend(claimed.run.iter().filter_map(|job| job_runs_selector(job)));
+                selectors.extend(claims.run.iter().filter_map(|job| job_runs_selector(job)));
                 Scope::Only(selectors.into())
             }
             everything => everything,
         };
         Ok(Self {
-            publish: Scope::parse(&claimed.publish)?,
-            end: Scope::parse(&claimed.end)?,
+            publish: Scope::parse(&claims.publish)?,
+            end: Scope::parse(&claims.end)?,
             subscribe,
-            run: claimed.run.into(),
-            files: claimed.files.into(),
-            chat: claimed.chat.into(),
-            metrics: claimed.admin,
-            admin: claimed.admin,
+            run: claims.run.into(),
+            files: claims.files.into(),
+            chat: claims.chat.into(),
+            metrics: claims.admin,
+            admin: claims.admin,
         })
     }
 
@@ -237,10 +238,10 @@ impl Grants {
         self.subscribe.covers(stream)
     }
 
-    /// Returns the part of `wanted` that may be read. Fails if that takes more selectors than a
+    /// Returns the part of `requested` that may be read. Fails if that takes more selectors than a
     /// subscription may have.
-    pub fn readable(&self, wanted: &[Selector]) -> Result<Vec<Selector>, Invalid> {
-        self.subscribe.narrow(wanted)
+    pub fn readable(&self, requested: &[Selector]) -> Result<Vec<Selector>, Invalid> {
+        self.subscribe.narrow(requested)
     }
 }
 
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn selectors_are_narrowed_to_the_granted_streams() {
-        for (granted, wanted, left) in [
+        for (granted, requested, expected) in [
             (&["**"][..], &["a.*", "b"][..], &["a.*", "b"][..]),
             (&["a.**"], &["**"], &["a.**"]),
             (&["a.**", "a.b"], &["**"], &["a.**"]),
@@ -271,10 +272,10 @@ mod tests {
             (&["chat.1"], &["chat.1", "chat.2", "**"], &["chat.1"]),
             (&["hub.**"], &["hub.**", "hub.logs", "**"], &[]),
         ] {
-            let mut left = selectors(left);
-            left.sort_unstable();
-            let readable = grants(granted, false).readable(&selectors(wanted)).expect("few");
-            assert_eq!(readable, left, "{wanted:?} of {granted:?}");
+            let mut expected = selectors(expected);
+            expected.sort_unstable();
+            let readable = grants(granted, false).readable(&selectors(requested)).expect("few");
+            assert_eq!(readable, expected, "{requested:?} of {granted:?}");
         }
         let admin = grants(&["a"], true);
         assert_eq!(
@@ -287,16 +288,16 @@ mod tests {
     #[test]
     fn narrowed_selectors_reach_exactly_the_readable_streams() {
         let names = ["a", "a.b", "a.b.c", "b.x", "chat.1", "hub.logs", "hub", "chat"];
-        let wanted = ["**", "a.**", "*.b", "*", "*.*", "chat.1", "hub.**", "a.b.*"];
+        let requested = ["**", "a.**", "*.b", "*", "*.*", "chat.1", "hub.**", "a.b.*"];
         for granted in [&["**"][..], &["a.*", "chat.1"], &["*.*.*", "b.**"], &["hub.**"], &[]] {
             for admin in [false, true] {
                 let grants = grants(granted, admin);
-                for text in wanted {
+                for text in requested {
                     let selector = selectors(&[text]);
-                    let left = grants.readable(&selector).expect("few");
+                    let readable = grants.readable(&selector).expect("few");
                     for name in names.map(|name| StreamName::parse(name).expect("a name")) {
                         let expected = grants.may_read(&name) && selector[0].reaches(&name);
-                        let reached = left.iter().any(|left| left.reaches(&name));
+                        let reached = readable.iter().any(|selector| selector.reaches(&name));
                         assert_eq!(reached, expected, "{text} of {granted:?} at {name}");
                     }
                 }
@@ -306,14 +307,14 @@ mod tests {
 
     #[test]
     fn narrowing_to_too_many_selectors_is_refused_before_they_are_compared() {
-        let some = |letter: &str| -> Vec<String> {
+        let hundred_selectors = |letter: &str| -> Vec<String> {
             (0..100).map(|n| format!("{letter}.{letter}{n}.**").replace("x.x", "*.*.x")).collect()
         };
-        let (granted, wanted) = (some("x"), (0..100).map(|n| format!("*.y{n}.**")));
-        let texts: Vec<String> = wanted.collect();
-        let wanted = selectors(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let (granted, requested) = (hundred_selectors("x"), (0..100).map(|n| format!("*.y{n}.**")));
+        let texts: Vec<String> = requested.collect();
+        let requested = selectors(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         let grants = Grants::of(GrantClaims { subscribe: granted, ..GrantClaims::default() });
-        let why = grants.expect("grants").readable(&wanted).expect_err("too many");
-        assert!(why.detail.contains("more than 100"), "{why:?}");
+        let error = grants.expect("grants").readable(&requested).expect_err("too many");
+        assert!(error.detail.contains("more than 100"), "{error:?}");
     }
 }

@@ -67,32 +67,32 @@ impl std::fmt::Debug for Verifier {
 }
 
 /// Returns true if a credential has the three parts of a token.
-pub(super) fn looks_like_one(credential: &str) -> bool {
+pub(super) fn looks_like_token(credential: &str) -> bool {
     credential.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 impl Verifier {
     /// Reads the keys; an error names the invalid setting. `None` if there is no key.
     pub fn new(settings: JwtSettings) -> Result<Option<Self>, (&'static str, KeyError)> {
-        let pinned = pinned(&settings.algorithms).map_err(|why| ("jwt-algorithms", why))?;
+        let pinned = pinned(&settings.algorithms).map_err(|error| ("jwt-algorithms", error))?;
         let mut keys = Vec::new();
         if let Some(secret) = &settings.secret {
-            keys.push(secret_key(secret).map_err(|why| ("jwt-secret", why))?);
+            keys.push(secret_key(secret).map_err(|error| ("jwt-secret", error))?);
         }
         if let Some(pem) = &settings.public_key {
-            keys.push(public_key(pem).map_err(|why| ("jwt-public-key", why))?);
+            keys.push(public_key(pem).map_err(|error| ("jwt-public-key", error))?);
         }
         if let Some(json) = &settings.jwks {
-            keys.extend(key_set(json).map_err(|why| ("jwks", why))?);
+            keys.extend(key_set(json).map_err(|error| ("jwks", error))?);
         }
         if keys.is_empty() && !settings.has_remote_keys {
             // Settings of tokens without a key are an error: tokens are meant to be verified.
-            let said = [
+            let token_settings = [
                 ("jwt-issuer", settings.issuer.is_some()),
                 ("jwt-audience", settings.audience.is_some()),
                 ("jwt-algorithms", pinned.is_some()),
             ];
-            return match said.into_iter().find(|(_, is_said)| *is_said) {
+            return match token_settings.into_iter().find(|(_, is_set)| *is_set) {
                 None => Ok(None),
                 Some((name, _)) => Err((name, KeyError::NoKey)),
             };
@@ -133,11 +133,11 @@ impl Verifier {
         }
         // Counted from `iat`, too: otherwise a token of a year would pass in its last hours.
         let issued = claims.iat.map(ms).transpose()?;
-        let lives_from = issued.map_or(now, |issued| issued.min(now));
-        if expires - lives_from > self.max_lifetime_ms {
+        let valid_from = issued.map_or(now, |issued| issued.min(now));
+        if expires - valid_from > self.max_lifetime_ms {
             return Err(Denied::Lifetime);
         }
-        if claims.nbf.map(ms).transpose()?.is_some_and(|begins| begins > now) {
+        if claims.nbf.map(ms).transpose()?.is_some_and(|not_before| not_before > now) {
             return Err(Denied::Early);
         }
         let grants = Grants::of(claims.fanfare).map_err(|_| Denied::Claims)?;
@@ -158,13 +158,13 @@ impl Verifier {
     /// Returns the claims of a token and the mark of the key that signed it.
     fn claims(&self, token: &str, header: &Header) -> Result<(Claims, RevocationMark), Denied> {
         let remote = self.remote.as_ref().map(|remote| remote.keys());
-        let all = || self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
-        let takes = |key: &&Key| key.algorithms.contains(&header.alg);
-        if all().next().is_some() && !all().any(|key| takes(&key)) {
+        let all_keys = || self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
+        let accepts = |key: &&Key| key.algorithms.contains(&header.alg);
+        if all_keys().next().is_some() && !all_keys().any(|key| accepts(&key)) {
             return Err(Denied::Algorithm);
         }
         let mut denied = Denied::Unknown;
-        for key in all().filter(takes).filter(|key| key.matches_header(header)) {
+        for key in all_keys().filter(accepts).filter(|key| key.matches_header(header)) {
             match jsonwebtoken::decode(token, &key.key, &self.validation(header.alg)) {
                 Ok(decoded) => return Ok((decoded.claims, key.mark)),
                 Err(error) => denied = reason(error.kind()),
@@ -193,8 +193,8 @@ impl Verifier {
     /// Returns true if the key with this mark exists.
     pub(super) fn has(&self, mark: RevocationMark) -> bool {
         let remote = self.remote.as_ref().map(|remote| remote.keys());
-        let mut all = self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
-        all.any(|key| key.mark == mark)
+        let mut all_keys = self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
+        all_keys.any(|key| key.mark == mark)
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {

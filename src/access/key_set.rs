@@ -36,7 +36,7 @@ impl Key {
     /// Returns true if a token with this header may be signed with the key.
     pub(super) fn matches_header(&self, header: &Header) -> bool {
         match (&self.id, &header.kid) {
-            (Some(id), Some(meant)) => id == meant,
+            (Some(id), Some(kid)) => id == kid,
             _ => true,
         }
     }
@@ -93,12 +93,12 @@ impl RemoteKeys {
         Ok(count)
     }
 
-    /// Takes over the keys of `before`, until the next fetch.
-    pub(super) fn succeed(&self, before: &Self) {
-        let mut keys = before.keys().to_vec();
+    /// Takes over the keys of `previous`, until the next fetch.
+    pub(super) fn inherit_from(&self, previous: &Self) {
+        let mut keys = previous.keys().to_vec();
         pin(&mut keys, self.pinned.as_deref());
         self.keys.store(Arc::new(keys));
-        self.fetched.store(before.fetched(), Ordering::Release);
+        self.fetched.store(previous.fetched(), Ordering::Release);
     }
 
     /// Returns how many times the keys have changed; 0 before the first fetch.
@@ -113,8 +113,8 @@ impl RemoteKeys {
 
 pub(super) fn pinned(names: &[String]) -> Result<Option<Vec<Algorithm>>, KeyError> {
     let parse = |name: &String| name.parse().map_err(|_| KeyError::UnknownAlgorithm(name.clone()));
-    let all = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    Ok((!all.is_empty()).then_some(all))
+    let algorithms = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    Ok((!algorithms.is_empty()).then_some(algorithms))
 }
 
 /// Minimum length of a secret, in bytes, against brute force (RFC 7518 §3.2).
@@ -162,14 +162,15 @@ fn read_set(json: &[u8]) -> Result<Vec<Key>, KeyError> {
 /// Returns a key of a set; `None` if it is not for verifying tokens.
 fn key_of_set(jwk: &Jwk) -> Option<Key> {
     let common = &jwk.common;
-    let signs = common.public_key_use.as_ref().is_none_or(|u| *u == PublicKeyUse::Signature);
+    let is_for_signatures =
+        common.public_key_use.as_ref().is_none_or(|u| *u == PublicKeyUse::Signature);
     let mut operations = common.key_operations.iter().flatten();
-    let verifies = common.key_operations.is_none()
+    let can_verify = common.key_operations.is_none()
         || operations.any(|o| matches!(o, KeyOperations::Verify | KeyOperations::Sign));
-    if !signs || !verifies {
+    if !is_for_signatures || !can_verify {
         return None;
     }
-    let usual = match &jwk.algorithm {
+    let default_algorithm = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
         AlgorithmParameters::OctetKeyPair(_) => Algorithm::EdDSA,
@@ -181,15 +182,15 @@ fn key_of_set(jwk: &Jwk) -> Option<Key> {
     };
     let algorithm = match common.key_algorithm {
         Some(named) => Algorithm::try_from(named).ok()?,
-        None => usual,
+        None => default_algorithm,
     };
     let key = DecodingKey::from_jwk(jwk).ok()?;
-    let fits = key.family() == algorithm.family();
+    let is_same_family = key.family() == algorithm.family();
     let has_explicit_algorithm = common.key_algorithm.is_some();
     let id = common.key_id.clone();
     // The key material only, without its metadata.
     let mark = RevocationMark::of(&serde_json::to_vec(&jwk.algorithm).ok()?);
-    fits.then(|| Key {
+    is_same_family.then(|| Key {
         id,
         key,
         algorithms: vec![algorithm],

@@ -26,8 +26,8 @@ impl ApiKey {
             return Err(KeyError::Hash);
         }
         let mut hash = [0; 32];
-        for (at, byte) in hash.iter_mut().enumerate() {
-            let digits = &sha256[2 * at..2 * at + 2];
+        for (index, byte) in hash.iter_mut().enumerate() {
+            let digits = &sha256[2 * index..2 * index + 2];
             *byte = u8::from_str_radix(digits, 16).map_err(|_| KeyError::Hash)?;
         }
         Ok(Self { name: name.to_owned(), hash, grants })
@@ -41,10 +41,10 @@ impl ApiKey {
 
 /// Describes two keys with the same name or secret, if there are any.
 pub fn clash(keys: &[ApiKey]) -> Option<String> {
-    keys.iter().enumerate().find_map(|(at, key)| {
-        let other = keys[..at].iter().find(|o| o.name == key.name || o.hash == key.hash)?;
-        let what = if other.name == key.name { "name" } else { "sha256" };
-        Some(format!("keys {:?} and {:?} have the same {what}", other.name, key.name))
+    keys.iter().enumerate().find_map(|(index, key)| {
+        let other = keys[..index].iter().find(|o| o.name == key.name || o.hash == key.hash)?;
+        let property = if other.name == key.name { "name" } else { "sha256" };
+        Some(format!("keys {:?} and {:?} have the same {property}", other.name, key.name))
     })
 }
 

@@ -56,10 +56,10 @@ impl NewToken {
     /// invalid.
     pub fn sign(&self, key: &SigningKey, now: Timestamp) -> Result<String, KeyError> {
         Grants::of(self.grants.clone())?;
-        let (key, usual) = encoding_key(key)?;
+        let (key, default_algorithms) = encoding_key(key)?;
         let algorithms = match &self.algorithm {
             Some(name) => vec![name.parse().map_err(|_| KeyError::UnknownAlgorithm(name.clone()))?],
-            None => usual,
+            None => default_algorithms,
         };
         let now_s = now.ms() / 1000;
         let claims = Claims {
@@ -71,15 +71,15 @@ impl NewToken {
             jti: Uuid::new_v4(),
             fanfare: &self.grants,
         };
-        let mut failed = KeyError::NoAlgorithm;
+        let mut error = KeyError::NoAlgorithm;
         for algorithm in algorithms {
             let header = Header { kid: self.key_id.clone(), ..Header::new(algorithm) };
             match jsonwebtoken::encode(&header, &claims, &key) {
                 Ok(token) => return Ok(token),
-                Err(source) => failed = KeyError::Sign { algorithm, source },
+                Err(source) => error = KeyError::Sign { algorithm, source },
             }
         }
-        Err(failed)
+        Err(error)
     }
 }
 

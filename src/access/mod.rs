@@ -164,17 +164,17 @@ impl Access {
         Self { tickets: Some(tickets), revocations: Some(revocations), generation, ..self }
     }
 
-    /// Takes over the tickets and revocations of `before` and, if the key set is the same, the keys
-    /// that were fetched.
+    /// Takes over the tickets and revocations of `previous` and, if the key set is the same, the
+    /// keys that were fetched.
     #[must_use]
-    pub fn inherit_from(self, before: &Self, is_same_key_set: bool) -> Self {
+    pub fn inherit_from(self, previous: &Self, is_same_key_set: bool) -> Self {
         if is_same_key_set
             && let Some(new) = self.remote_keys()
-            && let Some(old) = before.remote_keys()
+            && let Some(old) = previous.remote_keys()
         {
-            new.succeed(old);
+            new.inherit_from(old);
         }
-        match (&before.tickets, &before.revocations) {
+        match (&previous.tickets, &previous.revocations) {
             (Some(tickets), Some(revocations)) => {
                 self.with_tickets(tickets.clone(), revocations.clone())
             }
@@ -194,7 +194,7 @@ impl Access {
 
     /// Returns true if `credential` may become valid once the key set was fetched again.
     pub fn lacks_key_of(&self, credential: &str) -> bool {
-        let verifier = self.verifier.as_ref().filter(|_| jwt::looks_like_one(credential));
+        let verifier = self.verifier.as_ref().filter(|_| jwt::looks_like_token(credential));
         verifier.is_some_and(|verifier| verifier.lacks_key_of(credential))
     }
 
@@ -221,7 +221,7 @@ impl Access {
             }
         };
         let Some(mark) = caller.mark else {
-            return self.anonymous.as_ref().is_some_and(|anyone| is_within(&anyone.grants));
+            return self.anonymous.as_ref().is_some_and(|anonymous| is_within(&anonymous.grants));
         };
         let key = self.keys.iter().find(|key| key.mark() == mark);
         match (key, &caller.key) {
@@ -259,17 +259,17 @@ impl Access {
             let name = Some(key.name.clone());
             let (subject, grants, mark) = (name.clone(), key.grants.clone(), Some(key.mark()));
             let caller = Caller { subject, key: name, grants, mark, ..Caller::anonymous_caller() };
-            return self.unless_over(caller);
+            return self.reject_revoked(caller);
         }
         match &self.verifier {
-            Some(verifier) if jwt::looks_like_one(credential) => {
-                self.unless_over(verifier.verify(credential, now)?)
+            Some(verifier) if jwt::looks_like_token(credential) => {
+                self.reject_revoked(verifier.verify(credential, now)?)
             }
             _ => Err(Denied::Unknown),
         }
     }
 
-    fn unless_over(&self, caller: Caller) -> Result<Caller, Denied> {
+    fn reject_revoked(&self, caller: Caller) -> Result<Caller, Denied> {
         if self.is_over(&caller) { Err(Denied::Revoked) } else { Ok(caller) }
     }
 
@@ -279,9 +279,9 @@ impl Access {
     }
 
     /// Creates a ticket for `maker`.
-    pub fn mint(&self, maker: &Caller, wanted: &TicketSpec) -> Result<String, KeyError> {
+    pub fn mint(&self, maker: &Caller, spec: &TicketSpec) -> Result<String, KeyError> {
         match &self.tickets {
-            Some(tickets) => tickets.mint(maker, wanted),
+            Some(tickets) => tickets.mint(maker, spec),
             None => Err(KeyError::NoTicketKey),
         }
     }
@@ -295,7 +295,7 @@ impl Access {
     ) -> Result<Caller, Denied> {
         match &self.tickets {
             Some(tickets) if ticket.len() <= MAX_CREDENTIAL_BYTES => {
-                self.unless_over(tickets.verify(ticket, last, now)?)
+                self.reject_revoked(tickets.verify(ticket, last, now)?)
             }
             _ => Err(Denied::Unknown),
         }

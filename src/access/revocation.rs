@@ -62,12 +62,12 @@ impl Revoked {
 
 /// Returns true if a token that the revocation covers may still be valid.
 fn may_still_apply(
-    whose: &RevocationTarget,
+    target: &RevocationTarget,
     at: Timestamp,
-    keep: Duration,
+    retention: Duration,
     now: Timestamp,
 ) -> bool {
-    matches!(whose, RevocationTarget::Key(_)) || at >= now.minus_ms(keep.as_millis() as u64)
+    matches!(target, RevocationTarget::Key(_)) || at >= now.minus_ms(retention.as_millis() as u64)
 }
 
 /// Reason for which a revocation was refused.
@@ -84,79 +84,82 @@ pub enum RevokeError {
 /// Revocations.
 #[derive(Default, Debug)]
 pub struct Revocations {
-    known: RwLock<HashMap<RevocationTarget, Revoked>>,
+    revocations: RwLock<HashMap<RevocationTarget, Revoked>>,
     /// Number of revocations and undone revocations so far.
     changes: AtomicUsize,
-    keep: Duration,
+    retention: Duration,
     file: Option<Mutex<File>>,
 }
 
 impl Revocations {
     /// Opens the revocations in `file`; without a file, none outlives the process. All are kept,
     /// because a token without an `iat` may live forever. Only if there are too many, those of
-    /// tokens that are older than `keep` are forgotten.
-    pub fn open(file: Option<&Path>, keep: Duration, now: Timestamp) -> io::Result<Self> {
-        let mut known: HashMap<RevocationTarget, Revoked> = HashMap::new();
+    /// tokens that are older than `retention` are forgotten.
+    pub fn open(file: Option<&Path>, retention: Duration, now: Timestamp) -> io::Result<Self> {
+        let mut revocations: HashMap<RevocationTarget, Revoked> = HashMap::new();
         for line in file.map_or_else(|| Ok(Vec::new()), read)? {
             if line.undone {
-                known.remove(&line.whose);
+                revocations.remove(&line.whose);
             } else {
                 let at = Timestamp::from_ms(line.at);
-                known.entry(line.whose).or_default().add(at, &line.keys);
+                revocations.entry(line.whose).or_default().add(at, &line.keys);
             }
         }
-        if known.len() > MAX_REVOCATIONS {
-            known.retain(|whose, revoked| may_still_apply(whose, revoked.at, keep, now));
+        if revocations.len() > MAX_REVOCATIONS {
+            revocations
+                .retain(|target, revoked| may_still_apply(target, revoked.at, retention, now));
         }
-        let file = file.map(|path| rewrite(path, &known)).transpose()?.map(Mutex::new);
-        let changes = AtomicUsize::new(known.len());
-        Ok(Self { known: RwLock::new(known), changes, keep, file })
+        let file = file.map(|path| rewrite(path, &revocations)).transpose()?.map(Mutex::new);
+        let changes = AtomicUsize::new(revocations.len());
+        Ok(Self { revocations: RwLock::new(revocations), changes, retention, file })
     }
 
-    /// Revokes every credential of `whose` that was made until `now`. For the name of an API key it
-    /// revokes `keys`, or every key that ever has the name if `keys` is empty.
+    /// Revokes every credential of `target` that was made until `now`. For the name of an API key
+    /// it revokes `keys`, or every key that ever has the name if `keys` is empty.
     pub fn add(
         &self,
-        whose: RevocationTarget,
+        target: RevocationTarget,
         keys: &[RevocationMark],
         now: Timestamp,
     ) -> Result<(), RevokeError> {
         // Held until the revocation is in effect, so that the file and the map have the same order.
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_REVOCATIONS {
-            known.retain(|whose, revoked| may_still_apply(whose, revoked.at, self.keep, now));
+        let mut revocations = self.revocations.write().unwrap_or_else(PoisonError::into_inner);
+        if revocations.len() >= MAX_REVOCATIONS {
+            revocations
+                .retain(|target, revoked| may_still_apply(target, revoked.at, self.retention, now));
         }
-        if known.len() >= MAX_REVOCATIONS {
+        if revocations.len() >= MAX_REVOCATIONS {
             return Err(RevokeError::TooMany);
         }
         self.append(&Line {
             at: now.ms(),
-            whose: whose.clone(),
+            whose: target.clone(),
             keys: keys.to_vec(),
             undone: false,
         })?;
-        known.entry(whose).or_default().add(now, keys);
+        revocations.entry(target).or_default().add(now, keys);
         self.changes.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
     /// Undoes a revocation; returns false if there is none.
-    pub fn undo(&self, whose: &RevocationTarget, now: Timestamp) -> Result<bool, RevokeError> {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains_key(whose) {
+    pub fn undo(&self, target: &RevocationTarget, now: Timestamp) -> Result<bool, RevokeError> {
+        let mut revocations = self.revocations.write().unwrap_or_else(PoisonError::into_inner);
+        if !revocations.contains_key(target) {
             return Ok(false);
         }
         let (at, keys) = (now.ms(), Vec::new());
-        self.append(&Line { at, whose: whose.clone(), keys, undone: true })?;
-        known.remove(whose);
+        self.append(&Line { at, whose: target.clone(), keys, undone: true })?;
+        revocations.remove(target);
         self.changes.fetch_add(1, Ordering::Release);
         Ok(true)
     }
 
     /// Returns all revocations, newest first.
     pub fn list(&self) -> Vec<(RevocationTarget, Timestamp)> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut list: Vec<_> = known.iter().map(|(whose, it)| (whose.clone(), it.at)).collect();
+        let revocations = self.revocations.read().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<_> =
+            revocations.iter().map(|(target, revoked)| (target.clone(), revoked.at)).collect();
         list.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
         list
     }
@@ -165,8 +168,8 @@ impl Revocations {
         let Some(file) = &self.file else { return Ok(()) };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         let end = file.stream_position()?;
-        let encode_line = file.write_all(&written(line)).and_then(|()| file.sync_data());
-        if let Err(error) = encode_line {
+        let result = file.write_all(&encode(line)).and_then(|()| file.sync_data());
+        if let Err(error) = result {
             // A partial line must not precede the next one.
             file.set_len(end)?;
             file.seek(io::SeekFrom::Start(end))?;
@@ -185,14 +188,14 @@ impl Revocations {
         if self.changes() == 0 {
             return false;
         }
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let revocations = self.revocations.read().unwrap_or_else(PoisonError::into_inner);
         let ids = [
             caller.jti.clone().map(RevocationTarget::Jti),
             caller.subject.clone().filter(|_| caller.key.is_none()).map(RevocationTarget::Sub),
             caller.key.clone().map(RevocationTarget::Key),
         ];
-        ids.into_iter().flatten().any(|whose| {
-            let Some(revoked) = known.get(&whose) else { return false };
+        ids.into_iter().flatten().any(|target| {
+            let Some(revoked) = revocations.get(&target) else { return false };
             if !revoked.keys.is_empty() {
                 return caller.mark.is_some_and(|mark| revoked.keys.contains(&mark));
             }
@@ -203,7 +206,7 @@ impl Revocations {
 }
 
 /// Returns the line as it is written: JSON, a space, its checksum.
-fn written(line: &Line) -> Vec<u8> {
+fn encode(line: &Line) -> Vec<u8> {
     // Strings and numbers cannot fail to serialize.
     let json = serde_json::to_vec(line).unwrap_or_default();
     let sum = format!(" {:08x}\n", crc32fast::hash(&json));
@@ -216,8 +219,8 @@ const SUM_BYTES: usize = 9;
 /// Parses a line without its line feed; `None` if it is damaged.
 fn parse(line: &[u8]) -> Option<Line> {
     let (json, sum) = line.split_at_checked(line.len().checked_sub(SUM_BYTES)?)?;
-    let is_whole = sum == format!(" {:08x}", crc32fast::hash(json)).as_bytes();
-    is_whole.then(|| serde_json::from_slice(json).ok()).flatten()
+    let is_valid = sum == format!(" {:08x}", crc32fast::hash(json)).as_bytes();
+    is_valid.then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
 /// Parses the last line if only its line feed is damaged, so that it is applied.
@@ -236,30 +239,30 @@ fn read(path: &Path) -> io::Result<Vec<Line>> {
         bytes => bytes?,
     };
     let mut lines = Vec::new();
-    for (at, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let parsed = match line.strip_suffix(b"\n") {
             // Lines of an earlier version have no checksum.
             Some(line) if line.ends_with(b"}") => serde_json::from_slice(line).ok(),
             Some(line) => parse(line),
             // A crash cut the line, which was then not acknowledged, or its line feed is damaged.
-            None => match parse(line).or_else(|| parse_damaged_end(path, at + 1, line)) {
+            None => match parse(line).or_else(|| parse_damaged_end(path, index + 1, line)) {
                 None => continue,
                 parsed => parsed,
             },
         };
         lines.push(parsed.ok_or_else(|| {
-            let why = format!("{}:{}: the line is damaged", path.display(), at + 1);
-            io::Error::new(io::ErrorKind::InvalidData, why)
+            let message = format!("{}:{}: the line is damaged", path.display(), index + 1);
+            io::Error::new(io::ErrorKind::InvalidData, message)
         })?);
     }
     Ok(lines)
 }
 
 /// Replaces the file, without forgotten revocations, in one atomic step.
-fn rewrite(path: &Path, known: &HashMap<RevocationTarget, Revoked>) -> io::Result<File> {
-    let lines = known.iter().flat_map(|(whose, revoked)| {
+fn rewrite(path: &Path, revocations: &HashMap<RevocationTarget, Revoked>) -> io::Result<File> {
+    let lines = revocations.iter().flat_map(|(target, revoked)| {
         let (at, keys) = (revoked.at.ms(), revoked.keys.clone());
-        written(&Line { at, whose: whose.clone(), keys, undone: false })
+        encode(&Line { at, whose: target.clone(), keys, undone: false })
     });
     replace_file(path, &lines.collect::<Vec<_>>())
 }
@@ -321,9 +324,9 @@ mod tests {
         assert!(
             !open(302).undo(&RevocationTarget::Key("ann".into()), at(302)).expect("nothing to do")
         );
-        let whole = std::fs::read(&file).expect("reads");
-        for bit in 0..whole.len() * 8 {
-            let mut bytes = whole.clone();
+        let original = std::fs::read(&file).expect("reads");
+        for bit in 0..original.len() * 8 {
+            let mut bytes = original.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             std::fs::write(&file, &bytes).expect("writes");
             match Revocations::open(Some(&file), day, at(0)) {
@@ -342,8 +345,8 @@ mod tests {
         let open = || Revocations::open(Some(&file), Duration::ZERO, at(0)).expect("opens");
         let revocations = open();
         for seconds in [200, 100] {
-            let whose = RevocationTarget::Sub("ann".into());
-            revocations.add(whose, &[], at(seconds)).expect("written");
+            let target = RevocationTarget::Sub("ann".into());
+            revocations.add(target, &[], at(seconds)).expect("written");
         }
         assert!(revocations.covers(&caller("y", "ann", Some(150))));
         assert!(open().covers(&caller("y", "ann", Some(150))));

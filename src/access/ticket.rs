@@ -84,16 +84,16 @@ impl Tickets {
     }
 
     /// Creates a ticket for `maker`.
-    pub(super) fn mint(&self, maker: &Caller, wanted: &TicketSpec) -> Result<String, KeyError> {
-        let nonce = wanted.seed.unwrap_or_else(|| rand::rng().random());
+    pub(super) fn mint(&self, maker: &Caller, spec: &TicketSpec) -> Result<String, KeyError> {
+        let nonce = spec.seed.unwrap_or_else(|| rand::rng().random());
         let claims = Claims {
-            streams: wanted.streams.iter().map(ToString::to_string).collect(),
-            epoch: wanted.head.epoch.0,
-            head: wanted.head.position.get() ^ self.mask(nonce),
+            streams: spec.streams.iter().map(ToString::to_string).collect(),
+            epoch: spec.head.epoch.0,
+            head: spec.head.position.get() ^ self.mask(nonce),
             nonce,
-            until: wanted.until.ms(),
-            end: wanted.end.ms(),
-            made: wanted.made.ms(),
+            until: spec.until.ms(),
+            end: spec.end.ms(),
+            made: spec.made.ms(),
             sub: maker.subject.clone(),
             key: maker.key.clone(),
             jti: maker.jti.clone(),
@@ -154,12 +154,12 @@ fn new_key() -> [u8; KEY_BYTES] {
 fn stored_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     match std::fs::read(path) {
         Ok(bytes) => read_key(&bytes).ok_or_else(|| {
-            let why = format!(
+            let message = format!(
                 "{} is damaged; delete it to create a new key, which invalidates all existing \
                  tickets",
                 path.display()
             );
-            io::Error::new(io::ErrorKind::InvalidData, why)
+            io::Error::new(io::ErrorKind::InvalidData, message)
         }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let key = new_key();
@@ -193,15 +193,15 @@ mod tests {
         let maker = Caller { subject: Some("ann".into()), ..Caller::anonymous_caller() };
         let streams = vec![Selector::parse("a.*").expect("a selector")];
         let (made, until, end) = (at(0), at(100), at(1000));
-        let wanted = TicketSpec { streams, head: id(7, 5), made, until, end, seed: None };
-        tickets.mint(&maker, &wanted).expect("a ticket")
+        let spec = TicketSpec { streams, head: id(7, 5), made, until, end, seed: None };
+        tickets.mint(&maker, &spec).expect("a ticket")
     }
 
     #[test]
     fn ticket_admits_in_time_and_later_only_clients_that_used_it() {
         let tickets = Tickets::open(None).expect("a key");
         let ticket = minted(&tickets);
-        for (now, last, opens) in [
+        for (now, last, expected) in [
             (99, None, true),
             (99, Some(id(7, 1)), true),
             (100, None, false),
@@ -211,15 +211,15 @@ mod tests {
             (999, Some(id(8, 9)), false),
             (1000, Some(id(7, 9)), false),
         ] {
-            let shown = tickets.verify(&ticket, last, at(now));
-            assert_eq!(shown.is_ok(), opens, "{now} {last:?}");
+            let result = tickets.verify(&ticket, last, at(now));
+            assert_eq!(result.is_ok(), expected, "{now} {last:?}");
         }
         let caller = tickets.verify(&ticket, None, at(1)).expect("opens");
         assert_eq!((caller.subject.as_deref(), caller.expires), (Some("ann"), Some(at(1000))));
         let other = Grants { subscribe: caller.grants.subscribe.clone(), ..Grants::none() };
         assert_eq!(caller.grants, other, "it grants reading and nothing else");
-        let told = jsonwebtoken::dangerous::insecure_decode::<Claims>(&ticket).expect("claims");
-        assert_ne!(told.claims.head, id(7, 5).position.get(), "the position is masked");
+        let decoded = jsonwebtoken::dangerous::insecure_decode::<Claims>(&ticket).expect("claims");
+        assert_ne!(decoded.claims.head, id(7, 5).position.get(), "the position is masked");
     }
 
     #[test]
@@ -227,22 +227,22 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("tickets.key");
         let ticket = minted(&Tickets::open(Some(&file)).expect("a key"));
-        let again = Tickets::open(Some(&file)).expect("the key");
-        assert!(again.verify(&ticket, None, at(1)).is_ok());
+        let reopened = Tickets::open(Some(&file)).expect("the key");
+        assert!(reopened.verify(&ticket, None, at(1)).is_ok());
         let other = Tickets::open(None).expect("a key");
         assert_eq!(other.verify(&ticket, None, at(1)), Err(Denied::Unknown));
-        for at_byte in [5, ticket.len() / 2, ticket.len() - 5] {
+        for index in [5, ticket.len() / 2, ticket.len() - 5] {
             let mut bytes = ticket.clone().into_bytes();
-            bytes[at_byte] = if bytes[at_byte] == b'A' { b'B' } else { b'A' };
+            bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).expect("text");
-            assert!(again.verify(&changed, None, at(1)).is_err(), "{at_byte}");
+            assert!(reopened.verify(&changed, None, at(1)).is_err(), "{index}");
         }
-        let whole = std::fs::read(&file).expect("reads");
-        for at_bit in 0..whole.len() * 8 {
-            let mut bytes = whole.clone();
-            bytes[at_bit / 8] ^= 1 << (at_bit % 8);
+        let original = std::fs::read(&file).expect("reads");
+        for bit in 0..original.len() * 8 {
+            let mut bytes = original.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
             std::fs::write(&file, &bytes).expect("writes");
-            assert!(Tickets::open(Some(&file)).is_err(), "bit {at_bit}");
+            assert!(Tickets::open(Some(&file)).is_err(), "bit {bit}");
         }
         std::fs::write(&file, b"short").expect("writes");
         assert!(Tickets::open(Some(&file)).is_err());

@@ -43,23 +43,22 @@ const MAX_LOOKUPS: usize = 16;
 /// Maximum time for the streams of killed jobs and of chats to end.
 const RUNS_END_WITHIN: Duration = Duration::from_secs(3);
 
-/// Runs a hub until it is told to stop; on SIGHUP it reloads what `configured` returns.
-pub fn run(configured: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<()> {
-    let config = configured()?;
+/// Runs a hub until it is told to stop; on SIGHUP it reloads what `load_config` returns.
+pub fn run(load_config: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<()> {
+    let config = load_config()?;
     telemetry::start_logging(&config.log, config.log_format);
     let system = actix::System::new();
-    system.block_on(serve(config, configured))
+    system.block_on(serve(config, load_config))
 }
 
 async fn serve(
     config: Config,
-    configured: impl Fn() -> anyhow::Result<Config>,
+    load_config: impl Fn() -> anyhow::Result<Config>,
 ) -> anyhow::Result<()> {
     // First, because the default action of SIGHUP would end the process.
     let mut hangup = signal(SignalKind::hangup())?;
     let (state, journal) = build(&config)?;
-    #[cfg(feature = "jobs")]
-    if let Err(error) = state.jobs.end_orphaned_runs(&state.history) {
+    if let Err(error) = source::end_orphaned_runs(&state.history, &state.publisher) {
         tracing::warn!(%error, "failed to end job runs of the last start");
     }
     #[cfg(feature = "chat")]
@@ -68,20 +67,20 @@ async fn serve(
     }
     start_background_tasks(&state, &config).await;
     let server = http::start(state.clone(), &config.listen)?;
-    let apart = http::start_admin(state.clone(), &config.metrics_listen)?;
+    let admin = http::start_admin(state.clone(), &config.metrics_listen)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    announce(&server, apart.as_ref(), config.tls.is_some());
-    let apart = apart.map(|apart| (actix::spawn(apart.running), apart.handle));
-    let (mut running, mut failed) = (tokio::spawn(server.running), None);
+    announce(&server, admin.as_ref(), config.tls.is_some());
+    let admin = admin.map(|admin| (actix::spawn(admin.running), admin.handle));
+    let (mut running, mut server_result) = (tokio::spawn(server.running), None);
     loop {
         tokio::select! {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload::apply(&state, configured()).await,
-            ended = &mut running => {
-                failed = Some(ended.map_err(anyhow::Error::from).and_then(|ended| {
-                    ended.context("the server failed")
+            _ = hangup.recv() => reload::apply(&state, load_config()).await,
+            result = &mut running => {
+                server_result = Some(result.map_err(anyhow::Error::from).and_then(|result| {
+                    result.context("the server failed")
                 }));
                 break;
             }
@@ -91,18 +90,18 @@ async fn serve(
         () = drain(&state, &config) => {}
         _ = interrupt.recv() => tracing::warn!("interrupted again; not waiting for subscribers"),
     }
-    close(&state, server.handle, apart.map(|(_, apart)| apart), journal).await?;
-    failed.unwrap_or(Ok(()))
+    close(&state, server.handle, admin.map(|(_, admin)| admin), journal).await?;
+    server_result.unwrap_or(Ok(()))
 }
 
 /// Builds all parts of the hub.
 fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
     let telemetry = Telemetry::new().context("cannot register the metrics")?;
-    let (out, batches) = mpsc::channel(MAX_WAITING_BATCHES);
-    let dispatched = out.downgrade();
+    let (dispatch_sender, batches) = mpsc::channel(MAX_WAITING_BATCHES);
+    let dispatched = dispatch_sender.downgrade();
     let limits = Arc::new(ArcSwap::new(config.limits.clone()));
     let settings = journal_settings(config, limits.clone());
-    let journal = Journal::open(settings, telemetry.clone(), out)?;
+    let journal = Journal::open(settings, telemetry.clone(), dispatch_sender)?;
     let manager = manager(config, batches, &journal, telemetry.clone());
     let revocations = Arc::new(revocations(config)?);
     let access = config.access.clone().with_tickets(tickets(config)?, revocations.clone());
@@ -161,7 +160,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
 async fn close(
     state: &AppState,
     server: ServerHandle,
-    apart: Option<ServerHandle>,
+    admin: Option<ServerHandle>,
     journal: Journal,
 ) -> anyhow::Result<()> {
     runs::kill_all(state);
@@ -171,8 +170,8 @@ async fn close(
     stop_server(state, &server).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;
     // Last, so that metrics show a stop that hangs.
-    if let Some(apart) = apart {
-        apart.stop(true).await;
+    if let Some(admin) = admin {
+        admin.stop(true).await;
     }
     Ok(())
 }
@@ -183,9 +182,9 @@ async fn stop_server(state: &AppState, server: &ServerHandle) {
     let connections_cut_off = tokio::select! {
         () = &mut stopped => 0,
         () = tokio::time::sleep(SHUTDOWN_TIMEOUT) => {
-            let left = state.open_connections.load(Ordering::Relaxed);
+            let remaining = state.open_connections.load(Ordering::Relaxed);
             stopped.await;
-            left
+            remaining
         }
     };
     tracing::info!(connections_cut_off, "stopped the server");
@@ -196,13 +195,13 @@ async fn drain(state: &Data<AppState>, config: &Config) {
     tracing::info!(window_s = config.drain.as_secs_f64(), "draining");
     // From here on clients cannot publish, but jobs still can.
     state.begin_drain();
-    let (drained, all_gone) = oneshot::channel();
+    let (drained, all_drained) = oneshot::channel();
     let window = config.drain;
     if state.manager.send(Drain { window, drained }).await.is_err() {
         tracing::error!("the connection manager has stopped; cannot disconnect subscribers");
     }
-    let both = futures_util::future::join(all_gone, runs::stop_all(state, window));
-    match tokio::time::timeout(window, both).await {
+    let all_ended = futures_util::future::join(all_drained, runs::stop_all(state, window));
+    match tokio::time::timeout(window, all_ended).await {
         Ok(_) => tracing::info!("all subscribers have left"),
         Err(_) => tracing::warn!(
             "some subscribers did not leave within the drain window; closing their connections"
@@ -218,12 +217,12 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
     #[cfg(feature = "chat")]
     actix::spawn(state.chats.clone().run_janitor());
     #[cfg(feature = "system")]
-    if let Some(every) = config.system {
+    if let Some(interval) = config.system {
         let disk = match config.durability {
             Durability::Memory => PathBuf::from("/"),
             Durability::Sync | Durability::Os => config.data_dir.clone(),
         };
-        let run = move |feed| source::watch_system(feed, every, disk.clone());
+        let run = move |feed| source::watch_system(feed, interval, disk.clone());
         actix::spawn(state.sources.clone().supervise("system", run));
     }
     let (history, metrics) = (state.history.clone(), state.telemetry.heartbeats());
@@ -283,13 +282,13 @@ fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
 
 /// Prints the addresses. A failed write is ignored, because the parent may close the pipe after the
 /// first line.
-fn announce(server: &Server, apart: Option<&Server>, by_tls: bool) {
+fn announce(server: &Server, admin: Option<&Server>, is_tls: bool) {
     let mut out = std::io::stdout().lock();
-    let scheme = if by_tls { "https" } else { "http" };
+    let scheme = if is_tls { "https" } else { "http" };
     for address in &server.addresses {
         let _ = writeln!(out, "listening on {scheme}://{address}");
     }
-    for address in apart.iter().flat_map(|apart| &apart.addresses) {
+    for address in admin.iter().flat_map(|admin| &admin.addresses) {
         let _ = writeln!(out, "metrics on http://{address}/metrics");
     }
     if let Some(address) = server.addresses.first() {

@@ -65,22 +65,22 @@ async fn access(state: &Data<AppState>, config: &Config) {
 /// Applies the configured keys and token settings, and the key set at a URL.
 #[cfg(feature = "remote-keys")]
 async fn access(state: &Data<AppState>, config: &Config) {
-    let before = state.access.load_full();
+    let previous = state.access.load_full();
     let url = config.jwks_url.as_deref();
     let is_same = state.key_set.load().as_ref().is_some_and(|key_set| key_set.is_at(url));
-    let access = Arc::new(config.access.clone().inherit_from(&before, is_same));
+    let access = Arc::new(config.access.clone().inherit_from(&previous, is_same));
     if is_same {
         // The fetched keys are valid until the next fetch, which the reload does not wait for.
         state.access.store(access.clone());
         if let Some((url, keys)) = url.zip(access.remote_keys().cloned()) {
             let key_set = Arc::new(RemoteKeySet::new(url.into(), keys));
             state.key_set.store(Some(key_set.clone()));
-            let fresh = RemoteKeySet::refresh_periodically(Arc::downgrade(&key_set));
+            let refresh = RemoteKeySet::refresh_periodically(Arc::downgrade(&key_set));
             actix::spawn(async move {
                 key_set.fetch_now().await;
                 // The state holds the only other reference, so this task ends with the next reload.
                 drop(key_set);
-                fresh.await;
+                refresh.await;
             });
         }
         return;

@@ -80,9 +80,9 @@ async fn watch_log_lines(state: Data<AppState>) {
 
 /// Removes the rates of idle clients.
 async fn watch_rates(state: Data<AppState>) {
-    let mut turns = tokio::time::interval(FORGET_EVERY);
+    let mut interval = tokio::time::interval(FORGET_EVERY);
     loop {
-        turns.tick().await;
+        interval.tick().await;
         state.rates.load().remove_idle();
     }
 }
@@ -92,9 +92,9 @@ const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
 
 /// Reloads the certificate when its files have changed.
 async fn watch_certificate(state: Data<AppState>) {
-    let mut turns = tokio::time::interval(LOOK_AT_FILES_EVERY);
+    let mut interval = tokio::time::interval(LOOK_AT_FILES_EVERY);
     while let Some(tls) = &state.tls {
-        turns.tick().await;
+        interval.tick().await;
         if tls.has_changed() {
             super::reload::certificate(tls);
         }

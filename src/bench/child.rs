@@ -12,8 +12,8 @@ use tempfile::TempDir;
 pub const SUBCOMMAND: &str = "bench-child";
 
 /// Returns a command that runs `program`, which ends with the thread that spawns it.
-pub fn command(own: &std::path::Path, program: impl Into<OsString>) -> Command {
-    let mut command = Command::new(own);
+pub fn command(executable: &std::path::Path, program: impl Into<OsString>) -> Command {
+    let mut command = Command::new(executable);
     command.args([SUBCOMMAND, &std::process::id().to_string(), "--"]).arg(program.into());
     command
 }
@@ -44,14 +44,14 @@ type ChildAndData = (Child, Option<TempDir>);
 impl OwnedChild {
     /// Runs `start` and takes ownership of the child.
     pub fn start(start: impl FnOnce() -> anyhow::Result<ChildAndData>) -> anyhow::Result<Self> {
-        let both = Arc::new(Mutex::new(None));
-        let interrupted = both.clone();
+        let shared = Arc::new(Mutex::new(None));
+        let interrupted = shared.clone();
         // The lock makes an interrupt wait until the child exists.
-        let mut held = lock(&both);
+        let mut guard = lock(&shared);
         on_interrupt(move || end(&interrupted))?;
-        *held = Some(start()?);
-        drop(held);
-        Ok(Self(both))
+        *guard = Some(start()?);
+        drop(guard);
+        Ok(Self(shared))
     }
 
     /// Returns the child's process id, and its output unless that was taken before.
@@ -66,36 +66,36 @@ impl Drop for OwnedChild {
     }
 }
 
-fn lock(both: &Mutex<Option<ChildAndData>>) -> MutexGuard<'_, Option<ChildAndData>> {
-    both.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(shared: &Mutex<Option<ChildAndData>>) -> MutexGuard<'_, Option<ChildAndData>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn end(both: &Mutex<Option<ChildAndData>>) {
-    if let Some((mut child, data)) = lock(both).take() {
+fn end(shared: &Mutex<Option<ChildAndData>>) {
+    if let Some((mut child, data)) = lock(shared).take() {
         let _ = child.kill();
         let _ = child.wait();
         drop(data);
     }
 }
 
-/// Runs `last` on SIGINT or SIGTERM, then exits with the shell's status for that signal.
-fn on_interrupt(last: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// Runs `action` on SIGINT or SIGTERM, then exits with the shell's status for that signal.
+fn on_interrupt(action: impl FnOnce() + Send + 'static) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut int, mut term) = {
-        let _inside = runtime.enter();
+        let _guard = runtime.enter();
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
     };
     let thread = std::thread::Builder::new().name("bench-signals".into());
     thread.spawn(move || {
-        let number = runtime.block_on(async {
+        let signal_number = runtime.block_on(async {
             tokio::select! {
                 _ = int.recv() => Signal::INT,
                 _ = term.recv() => Signal::TERM,
             }
         });
-        last();
-        std::process::exit(128 + number.as_raw());
+        action();
+        std::process::exit(128 + signal_number.as_raw());
     })?;
     Ok(())
 }

@@ -57,9 +57,9 @@ impl Url {
     }
 
     fn path_of(&self, streams: &[String]) -> String {
-        let all: Vec<String> = streams.iter().map(|s| format!("stream={s}")).collect();
+        let parameters: Vec<String> = streams.iter().map(|s| format!("stream={s}")).collect();
         let first = streams.first().map_or("", String::as_str);
-        self.path.replace("{streams}", &all.join("&")).replace("{stream}", first)
+        self.path.replace("{streams}", &parameters.join("&")).replace("{stream}", first)
     }
 }
 
@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn unusable_urls_are_errors() {
-        for bad in ["https://127.0.0.1/", "127.0.0.1", "http://", "http://no such host/"] {
-            assert!(Url::parse(bad).is_err(), "{bad}");
+        for url in ["https://127.0.0.1/", "127.0.0.1", "http://", "http://no such host/"] {
+            assert!(Url::parse(url).is_err(), "{url}");
         }
     }
 }

@@ -58,8 +58,8 @@ pub fn serve(workers: usize) -> io::Result<()> {
         .into_iter()
         .zip(listeners)
         .enumerate()
-        .map(|(nth, ((poll, inbox), listener))| {
-            let others = peers.iter().enumerate().filter(|(n, _)| *n != nth);
+        .map(|(index, ((poll, inbox), listener))| {
+            let others = peers.iter().enumerate().filter(|(i, _)| *i != index);
             let worker = Worker {
                 poll,
                 listener,
@@ -122,9 +122,9 @@ impl Worker {
     fn run(mut self) -> io::Result<()> {
         self.poll.registry().register(&mut self.listener, LISTENER, Interest::READABLE)?;
         let mut events = Events::with_capacity(EVENTS_AT_ONCE);
-        let mut more = false;
+        let mut has_more = false;
         loop {
-            match self.poll.poll(&mut events, more.then_some(Duration::ZERO)) {
+            match self.poll.poll(&mut events, has_more.then_some(Duration::ZERO)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 polled => polled?,
             }
@@ -136,7 +136,7 @@ impl Worker {
                     Token(_) => {}
                 }
             }
-            more = self.take_frames();
+            has_more = self.take_frames();
         }
     }
 
@@ -161,8 +161,8 @@ impl Worker {
                 self.connections.push(None);
                 self.connections.len() - 1
             });
-            let both = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut socket, Token(at), both)?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut socket, Token(at), interest)?;
             self.connections[at] = Some(Connection {
                 socket,
                 incoming: Vec::new(),
@@ -205,7 +205,7 @@ impl Worker {
         let parsed = request.parse(&connection.incoming).map_err(io::Error::other)?;
         let httparse::Status::Complete(head) = parsed else { return Ok(false) };
         let stream: Arc<str> = request.path.unwrap_or_default().into();
-        let publishes = request.method == Some("POST");
+        let is_publish = request.method == Some("POST");
         let length = request
             .headers
             .iter()
@@ -216,7 +216,7 @@ impl Worker {
         if connection.incoming.len() < end {
             return Ok(false);
         }
-        if publishes {
+        if is_publish {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             let mut bytes = format!("id: {id}\ndata: ").into_bytes();
             bytes.extend_from_slice(&connection.incoming[head..end]);
@@ -238,15 +238,15 @@ impl Worker {
     }
 
     fn publish(&mut self, frame: Frame) {
-        for nth in 0..self.peers.len() {
+        for index in 0..self.peers.len() {
             let mut frame = frame.clone();
             // Two threads with full queues must not wait for each other, so each drains its own.
-            while let Err(TrySendError::Full(back)) = self.peers[nth].sender.try_send(frame) {
-                frame = back;
+            while let Err(TrySendError::Full(returned)) = self.peers[index].sender.try_send(frame) {
+                frame = returned;
                 self.take_frames();
             }
             // A failure is ignored: the end of a thread ends the server.
-            let _ = self.peers[nth].waker.wake();
+            let _ = self.peers[index].waker.wake();
         }
         self.write(&frame);
     }

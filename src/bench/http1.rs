@@ -195,15 +195,15 @@ mod tests {
     #[test]
     fn garbage_is_an_error() {
         assert!(Decoder::default().feed(b"SSH-2.0-x\r\n\r\n", |_| ()).is_err());
-        let bad = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n";
-        assert!(Decoder::default().feed(bad, |_| ()).is_err());
+        let invalid = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n";
+        assert!(Decoder::default().feed(invalid, |_| ()).is_err());
     }
 
     #[test]
     fn chunk_size_overflow_is_an_error() {
-        let huge =
+        let overflowing =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n";
-        assert!(Decoder::default().feed(huge, |_| ()).is_err());
+        assert!(Decoder::default().feed(overflowing, |_| ()).is_err());
     }
 
     /// Splits `bytes` at `cuts`.
@@ -214,13 +214,14 @@ mod tests {
         at.windows(2).map(|ends| &bytes[ends[0]..ends[1]]).collect()
     }
 
-    /// Decodes `pieces`; the place of an error is not compared.
-    fn came(pieces: &[&[u8]]) -> (Option<u16>, bool, bool, Vec<u8>, bool) {
+    /// Decodes `pieces`; the position of an error is not compared.
+    fn decode(pieces: &[&[u8]]) -> (Option<u16>, bool, bool, Vec<u8>, bool) {
         let (mut decoder, mut body) = (Decoder::default(), Vec::new());
-        let mut fed = pieces.iter().map(|piece| decoder.feed(piece, |b| body.extend_from_slice(b)));
-        let garbled = fed.any(|fed| fed.is_err());
-        drop(fed);
-        (decoder.status(), decoder.is_complete(), decoder.closes(), body, garbled)
+        let mut results =
+            pieces.iter().map(|piece| decoder.feed(piece, |b| body.extend_from_slice(b)));
+        let is_invalid = results.any(|result| result.is_err());
+        drop(results);
+        (decoder.status(), decoder.is_complete(), decoder.closes(), body, is_invalid)
     }
 
     fn cuts() -> impl Strategy<Value = Vec<proptest::sample::Index>> {
@@ -254,8 +255,8 @@ mod tests {
                 }
                 sent.extend(format!("0\r\n{trailer}\r\n").bytes());
             }
-            let came = came(&pieces(&sent, &cuts));
-            prop_assert_eq!(came, (Some(status), framing != 1, framing == 1, body, false));
+            let decoded = decode(&pieces(&sent, &cuts));
+            prop_assert_eq!(decoded, (Some(status), framing != 1, framing == 1, body, false));
         }
 
         #[test]
@@ -276,7 +277,7 @@ mod tests {
             cuts in cuts(),
         ) {
             let sent = [head.as_bytes(), &tail].concat();
-            prop_assert_eq!(came(&pieces(&sent, &cuts)), came(&[&sent]));
+            prop_assert_eq!(decode(&pieces(&sent, &cuts)), decode(&[&sent]));
         }
     }
 }

@@ -25,13 +25,13 @@ impl Layout {
     }
 
     /// Returns the stream of a publisher's `n`-th event, and the event's number on that stream.
-    pub fn place(&self, publisher: usize, n: u64) -> (u32, u32) {
+    pub fn locate(&self, publisher: usize, n: u64) -> (u32, u32) {
         if self.shares_streams() {
             return ((publisher % self.streams) as u32, n as u32);
         }
-        let own = self.streams_of(publisher) as u64;
-        let rank = (n % own) as usize;
-        ((publisher + rank * self.publishers) as u32, (n / own) as u32)
+        let stream_count = self.streams_of(publisher) as u64;
+        let rank = (n % stream_count) as usize;
+        ((publisher + rank * self.publishers) as u32, (n / stream_count) as u32)
     }
 
     /// Returns the streams that a subscriber reads.
@@ -56,24 +56,26 @@ impl Layout {
     /// Returns the line of an event in a subscriber's ledger; past its end if it does not read the
     /// stream.
     pub fn line(&self, subscriber: usize, stream: u32, publisher: u16) -> usize {
-        let nth = (stream as usize + self.streams - self.first_read(subscriber)) % self.streams;
+        let position =
+            (stream as usize + self.streams - self.first_read(subscriber)) % self.streams;
         let share = if self.shares_streams() { usize::from(publisher) / self.streams } else { 0 };
-        nth * self.lines_per_stream() + share
+        position * self.lines_per_stream() + share
     }
 
     /// Returns the number of events of a line, given the number that each publisher has sent.
     pub fn published(&self, subscriber: usize, line: usize, sent: &[u64]) -> u32 {
-        let (nth, share) = (line / self.lines_per_stream(), line % self.lines_per_stream());
-        let stream = (self.first_read(subscriber) + nth) % self.streams;
+        let (position, share) = (line / self.lines_per_stream(), line % self.lines_per_stream());
+        let stream = (self.first_read(subscriber) + position) % self.streams;
         let (publisher, rank) = if self.shares_streams() {
             (share * self.streams + stream, 0)
         } else {
             (stream % self.publishers, stream / self.publishers)
         };
-        let (Some(sent), own) = (sent.get(publisher), self.streams_of(publisher) as u64) else {
+        let (Some(sent), stream_count) = (sent.get(publisher), self.streams_of(publisher) as u64)
+        else {
             return 0;
         };
-        (sent / own + u64::from((rank as u64) < sent % own)) as u32
+        (sent / stream_count + u64::from((rank as u64) < sent % stream_count)) as u32
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
                 let mut seen: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
                 for (publisher, count) in sent.iter().enumerate() {
                     for n in 0..*count {
-                        let (stream, number) = layout.place(publisher, n);
+                        let (stream, number) = layout.locate(publisher, n);
                         let line = layout.line(subscriber, stream, publisher as u16);
                         assert_eq!(line < layout.lines(), reads.contains(&(stream as usize)));
                         if line < layout.lines() {

@@ -75,12 +75,12 @@ impl Ledger {
 
     /// Returns the final counts; `published` returns the number of events published on a line.
     pub fn finish(mut self, published: impl Fn(usize) -> u32) -> Counts {
-        let jumped: u64 = self.missing.iter().map(|(_, gap)| gap.len() as u64).sum();
+        let skipped: u64 = self.missing.iter().map(|(_, gap)| gap.len() as u64).sum();
         let tail = |(line, expected): (usize, &u32)| match *expected {
             NOT_BEGUN => 0,
             next => u64::from(published(line).saturating_sub(next)),
         };
-        self.counts.lost = jumped + self.expected.iter().enumerate().map(tail).sum::<u64>();
+        self.counts.lost = skipped + self.expected.iter().enumerate().map(tail).sum::<u64>();
         self.counts
     }
 

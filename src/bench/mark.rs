@@ -69,13 +69,13 @@ fn unhex(text: &[u8]) -> Option<u64> {
         }
         table
     };
-    let (mut value, mut bad) = (0, 0);
+    let (mut value, mut invalid) = (0, 0);
     for byte in text {
         let digit = DIGIT[usize::from(*byte)];
-        bad |= digit & 0xf0;
+        invalid |= digit & 0xf0;
         value = value << 4 | u64::from(digit & 15);
     }
-    (bad == 0).then_some(value)
+    (invalid == 0).then_some(value)
 }
 
 #[cfg(test)]

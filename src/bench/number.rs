@@ -3,15 +3,15 @@
 /// Formats a number with commas between thousands and `digits` decimal places.
 pub fn number(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
-    let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
+    let (integer, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let mut out = String::with_capacity(text.len() * 4 / 3);
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at).is_multiple_of(3) && !out.ends_with('-') {
+    for (at, digit) in integer.chars().enumerate() {
+        if at > 0 && (integer.len() - at).is_multiple_of(3) && !out.ends_with('-') {
             out.push(',');
         }
         out.push(digit);
     }
-    if rest.is_empty() { out } else { format!("{out}.{rest}") }
+    if fraction.is_empty() { out } else { format!("{out}.{fraction}") }
 }
 
 /// Formats a count with commas between thousands.

@@ -274,16 +274,16 @@ pub fn command() -> Command {
 impl Plan {
     /// Reads the flags, with the defaults of the scenario.
     pub fn read(matches: &ArgMatches) -> Result<Self> {
-        let said = |name: &str| matches.get_one::<String>(name).cloned();
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
         let count = |name: &str| matches.get_one::<u64>(name).copied();
-        let size_of = |name: &str, usual: usize| count(name).map_or(usual, |n| n as usize);
+        let size_of = |name: &str, default: usize| count(name).map_or(default, |n| n as usize);
         // clap has filled in the defaults of these.
         let given = |name: &str| count(name).unwrap_or_default();
-        let name = said("scenario").unwrap_or_default();
+        let name = text("scenario").unwrap_or_default();
         let Some(preset) = PRESETS.iter().find(|p| p.name == name) else {
             bail!("unknown scenario {name:?}");
         };
-        let rate = match said("rate").as_deref() {
+        let rate = match text("rate").as_deref() {
             None => preset.rate,
             Some("max") => None,
             Some(text) => Some(text.parse().ok().filter(|r| *r > 0.0).ok_or_else(|| {
@@ -293,7 +293,7 @@ impl Plan {
         let plan = Self {
             scenario: preset.scenario,
             target: target(matches, preset.scenario)?,
-            body: said("publish-body").unwrap_or_default(),
+            body: text("publish-body").unwrap_or_default(),
             headers: matches.get_many::<String>("header").unwrap_or_default().cloned().collect(),
             layout: Layout {
                 streams: size_of("streams", preset.streams),
@@ -346,16 +346,16 @@ impl Plan {
         if !self.body.contains("{data}") {
             bail!("--publish-body must contain {{data}}");
         }
-        if let Some(bad) = self.headers.iter().find(|h| !h.contains(':') || h.contains('\n')) {
-            bail!("--header {bad:?} must have the form `Name: value`");
+        if let Some(invalid) = self.headers.iter().find(|h| !h.contains(':') || h.contains('\n')) {
+            bail!("--header {invalid:?} must have the form `Name: value`");
         }
         Ok(self)
     }
 }
 
 fn target(matches: &ArgMatches, scenario: Scenario) -> Result<Target> {
-    let said = |name: &str| matches.get_one::<String>(name).cloned();
-    let (subscribe, publish) = (said("subscribe-url"), said("publish-url"));
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let (subscribe, publish) = (text("subscribe-url"), text("publish-url"));
     let pid = matches.get_one::<u64>("pid").map(|pid| *pid as u32);
     let floor = matches.get_one::<u64>("floor");
     let hub: Vec<String> = matches.get_many("hub").unwrap_or_default().cloned().collect();
@@ -391,9 +391,9 @@ mod tests {
 
     #[test]
     fn flags_override_the_defaults_of_a_scenario() {
-        let usual = plan(&[]).expect("a plan");
+        let default = plan(&[]).expect("a plan");
         assert_eq!(
-            (usual.scenario, usual.subscribers, usual.rate),
+            (default.scenario, default.subscribers, default.rate),
             (Scenario::Paced, 1_000, Some(50.0))
         );
         let changed = plan(&["storm", "--subscribers", "7", "--missed", "3"]).expect("a plan");
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn invalid_flags_are_reported_by_name() {
-        for (args, word) in [
+        for (args, expected) in [
             (&["--rate", "0"][..], "--rate"),
             (&["--size", "3"], "--size"),
             (&["--stuck", "2000"], "--stuck"),
@@ -415,8 +415,8 @@ mod tests {
             (&["--pid", "1"], "--pid"),
             (&["--streams", "2", "--streams-per-subscriber", "3"], "--streams-per-subscriber"),
         ] {
-            let wrong = plan(args).expect_err("invalid flags");
-            assert!(format!("{wrong:#}").contains(word), "{wrong:#}");
+            let error = plan(args).expect_err("invalid flags");
+            assert!(format!("{error:#}").contains(expected), "{error:#}");
         }
     }
 }

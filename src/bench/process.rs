@@ -53,19 +53,19 @@ impl Process {
     }
 
     fn tree(self) -> Vec<Stat> {
-        let all: Vec<Stat> = fs::read_dir("/proc")
+        let processes: Vec<Stat> = fs::read_dir("/proc")
             .into_iter()
             .flatten()
             .filter_map(|entry| stat(entry.ok()?.file_name().to_str()?.parse().ok()?))
             .collect();
-        let mut inside = vec![self.0];
+        let mut tree = vec![self.0];
         let mut seen = 0;
-        while seen < inside.len() {
-            let parent = inside[seen];
-            inside.extend(all.iter().filter(|s| s.parent == parent).map(|s| s.pid));
+        while seen < tree.len() {
+            let parent = tree[seen];
+            tree.extend(processes.iter().filter(|s| s.parent == parent).map(|s| s.pid));
             seen += 1;
         }
-        all.into_iter().filter(|s| inside.contains(&s.pid)).collect()
+        processes.into_iter().filter(|s| tree.contains(&s.pid)).collect()
     }
 }
 

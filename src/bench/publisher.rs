@@ -127,10 +127,10 @@ impl Answer {
                 let Some(status) = decoder.status().filter(|_| decoder.is_complete()) else {
                     return Ok(Progress::More);
                 };
-                let told = String::from_utf8_lossy(&std::mem::take(text)).into_owned();
+                let reason = String::from_utf8_lossy(&std::mem::take(text)).into_owned();
                 Ok(match status {
                     200..=299 => Progress::Taken,
-                    status => Progress::Refused(format!("{status} {told}")),
+                    status => Progress::Refused(format!("{status} {reason}")),
                 })
             }
             Self::Redis(text) => {

@@ -78,7 +78,7 @@ struct Run {
     /// Idle publishers; the one that has been idle longest is last.
     idle: Vec<usize>,
     /// Events assigned to publishers so far.
-    begun: u64,
+    assigned: u64,
     buffer: Vec<u8>,
     result: Published,
 }
@@ -100,7 +100,7 @@ impl Run {
             url,
             publishers: Vec::new(),
             idle: Vec::new(),
-            begun: 0,
+            assigned: 0,
             buffer: vec![0; BUFFER_BYTES],
             result: Published {
                 sent: Vec::new(),
@@ -127,8 +127,8 @@ impl Run {
     fn connect(&self, at: usize, sent: u64, idle_since_ns: u64) -> io::Result<Publisher> {
         let mut publisher = Publisher::connect(self.url.address, self.url.protocol)?;
         (publisher.sent, publisher.idle_since_ns) = (sent, idle_since_ns);
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut publisher.socket, Token(at), both)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut publisher.socket, Token(at), interest)?;
         Ok(publisher)
     }
 
@@ -137,12 +137,12 @@ impl Run {
         let deadline = self.result.began_ns.saturating_add(self.schedule.for_ns);
         loop {
             let now = self.tally.now_ns();
-            let done = self.begun >= self.schedule.events || now >= deadline;
-            if !done {
+            let is_done = self.assigned >= self.schedule.events || now >= deadline;
+            if !is_done {
                 self.send_due(now)?;
             }
             let all_answered = self.idle.len() == self.publishers.len();
-            if done && (all_answered || now >= deadline.saturating_add(LAST_ANSWERS_NS)) {
+            if is_done && (all_answered || now >= deadline.saturating_add(LAST_ANSWERS_NS)) {
                 break;
             }
             match self.poll.poll(&mut events, Some(self.wait(now))) {
@@ -160,12 +160,12 @@ impl Run {
 
     /// Returns the time of the next event.
     fn due_ns(&self) -> u64 {
-        self.result.began_ns + self.begun * self.schedule.every_ns
+        self.result.began_ns + self.assigned * self.schedule.every_ns
     }
 
     fn wait(&self, now: u64) -> Duration {
-        let paced = self.schedule.every_ns > 0 && !self.idle.is_empty();
-        if paced && self.begun < self.schedule.events {
+        let is_paced = self.schedule.every_ns > 0 && !self.idle.is_empty();
+        if is_paced && self.assigned < self.schedule.events {
             POLL_INTERVAL.min(Duration::from_nanos(self.due_ns().saturating_sub(now)))
         } else {
             POLL_INTERVAL
@@ -174,21 +174,21 @@ impl Run {
 
     /// Sends the events that are due through idle publishers.
     fn send_due(&mut self, now: u64) -> io::Result<()> {
-        let paced = self.schedule.every_ns > 0;
-        while self.begun < self.schedule.events && (!paced || self.due_ns() <= now) {
+        let is_paced = self.schedule.every_ns > 0;
+        while self.assigned < self.schedule.events && (!is_paced || self.due_ns() <= now) {
             let Some(at) = self.idle.pop() else { return Ok(()) };
-            let due = self.due_ns();
-            self.begun += 1;
-            self.send(at, paced.then_some(due))?;
+            let due_ns = self.due_ns();
+            self.assigned += 1;
+            self.send(at, is_paced.then_some(due_ns))?;
         }
         Ok(())
     }
 
-    fn send(&mut self, at: usize, due: Option<u64>) -> io::Result<()> {
+    fn send(&mut self, at: usize, due_ns: Option<u64>) -> io::Result<()> {
         let publisher = &mut self.publishers[at];
         let now = self.tally.now_ns();
-        let sent_ns = due.filter(|due| publisher.idle_since_ns > *due).unwrap_or(now);
-        let (stream, sequence) = self.layout.place(at, publisher.sent);
+        let sent_ns = due_ns.filter(|due_ns| publisher.idle_since_ns > *due_ns).unwrap_or(now);
+        let (stream, sequence) = self.layout.locate(at, publisher.sent);
         let mark = Mark { stream, publisher: at as u16, sequence, sent_ns };
         let (requests, url) = (&self.requests, &self.url);
         publisher
@@ -218,14 +218,14 @@ impl Run {
                     self.result.answer.saturating_record(now.saturating_sub(sent_ns));
                     self.tally.published.add(1);
                 }
-                Progress::Refused(why) => self.refused(&why)?,
+                Progress::Refused(why) => self.count_refusal(&why)?,
             }
-            self.rest(at, now)?;
+            self.make_idle(at, now)?;
         }
     }
 
     /// Counts a refusal; the next event reuses its number.
-    fn refused(&mut self, why: &str) -> io::Result<()> {
+    fn count_refusal(&mut self, why: &str) -> io::Result<()> {
         self.result.refused += 1;
         if self.result.acknowledged == 0 && self.result.refused >= MAX_INITIAL_FAILURES {
             return Err(io::Error::other(format!("every publish was refused: {why}")));
@@ -233,10 +233,10 @@ impl Run {
         Ok(())
     }
 
-    fn rest(&mut self, at: usize, now: u64) -> io::Result<()> {
-        let over = self.publishers[at].is_over();
+    fn make_idle(&mut self, at: usize, now: u64) -> io::Result<()> {
+        let is_over = self.publishers[at].is_over();
         self.publishers[at].finish_request(now);
-        if over {
+        if is_over {
             self.publishers[at] = self.connect(at, self.publishers[at].sent, now)?;
         }
         self.idle.insert(0, at);

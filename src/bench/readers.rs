@@ -56,13 +56,13 @@ impl Readers {
     /// Starts the threads without connecting.
     pub fn start(plan: &Plan, requests: &Arc<Requests>, tally: &Arc<Tally>) -> io::Result<Self> {
         let threads = (0..plan.threads.min(plan.subscribers.max(1)))
-            .map(|nth| {
+            .map(|index| {
                 let poll = Poll::new()?;
                 let waker = Waker::new(poll.registry(), WAKER)?;
                 let (commands, receiver) = sync_channel(4);
-                let reader = Reader::new(plan, nth, poll, requests.clone(), tally.clone());
+                let reader = Reader::new(plan, index, poll, requests.clone(), tally.clone());
                 let thread = std::thread::Builder::new()
-                    .name(format!("bench-reader-{nth}"))
+                    .name(format!("bench-reader-{index}"))
                     .spawn(move || reader.run(&receiver))?;
                 Ok(Handle { commands, waker, thread })
             })
@@ -72,37 +72,37 @@ impl Readers {
 
     /// Connects every subscriber that is not connected.
     pub fn open(&self) -> io::Result<()> {
-        self.tell(|| Command::Open)
+        self.send_to_all(|| Command::Open)
     }
 
     /// Drops all connections.
     pub fn close(&self) -> io::Result<()> {
-        self.tell(|| Command::Close)
+        self.send_to_all(|| Command::Close)
     }
 
     /// Stops visitors from reconnecting after their visit.
     pub fn leave(&self) -> io::Result<()> {
-        self.tell(|| Command::Leave)
+        self.send_to_all(|| Command::Leave)
     }
 
     /// Ends the threads; `sent` is the number of events that each publisher has sent.
     pub fn finish(self, sent: Vec<u64>) -> io::Result<Seen> {
         let sent = Arc::new(sent);
-        self.tell(|| Command::Finish { sent: sent.clone() })?;
-        let mut all =
+        self.send_to_all(|| Command::Finish { sent: sent.clone() })?;
+        let mut total =
             Seen { counts: Counts::default(), latency: histogram(), connect: histogram() };
         for handle in self.threads {
             let seen =
                 handle.thread.join().map_err(|_| io::Error::other("a reader panicked"))??;
-            all.counts.add(seen.counts);
+            total.counts.add(seen.counts);
             // Cannot fail: both have the same bounds.
-            let _ = all.latency.add(&seen.latency);
-            let _ = all.connect.add(&seen.connect);
+            let _ = total.latency.add(&seen.latency);
+            let _ = total.connect.add(&seen.connect);
         }
-        Ok(all)
+        Ok(total)
     }
 
-    fn tell(&self, command: impl Fn() -> Command) -> io::Result<()> {
+    fn send_to_all(&self, command: impl Fn() -> Command) -> io::Result<()> {
         for handle in &self.threads {
             // A thread that has ended reports its error when it is joined.
             let _ = handle.commands.send(command());
@@ -116,7 +116,7 @@ struct Reader {
     poll: Poll,
     requests: Arc<Requests>,
     tally: Arc<Tally>,
-    /// Subscribers whose index is `nth` modulo `threads`.
+    /// Subscribers of this thread: every `threads`-th, beginning with `first_index`.
     subscribers: Vec<Subscriber>,
     /// Subscribers with an index below this never read.
     stuck: usize,
@@ -126,17 +126,17 @@ struct Reader {
     at_once: usize,
     /// Events of a visit, in `churn`; true while visitors reconnect.
     visit: Option<u64>,
-    again: bool,
+    reconnects: bool,
     buffer: Box<[u8]>,
     latency: Histogram<u64>,
     connect: Histogram<u64>,
-    early: Counts,
+    finished_visits: Counts,
 }
 
 impl Reader {
     fn new(
         plan: &Plan,
-        nth: usize,
+        first_index: usize,
         poll: Poll,
         requests: Arc<Requests>,
         tally: Arc<Tally>,
@@ -145,7 +145,7 @@ impl Reader {
         let keep_ids = plan.scenario == Scenario::Storm;
         let threads = plan.threads.min(plan.subscribers.max(1));
         let lines = plan.layout.lines();
-        let subscribers = (nth..plan.subscribers)
+        let subscribers = (first_index..plan.subscribers)
             .step_by(threads)
             .map(|index| Subscriber::new(index, Ledger::new(lines, churns), keep_ids))
             .collect();
@@ -159,11 +159,11 @@ impl Reader {
             opening: 0,
             at_once: plan.connecting.div_ceil(threads),
             visit: churns.then_some(plan.visit),
-            again: true,
+            reconnects: true,
             buffer: vec![0; BUFFER_BYTES].into(),
             latency: histogram(),
             connect: histogram(),
-            early: Counts::default(),
+            finished_visits: Counts::default(),
         }
     }
 
@@ -183,7 +183,7 @@ impl Reader {
                 match command {
                     Command::Open => self.waiting.extend(0..self.subscribers.len()),
                     Command::Close => self.subscribers.iter_mut().for_each(Subscriber::close),
-                    Command::Leave => self.again = false,
+                    Command::Leave => self.reconnects = false,
                     Command::Finish { sent } => return Ok(self.finish(&sent)),
                 }
             }
@@ -212,8 +212,8 @@ impl Reader {
         subscriber.open(url.address, request, subscriber.index < self.stuck)?;
         self.opening += 1;
         if let Some(socket) = &mut subscriber.socket {
-            let both = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(socket, Token(at), both)?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(socket, Token(at), interest)?;
         }
         Ok(())
     }
@@ -257,8 +257,8 @@ impl Reader {
                 latency.saturating_record(now.saturating_sub(mark.sent_ns));
             }
         };
-        let fed = decoder.feed(&self.buffer[..read], |body| scanner.feed(body, &mut event));
-        fed?;
+        let result = decoder.feed(&self.buffer[..read], |body| scanner.feed(body, &mut event));
+        result?;
         subscriber.seen += seen;
         if received > 0 {
             self.tally.received.add(received);
@@ -270,7 +270,7 @@ impl Reader {
             if status != 200 {
                 anyhow::bail!("the server responded with status {status}");
             }
-            self.begun(at, now);
+            self.mark_open(at, now);
         }
         let subscriber = &self.subscribers[at];
         if subscriber.decoder.is_complete() {
@@ -282,7 +282,7 @@ impl Reader {
         Ok(())
     }
 
-    fn begun(&mut self, at: usize, now: u64) {
+    fn mark_open(&mut self, at: usize, now: u64) {
         let subscriber = &mut self.subscribers[at];
         let stuck = subscriber.index < self.stuck;
         subscriber.stage = if stuck { Stage::Stuck } else { Stage::Reading };
@@ -295,22 +295,22 @@ impl Reader {
         let subscriber = &mut self.subscribers[at];
         subscriber.close();
         let fresh = Ledger::new(self.requests.layout.lines(), true);
-        self.early.add(std::mem::replace(&mut subscriber.ledger, fresh).close_early());
+        self.finished_visits.add(std::mem::replace(&mut subscriber.ledger, fresh).close_early());
         self.tally.visits.add(1);
-        if self.again {
+        if self.reconnects {
             self.waiting.push_back(at);
         }
     }
 
     fn failed(&mut self, at: usize, why: &str) {
         let subscriber = &mut self.subscribers[at];
-        let was = std::mem::replace(&mut subscriber.stage, Stage::Closed);
+        let previous = std::mem::replace(&mut subscriber.stage, Stage::Closed);
         subscriber.close();
-        tracing::debug!(subscriber = subscriber.index, stage = ?was, why, "subscriber failed");
-        if matches!(was, Stage::Reading | Stage::Stuck) {
+        tracing::debug!(subscriber = subscriber.index, stage = ?previous, why, "subscriber failed");
+        if matches!(previous, Stage::Reading | Stage::Stuck) {
             return self.tally.dropped.add(1);
         }
-        if was == Stage::Opening {
+        if previous == Stage::Opening {
             self.opening -= 1;
         }
         self.tally.refused.add(1);
@@ -320,7 +320,7 @@ impl Reader {
     }
 
     fn finish(self, sent: &[u64]) -> Seen {
-        let mut counts = self.early;
+        let mut counts = self.finished_visits;
         let churns = self.visit.is_some();
         for subscriber in self.subscribers {
             let index = subscriber.index;

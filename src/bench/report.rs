@@ -161,10 +161,10 @@ impl Report {
         let mut rows = self.connection_rows();
         rows.extend(self.event_rows());
         rows.extend(self.server_rows());
-        let wide = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let mut out = format!("\n{} on {}\n\n", name_of(self.scenario), self.server);
         for (name, value) in rows {
-            let _ = writeln!(out, "  {name:wide$}  {value}");
+            let _ = writeln!(out, "  {name:width$}  {value}");
         }
         out
     }
@@ -203,11 +203,15 @@ impl Report {
     fn event_rows(&self) -> Vec<(&'static str, String)> {
         let mut rows = Vec::new();
         if let Some(publish) = &self.publish {
-            let (done, rate) = (count(publish.acknowledged), count(publish.per_second as u64));
-            let by = count(self.publishers as u64);
+            let (acknowledged, rate) =
+                (count(publish.acknowledged), count(publish.per_second as u64));
+            let publishers = count(self.publishers as u64);
             rows.push((
                 "publishes",
-                format!("{done} of {} bytes, {rate}/s, by {by} publishers", self.size_bytes),
+                format!(
+                    "{acknowledged} of {} bytes, {rate}/s, by {publishers} publishers",
+                    self.size_bytes
+                ),
             ));
             if publish.refused + publish.failed > 0 {
                 let (refused, failed) = (count(publish.refused), count(publish.failed));
@@ -220,14 +224,19 @@ impl Report {
             }
             rows.push(("response time", milliseconds(publish.answer_ms)));
         }
-        let seen = &self.deliveries;
-        if seen.received + seen.lost > 0 {
+        let deliveries = &self.deliveries;
+        if deliveries.received + deliveries.lost > 0 {
             rows.push((
                 "deliveries",
-                format!("{}, {}/s", count(seen.received), count(seen.per_second as u64)),
+                format!(
+                    "{}, {}/s",
+                    count(deliveries.received),
+                    count(deliveries.per_second as u64)
+                ),
             ));
-            let [lost, twice, late] = [seen.lost, seen.duplicated, seen.reordered].map(count);
-            rows.push(("", format!("{lost} lost, {twice} duplicated, {late} reordered")));
+            let [lost, duplicated, reordered] =
+                [deliveries.lost, deliveries.duplicated, deliveries.reordered].map(count);
+            rows.push(("", format!("{lost} lost, {duplicated} duplicated, {reordered} reordered")));
         }
         rows.extend(self.latency_ms.map(|times| ("latency", milliseconds(times))));
         rows.extend(self.scrape_ms.map(|times| ("scrapes", milliseconds(times))));
@@ -254,8 +263,8 @@ impl Report {
             let each = used.pss_bytes_per_connection;
             let each = each.map(|b| format!(", {:.1} KiB per connection", b / 1024.0));
             rows.extend(used.pss_bytes.map(|bytes| {
-                let all = bytes as f64 / f64::from(1 << 20);
-                ("server memory", format!("{all:.1} MiB{}", each.unwrap_or_default()))
+                let mebibytes = bytes as f64 / f64::from(1 << 20);
+                ("server memory", format!("{mebibytes:.1} MiB{}", each.unwrap_or_default()))
             }));
         }
         let sockets = self.socket_bytes as f64 / f64::from(1 << 20);

@@ -57,7 +57,7 @@ pub fn run(plan: &Plan, max_files: u64) -> anyhow::Result<Report> {
         process: server.process,
         bar: progress_bar(),
         sockets_before: sockets,
-        sockets_most: sockets,
+        sockets_peak: sockets,
         pss_before: None,
     };
     run.run(readers, server.name.clone())
@@ -95,7 +95,7 @@ struct Run<'a> {
     process: Option<Process>,
     bar: ProgressBar,
     sockets_before: u64,
-    sockets_most: u64,
+    sockets_peak: u64,
     pss_before: Option<u64>,
 }
 
@@ -141,56 +141,56 @@ impl Run<'_> {
         Mark { at: Instant::now(), cpu: self.process.map(Process::cpu).unwrap_or_default() }
     }
 
-    /// Watches the progress until it is complete (true) or has not moved for `patience` (false).
+    /// Watches the progress until it is complete (true) or has not moved for `timeout` (false).
     fn watch(
         &mut self,
-        what: &'static str,
-        patience: Duration,
+        label: &'static str,
+        timeout: Duration,
         mut progress: impl FnMut(&Tally) -> (u64, u64),
     ) -> bool {
-        self.bar.set_prefix(what);
+        self.bar.set_prefix(label);
         let (mut last, mut moved) = (u64::MAX, Instant::now());
         loop {
-            let (is, of) = progress(&self.tally);
-            self.sockets_most = self.sockets_most.max(socket_bytes());
-            self.bar.set_length(of.max(1));
-            self.bar.set_position(is);
-            self.bar.set_message(format!("{is} of {of}"));
-            if is >= of {
+            let (done, total) = progress(&self.tally);
+            self.sockets_peak = self.sockets_peak.max(socket_bytes());
+            self.bar.set_length(total.max(1));
+            self.bar.set_position(done);
+            self.bar.set_message(format!("{done} of {total}"));
+            if done >= total {
                 return true;
             }
-            if is != last {
-                (last, moved) = (is, Instant::now());
-            } else if moved.elapsed() > patience {
+            if done != last {
+                (last, moved) = (done, Instant::now());
+            } else if moved.elapsed() > timeout {
                 return false;
             }
             sleep(LOOK_EVERY);
         }
     }
 
-    fn wait(&mut self, what: &'static str, time: Duration) {
-        let began = Instant::now();
+    fn wait(&mut self, label: &'static str, time: Duration) {
+        let started = Instant::now();
         let seconds = time.as_secs();
-        self.watch(what, time * 2, |_| {
-            if began.elapsed() >= time {
+        self.watch(label, time * 2, |_| {
+            if started.elapsed() >= time {
                 (seconds, seconds)
             } else {
-                (began.elapsed().as_secs().min(seconds.saturating_sub(1)), seconds.max(1))
+                (started.elapsed().as_secs().min(seconds.saturating_sub(1)), seconds.max(1))
             }
         });
     }
 
     fn connect(&mut self, readers: &Readers) -> anyhow::Result<()> {
-        let all = self.plan.subscribers as u64;
+        let total = self.plan.subscribers as u64;
         let (connected, refused) = (self.tally.connected.get(), self.tally.refused.get());
         readers.open()?;
-        let there = |tally: &Tally| {
-            (tally.connected.get() - connected + tally.refused.get() - refused, all)
+        let progress = |tally: &Tally| {
+            (tally.connected.get() - connected + tally.refused.get() - refused, total)
         };
-        if !self.watch("connecting", CONNECT_WITHIN, there) {
-            bail!("only {} of {all} subscribers got a response", there(&self.tally).0);
+        if !self.watch("connecting", CONNECT_WITHIN, progress) {
+            bail!("only {} of {total} subscribers got a response", progress(&self.tally).0);
         }
-        if all > 0 && self.tally.connected.get() == connected {
+        if total > 0 && self.tally.connected.get() == connected {
             let why = self.tally.first_refusal.get().map_or("unknown reason", String::as_str);
             bail!("no subscriber was admitted: {why}");
         }
@@ -201,12 +201,12 @@ impl Run<'_> {
     /// events.
     fn expected(&self, sent: &[u64]) -> u64 {
         let layout = self.plan.layout;
-        let of = |subscriber| -> u64 {
+        let deliveries = |subscriber| -> u64 {
             (0..layout.lines())
                 .map(|line| u64::from(layout.published(subscriber, line, sent)))
                 .sum()
         };
-        (self.plan.stuck..self.plan.subscribers).map(of).sum()
+        (self.plan.stuck..self.plan.subscribers).map(deliveries).sum()
     }
 
     fn start_publishing(
@@ -227,13 +227,13 @@ impl Run<'_> {
             for_ns: self.plan.duration.as_nanos() as u64,
         };
         let thread = self.start_publishing(schedule, Vec::new())?;
-        let (began, seconds) = (Instant::now(), self.plan.duration.as_secs().max(1));
-        let patience = self.plan.duration + CONNECT_WITHIN;
-        self.watch("publishing", patience, |_| {
+        let (started, seconds) = (Instant::now(), self.plan.duration.as_secs().max(1));
+        let timeout = self.plan.duration + CONNECT_WITHIN;
+        self.watch("publishing", timeout, |_| {
             if thread.is_finished() {
                 (seconds, seconds)
             } else {
-                (began.elapsed().as_secs().min(seconds - 1), seconds)
+                (started.elapsed().as_secs().min(seconds - 1), seconds)
             }
         });
         let published = joined(thread)?;
@@ -252,22 +252,22 @@ impl Run<'_> {
     fn storm(&mut self, readers: &Readers) -> anyhow::Result<(Published, Storm)> {
         let missed = self.plan.missed;
         let for_ns = self.plan.duration.as_nanos() as u64;
-        let one = Schedule { every_ns: 0, events: 1, for_ns };
-        let first = joined(self.start_publishing(one, Vec::new())?)?;
+        let single = Schedule { every_ns: 0, events: 1, for_ns };
+        let first = joined(self.start_publishing(single, Vec::new())?)?;
         let expected = self.expected(&first.sent);
         if !self.watch("first event", QUIET, |tally| (tally.received.get(), expected)) {
             bail!("not every subscriber received the first event");
         }
         readers.close()?;
         sleep(self.plan.settle.max(Duration::from_secs(1)));
-        let rest = Schedule { events: missed, ..one };
+        let rest = Schedule { events: missed, ..single };
         let published = joined(self.start_publishing(rest, first.sent)?)?;
         let expected = self.expected(&published.sent);
-        let began = self.tally.now_ns();
+        let started_ns = self.tally.now_ns();
         self.connect(readers)?;
         self.watch("resuming", QUIET, |tally| (tally.received.get(), expected));
-        let level = self.tally.last_received_ns.get().saturating_sub(began);
-        Ok((published, Storm { missed, level_after_ms: level as f64 / 1e6 }))
+        let caught_up_ns = self.tally.last_received_ns.get().saturating_sub(started_ns);
+        Ok((published, Storm { missed, level_after_ms: caught_up_ns as f64 / 1e6 }))
     }
 
     fn report(&self, server: String, measured: Measured) -> Report {
@@ -318,7 +318,7 @@ impl Run<'_> {
             latency_ms: Quantiles::of(&seen.latency).filter(|_| storm.is_none()),
             storm,
             used,
-            socket_bytes: self.sockets_most - self.sockets_before,
+            socket_bytes: self.sockets_peak - self.sockets_before,
         }
     }
 
@@ -332,18 +332,18 @@ impl Run<'_> {
     ) -> Used {
         let cpu = after.cpu.since(before.cpu);
         let measured_s = (after.at - before.at).as_secs_f64();
-        let each = |count: u64| (count > 0).then(|| cpu.total_s() * 1e6 / count as f64);
-        let grown = pss.zip(self.pss_before).map(|(pss, before)| pss as f64 - before as f64);
+        let us_per = |count: u64| (count > 0).then(|| cpu.total_s() * 1e6 / count as f64);
+        let growth = pss.zip(self.pss_before).map(|(pss, before)| pss as f64 - before as f64);
         let subscribers = self.plan.subscribers as f64;
         Used {
             cpu_s: cpu.total_s(),
             cpu_system_s: cpu.system_s,
             measured_s,
             cpu_percent: 100.0 * cpu.total_s() / measured_s,
-            cpu_us_per_delivery: each(received),
-            cpu_us_per_publish: each(published.as_ref().map_or(0, |p| p.acknowledged)),
+            cpu_us_per_delivery: us_per(received),
+            cpu_us_per_publish: us_per(published.as_ref().map_or(0, |p| p.acknowledged)),
             pss_bytes: pss,
-            pss_bytes_per_connection: grown.filter(|_| subscribers > 0.0).map(|b| b / subscribers),
+            pss_bytes_per_connection: growth.filter(|_| subscribers > 0.0).map(|b| b / subscribers),
         }
     }
 }

@@ -23,25 +23,25 @@ pub struct Scrapes {
 }
 
 impl Scrapes {
-    /// Starts scraping, with a pause of `every` after each scrape; `None` without a URL or an
+    /// Starts scraping, with a pause of `interval` after each scrape; `None` without a URL or an
     /// interval.
-    pub fn start(requests: &Requests, every: Option<Duration>) -> std::io::Result<Option<Self>> {
+    pub fn start(requests: &Requests, interval: Option<Duration>) -> std::io::Result<Option<Self>> {
         let urls = [&requests.subscribe, &requests.publish];
         let Some(url) = urls.into_iter().flatten().next() else { return Ok(None) };
-        let (address, Some(every)) = (url.address, every) else { return Ok(None) };
+        let (address, Some(interval)) = (url.address, interval) else { return Ok(None) };
         let is_over = Arc::<AtomicBool>::default();
         let over = is_over.clone();
         let thread = std::thread::Builder::new().name("bench-scrape".into());
         let thread = thread.spawn(move || {
-            let mut took = Histogram::new(3)?;
+            let mut durations = Histogram::new(3)?;
             let mut connection = connect(address)?;
             while !over.load(Ordering::Relaxed) {
-                let began = Instant::now();
+                let started = Instant::now();
                 scrape(&mut connection, address)?;
-                took.record(began.elapsed().as_nanos() as u64)?;
-                std::thread::sleep(every);
+                durations.record(started.elapsed().as_nanos() as u64)?;
+                std::thread::sleep(interval);
             }
-            Ok(took)
+            Ok(durations)
         })?;
         Ok(Some(Self { is_over, thread }))
     }
@@ -50,7 +50,7 @@ impl Scrapes {
     pub fn stop(self) -> anyhow::Result<Histogram<u64>> {
         self.is_over.store(true, Ordering::Relaxed);
         match self.thread.join() {
-            Ok(took) => took,
+            Ok(durations) => durations,
             Err(_) => bail!("the scraper panicked"),
         }
     }

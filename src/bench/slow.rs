@@ -29,9 +29,9 @@ pub struct SlowClients {
 
 struct Client {
     socket: Option<TcpStream>,
-    begins: Vec<u8>,
+    initial: Vec<u8>,
     /// Bytes sent in each turn; empty if the client only waits.
-    says: &'static [u8],
+    payload: &'static [u8],
     reads: bool,
 }
 
@@ -40,8 +40,8 @@ impl SlowClients {
     pub fn start(requests: &Requests, count: usize) -> std::io::Result<Option<Self>> {
         let Some(url) = requests.subscribe.as_ref().filter(|_| count > 0) else { return Ok(None) };
         let address = url.address;
-        let whole = requests.subscription(url, 0, b"");
-        let head = whole[..whole.len() - b"\r\n".len()].to_vec();
+        let request = requests.subscription(url, 0, b"");
+        let head = request[..request.len() - b"\r\n".len()].to_vec();
         let target =
             requests.publish.as_ref().map_or_else(|| "/".to_owned(), |url| url.path_of_any());
         let body = format!(
@@ -50,21 +50,21 @@ impl SlowClients {
         let unread = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
         let unread = unread.repeat(UNREAD_REQUESTS).into_bytes();
         let clients = (0..count).map(|n| match n % 3 {
-            0 => Client { socket: None, begins: head.clone(), says: b"X: y\r\n", reads: true },
-            1 => Client { socket: None, begins: body.clone().into(), says: b"x", reads: true },
-            _ => Client { socket: None, begins: unread.clone(), says: b"", reads: false },
+            0 => Client { socket: None, initial: head.clone(), payload: b"X: y\r\n", reads: true },
+            1 => Client { socket: None, initial: body.clone().into(), payload: b"x", reads: true },
+            _ => Client { socket: None, initial: unread.clone(), payload: b"", reads: false },
         });
         let mut clients: Vec<Client> = clients.collect();
         let (is_over, closed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (over, count_closed) = (is_over.clone(), closed.clone());
         let thread = std::thread::Builder::new().name("bench-slow".into()).spawn(move || {
-            let some = clients.len().div_ceil(TURNS);
+            let group_size = clients.len().div_ceil(TURNS);
             while !over.load(Ordering::Relaxed) {
-                for clients in clients.chunks_mut(some) {
-                    let began = Instant::now();
-                    turn(clients, address, &count_closed);
+                for clients in clients.chunks_mut(group_size) {
+                    let started = Instant::now();
+                    advance(clients, address, &count_closed);
                     let pause = SAYS_EVERY / TURNS as u32;
-                    std::thread::sleep(pause.saturating_sub(began.elapsed()));
+                    std::thread::sleep(pause.saturating_sub(started.elapsed()));
                 }
             }
         })?;
@@ -81,23 +81,23 @@ impl SlowClients {
 }
 
 /// Lets each client send a few more bytes, or reconnect if it was closed.
-fn turn(clients: &mut [Client], address: SocketAddr, closed: &AtomicU64) {
+fn advance(clients: &mut [Client], address: SocketAddr, closed: &AtomicU64) {
     for client in clients {
         match &mut client.socket {
             Some(socket) => {
-                if !is_there(socket, client.says, client.reads) {
+                if !is_kept_open(socket, client.payload, client.reads) {
                     client.socket = None;
                     closed.fetch_add(1, Ordering::Relaxed);
                 }
             }
             None => {
-                client.socket = open(address, &client.begins).ok();
+                client.socket = open(address, &client.initial).ok();
             }
         }
     }
 }
 
-fn open(address: SocketAddr, begins: &[u8]) -> std::io::Result<TcpStream> {
+fn open(address: SocketAddr, initial: &[u8]) -> std::io::Result<TcpStream> {
     let socket =
         socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
@@ -105,17 +105,18 @@ fn open(address: SocketAddr, begins: &[u8]) -> std::io::Result<TcpStream> {
     let mut socket = TcpStream::from(socket);
     // The server may stop reading requests when it cannot send more responses.
     socket.set_nonblocking(true)?;
-    match socket.write(begins) {
+    match socket.write(initial) {
         Err(e) if e.kind() != ErrorKind::WouldBlock => Err(e),
         _ => Ok(socket),
     }
 }
 
 /// Returns true if the server still keeps the connection after more bytes were sent.
-fn is_there(socket: &mut TcpStream, says: &[u8], reads: bool) -> bool {
+fn is_kept_open(socket: &mut TcpStream, payload: &[u8], reads: bool) -> bool {
     let would_wait = |e: &std::io::Error| e.kind() == ErrorKind::WouldBlock;
-    let told = says.is_empty() || socket.write(says).map_or_else(|e| would_wait(&e), |_| true);
+    let is_sent =
+        payload.is_empty() || socket.write(payload).map_or_else(|e| would_wait(&e), |_| true);
     let mut answer = [0; 512];
     let is_open = !reads || socket.read(&mut answer).map_or_else(|e| would_wait(&e), |n| n > 0);
-    told && is_open
+    is_sent && is_open
 }

@@ -11,7 +11,7 @@ const MAX_LINE_BYTES: usize = 4 * 1024 * 1024;
 /// Scanner of one subscriber's stream.
 #[derive(Default)]
 pub struct Scanner {
-    begun: Vec<u8>,
+    partial_line: Vec<u8>,
     mark: Option<Mark>,
     id: Vec<u8>,
     id_seen: bool,
@@ -32,23 +32,23 @@ impl Scanner {
 
     /// Begins a new connection: drops an incomplete event and keeps the last id.
     pub fn restart(&mut self) {
-        self.begun.clear();
+        self.partial_line.clear();
         self.mark = None;
         self.id_seen = false;
     }
 
     /// Parses more input and calls `event` with the mark of each complete event that has one.
     pub fn feed(&mut self, mut input: &[u8], event: &mut impl FnMut(Mark)) {
-        if !self.begun.is_empty() {
+        if !self.partial_line.is_empty() {
             let Some(end) = memchr::memchr(b'\n', input) else {
                 self.keep(input);
                 return;
             };
-            let mut line = std::mem::take(&mut self.begun);
+            let mut line = std::mem::take(&mut self.partial_line);
             line.extend_from_slice(&input[..end]);
             self.line(&line, event);
             line.clear();
-            self.begun = line;
+            self.partial_line = line;
             input = &input[end + 1..];
         }
         while let Some(end) = memchr::memchr(b'\n', input) {
@@ -59,8 +59,8 @@ impl Scanner {
     }
 
     fn keep(&mut self, part: &[u8]) {
-        if self.begun.len() + part.len() <= MAX_LINE_BYTES {
-            self.begun.extend_from_slice(part);
+        if self.partial_line.len() + part.len() <= MAX_LINE_BYTES {
+            self.partial_line.extend_from_slice(part);
         }
     }
 
@@ -125,18 +125,18 @@ mod tests {
     fn block() -> impl Strategy<Value = (Vec<String>, Option<u32>, Option<String>)> {
         let mark = proptest::option::of(any::<u32>());
         let id = proptest::option::of("[a-f0-9-]{0,9}");
-        let noise =
+        let other_lines =
             proptest::collection::vec("(:.{0,5}|event: x|idx: 1|databases:~|retry:5)", 0..3);
-        (mark, id, noise, any::<u64>()).prop_map(|(sequence, id, noise, order)| {
-            let mut lines = noise;
+        (mark, id, other_lines, any::<u64>()).prop_map(|(sequence, id, other_lines, order)| {
+            let mut lines = other_lines;
             lines.extend(id.iter().map(|id| format!("id: {id}")));
             lines.extend(sequence.map(|sequence| {
                 let mut text = b"data:".to_vec();
                 Mark { stream: 1, publisher: 2, sequence, sent_ns: 3 }.write(0, &mut text);
                 String::from_utf8(text).expect("ASCII")
             }));
-            let places = lines.len().max(1);
-            lines.rotate_left(order as usize % places);
+            let count = lines.len().max(1);
+            lines.rotate_left(order as usize % count);
             // A second line of data does not begin a second event.
             lines.extend(sequence.map(|_| "data: more".to_owned()));
             (lines, sequence, id)
@@ -172,8 +172,8 @@ mod tests {
             text in "(data:|id: ?|\"~|00000001-0001-00000001-0000000000000001~|\r|\n|\n\n|é|:){0,30}",
             step in 1..20usize,
         ) {
-            let whole = scanned(std::iter::once(text.as_bytes()));
-            prop_assert_eq!(scanned(text.as_bytes().chunks(step)), whole);
+            let expected = scanned(std::iter::once(text.as_bytes()));
+            prop_assert_eq!(scanned(text.as_bytes().chunks(step)), expected);
         }
     }
 }

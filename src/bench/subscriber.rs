@@ -129,10 +129,11 @@ fn would_block(error: &io::Error) -> bool {
 
 /// Returns the loopback address to connect from if one address has too few ports.
 fn source_of(index: usize, to: SocketAddr) -> Option<SocketAddr> {
-    let nth = index / PER_SOURCE;
+    let source_index = index / PER_SOURCE;
     let is_loopback = matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback());
-    (nth > 0 && is_loopback).then(|| {
-        let source = Ipv4Addr::new(127, 0, (nth >> 8) as u8 + 1, (nth & 255) as u8);
+    (source_index > 0 && is_loopback).then(|| {
+        let source =
+            Ipv4Addr::new(127, 0, (source_index >> 8) as u8 + 1, (source_index & 255) as u8);
         SocketAddr::new(source.into(), 0)
     })
 }
@@ -154,7 +155,7 @@ mod tests {
             sources.push(from.ip().to_string());
         }
         assert_eq!(sources, ["127.0.0.1", "127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.2.44"]);
-        let elsewhere = "192.0.2.1:80".parse().expect("an address");
-        assert_eq!(source_of(PER_SOURCE, elsewhere), None);
+        let remote = "192.0.2.1:80".parse().expect("an address");
+        assert_eq!(source_of(PER_SOURCE, remote), None);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 /// Clock and counts of one run.
 #[derive(Debug)]
 pub struct Tally {
-    began: Instant,
+    started: Instant,
     /// Subscribers whose response has begun.
     pub connected: Count,
     /// Connections that failed, or whose response was not an event stream.
@@ -31,14 +31,14 @@ pub struct Tally {
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// Adds `more` to the count.
-    pub fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
+    /// Adds `amount` to the count.
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Raises the count to `to` if it is lower.
-    pub fn raise(&self, to: u64) {
-        self.0.fetch_max(to, Ordering::Relaxed);
+    /// Raises the count to `value` if it is lower.
+    pub fn raise(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
     }
 
     /// Returns the current value.
@@ -51,7 +51,7 @@ impl Tally {
     /// Starts the clock.
     pub fn new() -> Self {
         Self {
-            began: Instant::now(),
+            started: Instant::now(),
             connected: Count::default(),
             refused: Count::default(),
             first_refusal: OnceLock::new(),
@@ -65,7 +65,7 @@ impl Tally {
 
     /// Returns the nanoseconds since the start.
     pub fn now_ns(&self) -> u64 {
-        self.began.elapsed().as_nanos() as u64
+        self.started.elapsed().as_nanos() as u64
     }
 }
 

@@ -65,32 +65,32 @@ pub(super) fn file_argument(help: &'static str) -> Arg {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let (what, flags) = matches.subcommand().unwrap_or(("check", matches));
+    let (name, flags) = matches.subcommand().unwrap_or(("check", matches));
     #[cfg(feature = "cli")]
-    if let Some(done) = clients::run_journal(what, flags) {
+    if let Some(done) = clients::run_journal(name, flags) {
         return done;
     }
-    if what == "restore" {
+    if name == "restore" {
         restore_file(flags)?;
         return Ok(ExitCode::SUCCESS);
     }
-    look(what, flags)
+    run_check(name, flags)
 }
 
 fn data_dir(flags: &ArgMatches) -> &Path {
     flags.get_one::<PathBuf>("data-dir").map_or(Path::new("./data"), PathBuf::as_path)
 }
 
-fn holder(what: &str) -> String {
-    format!("fanfare journal {what}, process {}", std::process::id())
+fn lock_owner(subcommand: &str) -> String {
+    format!("fanfare journal {subcommand}, process {}", std::process::id())
 }
 
-fn look(what: &str, flags: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let checked = check(data_dir(flags), &holder(what))?;
+fn run_check(name: &str, flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let checked = check(data_dir(flags), &lock_owner(name))?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     if flags.get_flag("json") {
         writeln!(out, "{}", as_json(&checked))?;
-    } else if what == "stats" {
+    } else if name == "stats" {
         stats(&mut out, &checked, flags.get_flag("all"))?;
     } else {
         findings(&mut out, &checked)?;
@@ -101,18 +101,18 @@ fn look(what: &str, flags: &ArgMatches) -> anyhow::Result<ExitCode> {
 
 fn restore_file(flags: &ArgMatches) -> anyhow::Result<()> {
     let file = flags.get_one::<PathBuf>("file").context("missing FILE, the backup to read")?;
-    let records = restore(file, data_dir(flags), &holder("restore"))?;
+    let records = restore(file, data_dir(flags), &lock_owner("restore"))?;
     let folder = data_dir(flags).display();
     writeln!(std::io::stdout(), "restored {records} records to {folder}")?;
     Ok(())
 }
 
 fn findings(out: &mut impl Write, checked: &CheckReport) -> std::io::Result<()> {
-    for remark in &checked.warnings {
-        writeln!(out, "note: {remark}")?;
+    for warning in &checked.warnings {
+        writeln!(out, "note: {warning}")?;
     }
-    for wrong in &checked.errors {
-        writeln!(out, "{wrong}")?;
+    for error in &checked.errors {
+        writeln!(out, "{error}")?;
     }
     if checked.unlisted_errors > 0 {
         writeln!(out, "and {} more like these", checked.unlisted_errors)?;

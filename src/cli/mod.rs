@@ -117,8 +117,8 @@ fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
             bail!("{name} is not UTF-8");
         }
     }
-    Config::resolve(RawConfig::collect(flags, |name| std::env::var(name).ok())).map_err(|wrong| {
-        let lines: Vec<String> = wrong.iter().map(|w| format!("\n  {w}")).collect();
+    Config::resolve(RawConfig::collect(flags, |name| std::env::var(name).ok())).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|error| format!("\n  {error}")).collect();
         anyhow::anyhow!("invalid configuration:{}", lines.concat())
     })
 }
@@ -147,13 +147,13 @@ fn whole_command() -> Command {
 
 /// Returns the subcommands that only some builds have.
 fn optional_commands() -> Vec<Command> {
-    let all: &[fn() -> Vec<Command>] = &[
+    let groups: &[fn() -> Vec<Command>] = &[
         #[cfg(feature = "cli")]
         clients::commands,
         #[cfg(feature = "bench")]
         bench::commands,
     ];
-    all.iter().flat_map(|commands| commands()).collect()
+    groups.iter().flat_map(|commands| commands()).collect()
 }
 
 /// Returns the version, with the features of this build.
@@ -171,9 +171,9 @@ fn long_version() -> &'static str {
 fn with_default(mut args: Vec<OsString>) -> Vec<OsString> {
     const OF_ALL: [&str; 4] = ["-h", "--help", "-V", "--version"];
     let first = args.get(1).map(|arg| arg.to_string_lossy().into_owned());
-    let says_what =
+    let has_subcommand =
         first.is_some_and(|arg| !arg.starts_with('-') || OF_ALL.contains(&arg.as_str()));
-    if !says_what {
+    if !has_subcommand {
         args.insert(1.min(args.len()), "serve".into());
     }
     args

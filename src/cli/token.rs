@@ -85,7 +85,7 @@ pub(super) fn run(
     Ok(())
 }
 
-fn claimed(flags: &ArgMatches) -> GrantClaims {
+fn grant_claims(flags: &ArgMatches) -> GrantClaims {
     let list = |name: &str| flags.get_many(name).unwrap_or_default().cloned().collect();
     GrantClaims {
         publish: list("publish"),
@@ -107,7 +107,7 @@ fn mint(flags: &ArgMatches) -> anyhow::Result<String> {
     };
     let new = NewToken {
         subject: text("sub"),
-        grants: claimed(flags),
+        grants: grant_claims(flags),
         lifetime: flags.get_one("expires").copied().unwrap_or(Duration::ZERO),
         issuer: text("iss"),
         audience: text("aud"),
@@ -126,19 +126,19 @@ fn inspect(flags: &ArgMatches, config: &Config) -> anyhow::Result<String> {
     let (header, claims) =
         decode_unverified(token).map_err(|why| anyhow::anyhow!("not a token: {why}"))?;
     let mut out = format!("header  {header}\nclaims  {claims}\n");
-    for (name, what) in [("iat", "issued"), ("nbf", "begins"), ("exp", "expires")] {
+    for (name, label) in [("iat", "issued"), ("nbf", "begins"), ("exp", "expires")] {
         if let Some(seconds) = claims.get(name).and_then(serde_json::Value::as_f64) {
             let at = Timestamp::from_ms((seconds * 1e3) as u64);
-            let _ = writeln!(out, "{what:7} {at}");
+            let _ = writeln!(out, "{label:7} {at}");
         }
     }
-    let verdict = match config.access.verify(token, now()) {
+    let result = match config.access.verify(token, now()) {
         Ok(caller) => {
             format!("accepted, subject {}", caller.subject.as_deref().unwrap_or("none"))
         }
         Err(why) => format!("refused: {}", problem_detail(why)),
     };
-    let _ = writeln!(out, "result  {verdict}");
+    let _ = writeln!(out, "result  {result}");
     Ok(out)
 }
 
@@ -147,20 +147,20 @@ fn key(flags: &ArgMatches) -> String {
     let secret = new_secret();
     let mut out = format!("secret: {secret}\n\n[[key]]\nname = {name:?}\n");
     let _ = writeln!(out, "sha256 = {:?}", hash_of(&secret));
-    let claimed = claimed(flags);
+    let claims = grant_claims(flags);
     for (name, list) in [
-        ("publish", claimed.publish),
-        ("end", claimed.end),
-        ("subscribe", claimed.subscribe),
-        ("run", claimed.run),
-        ("files", claimed.files),
-        ("chat", claimed.chat),
+        ("publish", claims.publish),
+        ("end", claims.end),
+        ("subscribe", claims.subscribe),
+        ("run", claims.run),
+        ("files", claims.files),
+        ("chat", claims.chat),
     ] {
         if !list.is_empty() {
             let _ = writeln!(out, "{name} = {list:?}");
         }
     }
-    if claimed.admin {
+    if claims.admin {
         out.push_str("admin = true\n");
     }
     out

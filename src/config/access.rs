@@ -13,11 +13,11 @@ impl Resolver {
     /// Returns keys, token settings, and the grants of requests without a credential.
     pub(super) fn access(&mut self) -> Access {
         let tables = self.raw.take_tables("key");
-        let place = tables.last().map(|(place, _)| place.clone()).unwrap_or_default();
-        let keys = tables.into_iter().filter_map(|(place, rule)| self.key(&place, rule));
+        let location = tables.last().map(|(location, _)| location.clone()).unwrap_or_default();
+        let keys = tables.into_iter().filter_map(|(location, rule)| self.key(&location, rule));
         let keys: Vec<ApiKey> = keys.collect();
         if let Some(why) = clash(&keys) {
-            self.raw.add_error(place, why.to_string());
+            self.raw.add_error(location, why.to_string());
         }
         let max_lifetime =
             self.value("jwt-max-lifetime", parse_positive_duration).unwrap_or_default();
@@ -34,17 +34,17 @@ impl Resolver {
     fn reject_open_public_hub(&mut self) {
         let address = |text: &str| text.parse::<SocketAddr>().map_err(|e| e.to_string());
         let listen = self.raw.of("listen");
-        for text in listen.iter().flat_map(|words| &words.values) {
+        for text in listen.iter().flat_map(|value| &value.values) {
             // A host name may resolve to any address; only `localhost` is always local.
             let is_local = match address(text) {
                 Ok(address) => address.ip().is_loopback(),
                 Err(_) => text.starts_with("localhost:"),
             };
-            if let Some(words) = &listen
+            if let Some(value) = &listen
                 && !is_local
             {
                 self.raw.add_error(
-                    words.place.clone(),
+                    value.location.clone(),
                     format!(
                         "{text} is reachable from other machines without authentication: configure \
                          a [[key]], --jwt-secret, --jwt-public-key or --jwks, or grant access \
@@ -60,19 +60,19 @@ impl Resolver {
             "subscribe" | "publish" | "end" | "metrics" | "chat" => Ok(text.to_owned()),
             _ => Err(format!("{text:?} is not one of subscribe, publish, end, metrics, chat")),
         };
-        let words = self.list("anonymous", known);
-        let everything = Scope::parse(&["**".to_owned()]).unwrap_or_default();
+        let names = self.list("anonymous", known);
+        let all_streams = Scope::parse(&["**".to_owned()]).unwrap_or_default();
         let mut grants = Grants::none();
-        for word in &words {
-            match word.as_str() {
-                "subscribe" => grants.subscribe = everything.clone(),
-                "publish" => grants.publish = everything.clone(),
-                "end" => grants.end = everything.clone(),
+        for name in &names {
+            match name.as_str() {
+                "subscribe" => grants.subscribe = all_streams.clone(),
+                "publish" => grants.publish = all_streams.clone(),
+                "end" => grants.end = all_streams.clone(),
                 "chat" => grants.chat = [ALL.to_owned()].into(),
                 _ => grants.metrics = true,
             }
         }
-        (!words.is_empty()).then_some(grants)
+        (!names.is_empty()).then_some(grants)
     }
 
     fn verifier(&mut self, max_lifetime: Duration) -> Option<Verifier> {
@@ -92,46 +92,48 @@ impl Resolver {
             max_lifetime,
         };
         Verifier::new(settings).unwrap_or_else(|(name, why)| {
-            let place = self.raw.of(name).map_or_else(|| format!("--{name}"), |words| words.place);
-            self.raw.add_error(place, why.to_string());
+            let location =
+                self.raw.of(name).map_or_else(|| format!("--{name}"), |value| value.location);
+            self.raw.add_error(location, why.to_string());
             None
         })
     }
 
     /// Returns the URL of the key set, if one is configured.
     pub(super) fn jwks_url(&self) -> Option<String> {
-        let said = self.raw.of("jwks")?.values.into_iter().next()?;
-        is_url(&said).then_some(said)
+        let value = self.raw.of("jwks")?.values.into_iter().next()?;
+        is_url(&value).then_some(value)
     }
 
-    fn key(&mut self, place: &str, mut rule: Table) -> Option<ApiKey> {
+    fn key(&mut self, location: &str, mut rule: Table) -> Option<ApiKey> {
         let mut take = |name: &str| rule.remove(name);
         let (name, hash, admin) = (take("name"), take("sha256"), take("admin"));
         let (publish, end, subscribe) = (take("publish"), take("end"), take("subscribe"));
         let (run, files, chat) = (take("run"), take("files"), take("chat"));
-        for (name, words) in rule {
-            self.raw.add_error(words.place, format!("unknown member {name:?} in [[key]]"));
+        for (name, value) in rule {
+            self.raw.add_error(value.location, format!("unknown member {name:?} in [[key]]"));
         }
-        let texts = |words: Option<RawValue>| words.map(|words| words.values).unwrap_or_default();
-        let claimed = GrantClaims {
+        let texts = |value: Option<RawValue>| value.map(|value| value.values).unwrap_or_default();
+        let claims = GrantClaims {
             publish: texts(publish),
             end: texts(end),
             subscribe: texts(subscribe),
             run: texts(run),
             files: texts(files),
             chat: texts(chat),
-            admin: admin.is_some_and(|words| self.parse(&words, parse_truth).pop() == Some(true)),
+            admin: admin.is_some_and(|value| self.parse(&value, parse_bool).pop() == Some(true)),
         };
-        let grants = Grants::of(claimed).unwrap_or_else(|invalid| {
-            self.raw.add_error(place, invalid.detail);
+        let grants = Grants::of(claims).unwrap_or_else(|invalid| {
+            self.raw.add_error(location, invalid.detail);
             Grants::none()
         });
-        let one = |words: Option<RawValue>| words.and_then(|words| words.values.into_iter().next());
-        let (name, hash) = (one(name).unwrap_or_default(), one(hash).unwrap_or_default());
+        let first =
+            |value: Option<RawValue>| value.and_then(|value| value.values.into_iter().next());
+        let (name, hash) = (first(name).unwrap_or_default(), first(hash).unwrap_or_default());
         match ApiKey::new(&name, &hash, grants) {
             Ok(key) => Some(key),
             Err(why) => {
-                self.raw.add_error(place, why.to_string());
+                self.raw.add_error(location, why.to_string());
                 None
             }
         }
@@ -151,6 +153,6 @@ fn is_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
 
-fn parse_truth(text: &str) -> Result<bool, InvalidValue> {
+fn parse_bool(text: &str) -> Result<bool, InvalidValue> {
     text.parse().map_err(|_| InvalidValue::word(text, "true, false"))
 }

@@ -18,8 +18,10 @@ impl Resolver {
     /// Returns the settings of chats.
     pub(super) fn chats(&mut self) -> ChatSettings {
         let tables = self.raw.take_tables("chat.upstream");
-        let upstreams: Vec<Upstream> =
-            tables.into_iter().filter_map(|(place, rule)| self.upstream(&place, rule)).collect();
+        let upstreams: Vec<Upstream> = tables
+            .into_iter()
+            .filter_map(|(location, rule)| self.upstream(&location, rule))
+            .collect();
         self.reject_duplicate_models(&upstreams);
         let mut time = |name| self.value(name, parse_positive_duration).unwrap_or_default();
         let timeouts = ChatTimeouts {
@@ -43,32 +45,32 @@ impl Resolver {
     fn reject_duplicate_models(&mut self, upstreams: &[Upstream]) {
         let models = || upstreams.iter().flat_map(|upstream| upstream.models.iter());
         let is_double =
-            |(at, model): &(usize, &String)| models().take(*at).any(|one| one == *model);
+            |(at, model): &(usize, &String)| models().take(*at).any(|other| other == *model);
         for (_, model) in models().enumerate().filter(is_double) {
             self.raw.add_error("chat.upstream", format!("the model {model:?} is named twice"));
         }
     }
 
-    fn upstream(&mut self, place: &str, mut rule: Table) -> Option<Upstream> {
+    fn upstream(&mut self, location: &str, mut rule: Table) -> Option<Upstream> {
         let name = self.member(&mut rule, "name", |text| match text {
             ECHO => Err(format!("the upstream name {ECHO:?} is reserved")),
             name => Ok(name.to_owned()),
         })?;
         let needs = [("url", "the base URL of its API"), ("models", "a list of model names")];
-        for (needed, what) in needs {
-            if rule.get(needed).is_none_or(|words| words.values.is_empty()) {
-                self.raw.add_error(place, format!("upstream {name:?}: missing `{needed}`, {what}"));
+        for (key, hint) in needs {
+            if rule.get(key).is_none_or(|value| value.values.is_empty()) {
+                self.raw.add_error(location, format!("upstream {name:?}: missing `{key}`, {hint}"));
             }
         }
-        if let Some(words) = rule.remove("api-key") {
+        if let Some(value) = rule.remove("api-key") {
             let why =
                 "the key must not be in the file; name its environment variable in `api-key-env`";
-            self.raw.add_error(words.place, why);
+            self.raw.add_error(value.location, why);
         }
         let url = self.member(&mut rule, "url", parse_url);
         let kind = self.member(&mut rule, "kind", parse_kind).unwrap_or(UpstreamKind::OpenAi);
-        let models = rule.remove("models").map_or_else(Vec::new, |words| {
-            self.parse(&words, |model| match model {
+        let models = rule.remove("models").map_or_else(Vec::new, |value| {
+            self.parse(&value, |model| match model {
                 "" => Err("the name of a model must not be empty".to_owned()),
                 ECHO => Err(format!("the model name {ECHO:?} is reserved")),
                 model => Ok(model.to_owned()),
@@ -81,15 +83,15 @@ impl Resolver {
                 .map(UpstreamKey)
                 .ok_or_else(|| format!("environment variable {variable:?} is not set or empty"))
         });
-        let version = rule.get("api-version").map(|words| words.place.clone());
+        let version = rule.get("api-version").map(|value| value.location.clone());
         let api_version =
             self.member(&mut rule, "api-version", |text| Ok::<_, InvalidValue>(text.to_owned()));
         match (kind, version) {
             (UpstreamKind::Azure, None) => {
-                self.raw.add_error(place, "kind azure requires `api-version`");
+                self.raw.add_error(location, "kind azure requires `api-version`");
             }
-            (UpstreamKind::OpenAi | UpstreamKind::AzureV1, Some(place)) => {
-                self.raw.add_error(place, "`api-version` is only for kind azure");
+            (UpstreamKind::OpenAi | UpstreamKind::AzureV1, Some(location)) => {
+                self.raw.add_error(location, "`api-version` is only for kind azure");
             }
             _ => {}
         }
@@ -101,11 +103,11 @@ impl Resolver {
             idle: self.member(&mut rule, "idle-timeout", parse_positive_duration),
         };
         let headers = rule.remove("headers");
-        let headers = headers.map_or_else(Vec::new, |words| self.parse(&words, parse_header));
+        let headers = headers.map_or_else(Vec::new, |value| self.parse(&value, parse_header));
         let is_credential = |name: &str| matches!(name, "authorization" | "api-key");
         if key.is_some() && headers.iter().any(|(name, _)| is_credential(name)) {
             self.raw
-                .add_error(place, "`api-key-env` sets the credential; remove it from `headers`");
+                .add_error(location, "`api-key-env` sets the credential; remove it from `headers`");
         }
         self.refuse_others("[chat.upstream.NAME]", rule);
         Some(Upstream {
@@ -162,22 +164,22 @@ fn parse_stream_usage(text: &str) -> Result<StreamUsage, InvalidValue> {
 }
 
 fn parse_url(text: &str) -> Result<String, InvalidValue> {
-    let wrong = |why| Err(InvalidValue::Url(why));
-    let Ok(url) = text.parse::<reqwest::Url>() else { return wrong("is not valid") };
+    let invalid = |why| Err(InvalidValue::Url(why));
+    let Ok(url) = text.parse::<reqwest::Url>() else { return invalid("is not valid") };
     let path = url.path().trim_end_matches('/');
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return wrong("is neither http nor https");
+        return invalid("is neither http nor https");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return wrong(
+        return invalid(
             "has a user name or password (put a key into the variable that `api-key-env` names)",
         );
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return wrong("has a query or a fragment");
+        return invalid("has a query or a fragment");
     }
     if path.ends_with("/chat/completions") {
-        return wrong("ends with /chat/completions, which the hub adds");
+        return invalid("ends with /chat/completions, which the hub adds");
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
@@ -197,8 +199,8 @@ mod tests {
         std::fs::write(&path, file).expect("writes");
         let path = path.display().to_string();
         let flags = command().try_get_matches_from(["serve", "--config", &path]).expect("flags");
-        let wrong = Config::resolve(RawConfig::collect(&flags, |_| None));
-        wrong.map_err(|all| all.iter().map(|one| format!("{one}\n")).collect())
+        let config = Config::resolve(RawConfig::collect(&flags, |_| None));
+        config.map_err(|errors| errors.iter().map(|error| format!("{error}\n")).collect())
     }
 
     #[test]
@@ -235,11 +237,11 @@ mod tests {
             ("modles = \"m\"", "unknown member \"modles\" in [chat.upstream.NAME]"),
         ] {
             let name = member.split(' ').next().unwrap_or_default();
-            let usual = ["url = \"http://x\"", "models = [\"a\"]"].map(str::to_owned);
-            let others = usual.iter().filter(|line| !line.starts_with(&format!("{name} ")));
+            let valid = ["url = \"http://x\"", "models = [\"a\"]"].map(str::to_owned);
+            let others = valid.iter().filter(|line| !line.starts_with(&format!("{name} ")));
             let lines = others.map(String::as_str).chain([member]).collect::<Vec<_>>().join("\n");
-            let said = resolve(&format!("[chat.upstream.u]\n{lines}\n")).expect_err(member);
-            assert!(said.contains(why) && !said.contains("secret"), "{member}: {said}");
+            let errors = resolve(&format!("[chat.upstream.u]\n{lines}\n")).expect_err(member);
+            assert!(errors.contains(why) && !errors.contains("secret"), "{member}: {errors}");
         }
         assert!(
             resolve("[chat.upstreams.u]\n").expect_err("wrong").contains("[chat.upstream.NAME]")

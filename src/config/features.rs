@@ -38,10 +38,10 @@ features! {
 
 /// Returns the feature that a setting needs and this build lacks.
 pub(super) fn missing_for_setting(name: &str) -> Option<&'static str> {
-    let is_meant = |setting: &&str| {
+    let is_named = |setting: &&str| {
         if setting.ends_with('-') { name.starts_with(*setting) } else { name == *setting }
     };
-    missing(|feature| feature.settings.iter().any(is_meant))
+    missing(|feature| feature.settings.iter().any(is_named))
 }
 
 /// Returns the feature that a table of the file needs and this build lacks.
@@ -62,8 +62,8 @@ mod tests {
     #[test]
     fn each_feature_names_settings_that_exist() {
         for setting in FEATURES.iter().flat_map(|feature| feature.settings) {
-            let exists = SETTINGS.iter().any(|one| {
-                one.name == *setting || setting.ends_with('-') && one.name.starts_with(setting)
+            let exists = SETTINGS.iter().any(|known| {
+                known.name == *setting || setting.ends_with('-') && known.name.starts_with(setting)
             });
             assert!(exists, "{setting}");
         }

@@ -13,18 +13,18 @@ impl Resolver {
     /// Returns the jobs of the `[job.NAME]` tables.
     pub(super) fn jobs(&mut self) -> Vec<JobSpec> {
         let tables = self.raw.take_tables("job");
-        tables.into_iter().filter_map(|(place, rule)| self.job(&place, rule)).collect()
+        tables.into_iter().filter_map(|(location, rule)| self.job(&location, rule)).collect()
     }
 
-    fn job(&mut self, place: &str, mut rule: Table) -> Option<JobSpec> {
+    fn job(&mut self, location: &str, mut rule: Table) -> Option<JobSpec> {
         let name =
             self.member(&mut rule, "name", |text| check_job_name(text).map(|()| text.to_owned()));
-        let command = rule.remove("command").map(|words| words.values).unwrap_or_default();
+        let command = rule.remove("command").map(|value| value.values).unwrap_or_default();
         if command.first().is_none_or(String::is_empty) {
             let why = "missing `command` in [job.NAME]: a list of the program and its arguments";
-            self.raw.add_error(place, why);
+            self.raw.add_error(location, why);
         }
-        let passed = rule.remove("pass-env").map(|words| words.values).unwrap_or_default();
+        let passed = rule.remove("pass-env").map(|value| value.values).unwrap_or_default();
         let environment = rule.remove("environment").map_or_else(Vec::new, |w| self.variables(&w));
         let directory = self.member(&mut rule, "directory", parse_directory);
         let timeout = self.member(&mut rule, "timeout", parse_positive_duration);
@@ -46,9 +46,9 @@ impl Resolver {
         })
     }
 
-    fn variables(&mut self, words: &RawValue) -> Vec<(String, String)> {
+    fn variables(&mut self, value: &RawValue) -> Vec<(String, String)> {
         let mut seen = HashSet::new();
-        self.parse(words, |pair| match pair.split_once('=') {
+        self.parse(value, |pair| match pair.split_once('=') {
             Some((name, value)) if !name.is_empty() && !pair.contains('\0') => {
                 Ok((name.to_owned(), value.to_owned()))
             }

@@ -48,36 +48,37 @@ impl Resolver {
     pub(super) fn limits(&mut self) -> Limits {
         let mut hub = Bounds::default();
         for (limit, name) in LIMITS {
-            let is_said = self.raw.of(name).is_some();
-            let most = self.value(name, |text| parse(limit, text));
-            hub.set(limit, most.map(|most| Bound { max: most, is_explicit: is_said }));
+            let is_explicit = self.raw.of(name).is_some();
+            let max = self.value(name, |text| parse(limit, text));
+            hub.set(limit, max.map(|max| Bound { max, is_explicit }));
         }
         if hub.get(Limit::Connections).is_none() {
-            let most = sessions_by_file_limit();
-            hub.set(Limit::Connections, Some(Bound { max: most, is_explicit: false }));
+            let max = sessions_by_file_limit();
+            hub.set(Limit::Connections, Some(Bound { max, is_explicit: false }));
         }
         let tables = self.raw.take_tables("limit");
-        let rules = tables.into_iter().filter_map(|(place, table)| self.limit_rule(&place, table));
+        let rules =
+            tables.into_iter().filter_map(|(location, table)| self.limit_rule(&location, table));
         Limits { hub, rules: rules.collect() }
     }
 
-    fn limit_rule(&mut self, place: &str, mut table: Table) -> Option<Rule> {
+    fn limit_rule(&mut self, location: &str, mut table: Table) -> Option<Rule> {
         let streams = table.remove("streams");
         let mut bounds = Bounds::default();
         let is_of_streams = |limit: &Limit| {
             !matches!(limit, Limit::Selectors | Limit::Chats | Limit::ChatsPerSubject)
         };
         for (limit, name) in LIMITS.into_iter().filter(|(limit, _)| is_of_streams(limit)) {
-            let Some(words) = table.remove(name) else { continue };
-            let most = self.parse(&words, |text| parse(limit, text)).pop();
-            bounds.set(limit, most.map(|most| Bound { max: most, is_explicit: true }));
+            let Some(value) = table.remove(name) else { continue };
+            let max = self.parse(&value, |text| parse(limit, text)).pop();
+            bounds.set(limit, max.map(|max| Bound { max, is_explicit: true }));
         }
-        for (name, words) in table {
-            self.raw.add_error(words.place, format!("unknown member {name:?} in [[limit]]"));
+        for (name, value) in table {
+            self.raw.add_error(value.location, format!("unknown member {name:?} in [[limit]]"));
         }
         let Some(streams) = streams else {
             let why = "missing `streams` in [[limit]]: a selector or a list of selectors";
-            self.raw.add_error(place, why);
+            self.raw.add_error(location, why);
             return None;
         };
         let streams = self.parse(&streams, |text| Selector::parse(text).map_err(|e| e.detail));
@@ -91,9 +92,9 @@ impl Resolver {
 
     pub(super) fn trusted_proxies(&mut self) -> Vec<IpNet> {
         self.list("trusted-proxy", |text| {
-            let one = text.parse::<IpAddr>().map(IpNet::from);
+            let address = text.parse::<IpAddr>().map(IpNet::from);
             text.parse()
-                .or(one)
+                .or(address)
                 .map_err(|_| format!("{text:?} is not an IP address or a network like 10.0.0.0/8"))
         })
     }

@@ -24,10 +24,10 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Values of a setting, and their place.
+/// Values of a setting, and their location.
 #[derive(Clone, Debug)]
 pub(super) struct RawValue {
-    pub(super) place: String,
+    pub(super) location: String,
     pub(super) values: Vec<String>,
 }
 
@@ -64,20 +64,20 @@ const TABLES: [Tables; 7] = [
 /// Parent tables of `[[source.tail]]` and `[chat.upstream.NAME]`.
 const PARENT_TABLES: [&str; 2] = ["source", "chat"];
 
-/// Returns the tables below `above`, for the error about an unknown one.
-fn child_tables(above: &str) -> String {
-    let all = TABLES.iter().filter(|tables| tables.name.starts_with(&format!("{above}.")));
+/// Returns the tables below `parent`, for the error about an unknown one.
+fn child_tables(parent: &str) -> String {
+    let children = TABLES.iter().filter(|tables| tables.name.starts_with(&format!("{parent}.")));
     let named = |tables: &Tables| {
         if tables.is_named { format!("{}.NAME", tables.name) } else { format!("[{}]", tables.name) }
     };
-    all.map(named).collect::<Vec<_>>().join(", ")
+    children.map(named).collect::<Vec<_>>().join(", ")
 }
 
 /// All raw settings.
 #[derive(Default)]
 pub struct RawConfig {
     values: HashMap<&'static str, RawValue>,
-    /// Tables by kind, each with its place.
+    /// Tables by kind, each with its location.
     tables: HashMap<&'static str, Vec<(String, Table)>>,
     pub(super) errors: Vec<ConfigError>,
 }
@@ -86,7 +86,7 @@ impl RawConfig {
     /// Collects the flags, the environment as `env` returns it, and the file that `--config` or
     /// `FANFARE_CONFIG` names, or `fanfare.toml` if it exists.
     pub fn collect(flags: &ArgMatches, env: impl Fn(&str) -> Option<String>) -> Self {
-        let mut said = Self::default();
+        let mut raw = Self::default();
         let file =
             match flags.get_one::<String>("config").cloned().or_else(|| env("FANFARE_CONFIG")) {
                 Some(named) => Some(PathBuf::from(named)),
@@ -97,15 +97,15 @@ impl RawConfig {
             };
         if let Some(path) = file {
             match std::fs::read_to_string(&path) {
-                Ok(text) => said.read_file(&path, &text),
+                Ok(text) => raw.read_file(&path, &text),
                 Err(e) => {
-                    said.add_error(path.display().to_string(), format!("cannot read the file: {e}"))
+                    raw.add_error(path.display().to_string(), format!("cannot read the file: {e}"))
                 }
             }
         }
         for setting in SETTINGS {
             let variable = env_name(setting.name);
-            let each = |value: &String| -> Vec<String> {
+            let split_value = |value: &String| -> Vec<String> {
                 if setting.repeatable {
                     value.split(',').map(|v| v.trim().to_owned()).collect()
                 } else {
@@ -113,16 +113,18 @@ impl RawConfig {
                 }
             };
             if let Some(value) = env(&variable) {
-                said.values
-                    .insert(setting.name, RawValue { place: variable, values: each(&value) });
+                raw.values.insert(
+                    setting.name,
+                    RawValue { location: variable, values: split_value(&value) },
+                );
             }
             if let Some(values) = flags.get_many::<String>(setting.name) {
-                let place = format!("--{}", setting.name);
-                let values = values.flat_map(each).collect();
-                said.values.insert(setting.name, RawValue { place, values });
+                let location = format!("--{}", setting.name);
+                let values = values.flat_map(split_value).collect();
+                raw.values.insert(setting.name, RawValue { location, values });
             }
         }
-        said
+        raw
     }
 
     /// Returns the raw value of a setting.
@@ -131,39 +133,40 @@ impl RawConfig {
         self.values.get(name).cloned()
     }
 
-    /// Removes and returns the tables of a kind, each with its place.
+    /// Removes and returns the tables of a kind, each with its location.
     pub(super) fn take_tables(&mut self, list: &str) -> Vec<(String, Table)> {
         debug_assert!(TABLES.iter().any(|tables| tables.name == list), "{list}");
         self.tables.remove(list).unwrap_or_default()
     }
 
-    pub(super) fn add_error(&mut self, place: impl Into<String>, why: impl Into<String>) {
-        self.errors.push(ConfigError { place: place.into(), why: why.into() });
+    pub(super) fn add_error(&mut self, location: impl Into<String>, why: impl Into<String>) {
+        self.errors.push(ConfigError { place: location.into(), why: why.into() });
     }
 
     /// Reports the settings and tables that need a feature which this build lacks.
     pub(super) fn refuse_missing_features(&mut self) {
         // The system monitor that is off asks for nothing.
-        let is_used = |name: &str, words: &RawValue| name != "system" || words.values != ["off"];
-        let used = self.values.iter().filter(|(name, words)| is_used(name, words));
-        let settings = used.filter_map(|(name, words)| {
-            missing_for_setting(name).map(|feature| (*name, &words.place, feature))
+        let is_used = |name: &str, value: &RawValue| name != "system" || value.values != ["off"];
+        let used = self.values.iter().filter(|(name, value)| is_used(name, value));
+        let settings = used.filter_map(|(name, value)| {
+            missing_for_setting(name).map(|feature| (*name, &value.location, feature))
         });
         let tables = self.tables.iter().flat_map(|(name, tables)| {
-            let places = tables.iter().map(|(place, _)| place);
-            places
-                .filter_map(|place| missing_for_table(name).map(|feature| (*name, place, feature)))
+            let locations = tables.iter().map(|(location, _)| location);
+            locations.filter_map(|location| {
+                missing_for_table(name).map(|feature| (*name, location, feature))
+            })
         });
         let mut missing: Vec<_> = settings.chain(tables).collect();
         missing.sort_unstable();
-        for (name, place, feature) in missing {
+        for (name, location, feature) in missing {
             let why = format!("{name} needs the feature {feature:?}, which this build lacks");
-            self.errors.push(ConfigError { place: place.clone(), why });
+            self.errors.push(ConfigError { place: location.clone(), why });
         }
     }
 
     fn read_file(&mut self, path: &Path, text: &str) {
-        let place = |offset: usize| {
+        let location = |offset: usize| {
             let line = text[..offset.min(text.len())].matches('\n').count() + 1;
             format!("{}:{line}", path.display())
         };
@@ -171,39 +174,39 @@ impl RawConfig {
             Ok(table) => table,
             Err(e) => {
                 let at = e.span().map_or(0, |span| span.start);
-                return self.add_error(place(at), e.message().to_owned());
+                return self.add_error(location(at), e.message().to_owned());
             }
         };
         for (key, value) in table.get_ref() {
-            let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
+            let (name, at) = (key.get_ref().replace('_', "-"), location(key.span().start));
             if let Some(tables) = TABLES.iter().find(|tables| tables.name == name) {
-                self.read_tables(value.get_ref(), tables, &at, &place);
-            } else if let Some(above) = PARENT_TABLES.into_iter().find(|above| *above == name)
-                && let DeValue::Table(below) = value.get_ref()
+                self.read_tables(value.get_ref(), tables, &at, &location);
+            } else if let Some(parent) = PARENT_TABLES.into_iter().find(|parent| *parent == name)
+                && let DeValue::Table(children) = value.get_ref()
             {
-                for (key, value) in below {
+                for (key, value) in children {
                     let (name, at) =
-                        (format!("{above}.{}", key.get_ref()), place(key.span().start));
+                        (format!("{parent}.{}", key.get_ref()), location(key.span().start));
                     match TABLES.iter().find(|tables| tables.name == name) {
-                        Some(tables) => self.read_tables(value.get_ref(), tables, &at, &place),
+                        Some(tables) => self.read_tables(value.get_ref(), tables, &at, &location),
                         None => self.add_error(
                             at,
                             format!(
-                                "unknown table {:?} in {above}; expected [{}]",
+                                "unknown table {:?} in {parent}; expected [{}]",
                                 key.get_ref(),
-                                child_tables(above)
+                                child_tables(parent)
                             ),
                         ),
                     }
                 }
             } else if let Some(setting) = SETTINGS.iter().find(|s| s.name == name) {
-                match words(value.get_ref(), setting.repeatable) {
+                match to_texts(value.get_ref(), setting.repeatable) {
                     Some(values) if values.is_empty() => {
                         self.add_error(at, format!("{name} is an empty list; leave it out"));
                     }
                     Some(values) => {
-                        let words = RawValue { place: at.clone(), values };
-                        if self.values.insert(setting.name, words).is_some() {
+                        let raw_value = RawValue { location: at.clone(), values };
+                        if self.values.insert(setting.name, raw_value).is_some() {
                             self.add_error(at, format!("{name} is given twice"));
                         }
                     }
@@ -220,7 +223,7 @@ impl RawConfig {
         value: &DeValue<'_>,
         tables: &Tables,
         at: &str,
-        place: &impl Fn(usize) -> String,
+        location: &impl Fn(usize) -> String,
     ) {
         let name = tables.name;
         match value {
@@ -229,9 +232,9 @@ impl RawConfig {
                     self.add_error(at, format!("{name} is an empty list; leave it out"));
                 }
                 for item in list {
-                    let at = place(item.span().start);
+                    let at = location(item.span().start);
                     match item.get_ref() {
-                        DeValue::Table(table) => self.read_table(table, tables, at, place),
+                        DeValue::Table(table) => self.read_table(table, tables, at, location),
                         _ => self
                             .add_error(at, format!("{name} must be a list of tables: [[{name}]]")),
                     }
@@ -242,17 +245,18 @@ impl RawConfig {
                 let mut named: Vec<_> = named.iter().collect();
                 named.sort_by_key(|(key, _)| key.span().start);
                 for (key, value) in named {
-                    let at = place(key.span().start);
+                    let at = location(key.span().start);
                     let DeValue::Table(table) = value.get_ref() else {
                         self.add_error(at, format!("{name} must have named tables: [{name}.NAME]"));
                         continue;
                     };
-                    self.read_table(table, tables, at.clone(), place);
-                    let words = RawValue { place: at, values: vec![key.get_ref().to_string()] };
+                    self.read_table(table, tables, at.clone(), location);
+                    let raw_value =
+                        RawValue { location: at, values: vec![key.get_ref().to_string()] };
                     if let Some((_, rule)) = self.tables.entry(name).or_default().last_mut()
-                        && rule.insert("name".to_owned(), words).is_some()
+                        && rule.insert("name".to_owned(), raw_value).is_some()
                     {
-                        let at = place(key.span().start);
+                        let at = location(key.span().start);
                         self.add_error(
                             at,
                             format!(
@@ -275,21 +279,21 @@ impl RawConfig {
         table: &DeTable<'_>,
         tables: &Tables,
         at: String,
-        place: &impl Fn(usize) -> String,
+        location: &impl Fn(usize) -> String,
     ) {
         let mut rule = Table::new();
         for (key, value) in table {
-            let (name, at) = (key.get_ref().replace('_', "-"), place(key.span().start));
+            let (name, at) = (key.get_ref().replace('_', "-"), location(key.span().start));
             let is_map = tables.maps.contains(&name.as_str());
-            let said = match value.get_ref() {
+            let values = match value.get_ref() {
                 DeValue::Table(table) if is_map => pairs(table),
-                value if !is_map => words(value, tables.lists.contains(&name.as_str())),
+                value if !is_map => to_texts(value, tables.lists.contains(&name.as_str())),
                 _ => None,
             };
-            match said {
+            match values {
                 Some(values) => {
-                    let words = RawValue { place: at.clone(), values };
-                    if rule.insert(name.clone(), words).is_some() {
+                    let raw_value = RawValue { location: at.clone(), values };
+                    if rule.insert(name.clone(), raw_value).is_some() {
                         self.add_error(at, format!("{name} is given twice"));
                     }
                 }
@@ -306,20 +310,20 @@ impl RawConfig {
 /// Returns the members of a table of strings, as `NAME=VALUE`.
 fn pairs(table: &DeTable<'_>) -> Option<Vec<String>> {
     let pair = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
-        let value = words(value.get_ref(), false)?.concat();
+        let value = to_texts(value.get_ref(), false)?.concat();
         Some(format!("{}={value}", key.get_ref()))
     };
     table.iter().map(pair).collect()
 }
 
-fn words(value: &DeValue<'_>, repeatable: bool) -> Option<Vec<String>> {
+fn to_texts(value: &DeValue<'_>, repeatable: bool) -> Option<Vec<String>> {
     Some(match value {
         DeValue::String(text) => vec![text.to_string()],
         DeValue::Integer(number) => vec![number.to_string()],
-        DeValue::Boolean(truth) => vec![truth.to_string()],
+        DeValue::Boolean(boolean) => vec![boolean.to_string()],
         DeValue::Array(list) if repeatable => {
-            let each = list.iter().map(|item| words(item.get_ref(), false));
-            each.collect::<Option<Vec<_>>>()?.concat()
+            let texts = list.iter().map(|item| to_texts(item.get_ref(), false));
+            texts.collect::<Option<Vec<_>>>()?.concat()
         }
         _ => return None,
     })

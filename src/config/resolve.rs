@@ -112,8 +112,8 @@ pub struct Config {
 
 impl Config {
     /// Resolves all settings, or returns all errors.
-    pub fn resolve(said: RawConfig) -> Result<Self, Vec<ConfigError>> {
-        let mut r = Resolver { raw: said };
+    pub fn resolve(raw: RawConfig) -> Result<Self, Vec<ConfigError>> {
+        let mut r = Resolver { raw };
         r.raw.refuse_missing_features();
         let durability = r.value("durability", parse_durability).unwrap_or(Durability::Sync);
         #[cfg(feature = "chat")]
@@ -197,23 +197,23 @@ impl Resolver {
         name: &'static str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
-        let words = self.raw.of(name).unwrap_or_else(|| default(name));
-        self.parse(&words, parse)
+        let value = self.raw.of(name).unwrap_or_else(|| default(name));
+        self.parse(&value, parse)
     }
 
     pub(super) fn parse<T, E: Display>(
         &mut self,
-        words: &RawValue,
+        raw_value: &RawValue,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
-        let mut meant = Vec::new();
-        for value in &words.values {
+        let mut parsed = Vec::new();
+        for value in &raw_value.values {
             match parse(value) {
-                Ok(value) => meant.push(value),
-                Err(error) => self.raw.add_error(words.place.clone(), error.to_string()),
+                Ok(value) => parsed.push(value),
+                Err(error) => self.raw.add_error(raw_value.location.clone(), error.to_string()),
             }
         }
-        meant
+        parsed
     }
 
     /// Returns the parsed value of a table's member; `None` if it is missing or invalid.
@@ -224,25 +224,25 @@ impl Resolver {
         name: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let words = rule.remove(name)?;
-        self.parse(&words, parse).pop()
+        let value = rule.remove(name)?;
+        self.parse(&value, parse).pop()
     }
 
     /// Reports the members that are left of a table as unknown.
     #[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
-    pub(super) fn refuse_others(&mut self, what: &str, rule: Table) {
-        for (name, words) in rule {
-            self.raw.add_error(words.place, format!("unknown member {name:?} in {what}"));
+    pub(super) fn refuse_others(&mut self, table_name: &str, rule: Table) {
+        for (name, value) in rule {
+            self.raw.add_error(value.location, format!("unknown member {name:?} in {table_name}"));
         }
     }
 
     fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
         let path = |text: &str| Ok::<_, InvalidValue>(PathBuf::from(text));
         let (certificate, key) = (self.value("tls-cert", path), self.value("tls-key", path));
-        if let (Some(_), Some(words)) = (&certificate, self.raw.of("h2c"))
-            && words.values == ["on"]
+        if let (Some(_), Some(h2c)) = (&certificate, self.raw.of("h2c"))
+            && h2c.values == ["on"]
         {
-            self.raw.add_error(words.place, "h2c is HTTP/2 without TLS; remove it or --tls-cert");
+            self.raw.add_error(h2c.location, "h2c is HTTP/2 without TLS; remove it or --tls-cert");
         }
         match (certificate, key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -252,8 +252,8 @@ impl Resolver {
                     Some(_) => ("tls-cert", "tls-key"),
                     None => ("tls-key", "tls-cert"),
                 };
-                let place = self.raw.of(has).map(|words| words.place).unwrap_or_default();
-                self.raw.add_error(place, format!("requires --{lacks}"));
+                let location = self.raw.of(has).map(|value| value.location).unwrap_or_default();
+                self.raw.add_error(location, format!("requires --{lacks}"));
                 None
             }
         }
@@ -263,10 +263,10 @@ impl Resolver {
         let late = self.value("heartbeat-late", parse_positive_duration).unwrap_or_default();
         let down = self.value("heartbeat-down", parse_positive_duration).unwrap_or_default();
         if late > down {
-            let place =
+            let location =
                 ["heartbeat-late", "heartbeat-down"].into_iter().find_map(|n| self.raw.of(n));
-            let place = place.map(|words| words.place).unwrap_or_default();
-            self.raw.add_error(place, "heartbeat-late must not exceed heartbeat-down");
+            let location = location.map(|value| value.location).unwrap_or_default();
+            self.raw.add_error(location, "heartbeat-late must not exceed heartbeat-down");
         }
         GracePeriods { late, down }
     }
@@ -276,7 +276,7 @@ fn default(name: &str) -> RawValue {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
     let default = setting.map_or("", |setting| setting.default);
     let values = if default.is_empty() { Vec::new() } else { vec![default.to_owned()] };
-    RawValue { place: format!("the default of {name}"), values }
+    RawValue { location: format!("the default of {name}"), values }
 }
 
 fn parse_address(text: &str) -> Result<Vec<SocketAddr>, InvalidValue> {
@@ -296,9 +296,9 @@ fn parse_system(text: &str) -> Result<Option<Duration>, InvalidValue> {
     if text == "off" {
         return Ok(None);
     }
-    let every = units::duration(text)?;
-    if SYSTEM_RANGE.contains(&every) {
-        Ok(Some(every))
+    let interval = units::duration(text)?;
+    if SYSTEM_RANGE.contains(&interval) {
+        Ok(Some(interval))
     } else {
         Err(InvalidValue::range(text, "off, or 100ms to 1h"))
     }
@@ -409,8 +409,8 @@ mod tests {
         let path = folder.path().join("f.toml");
         std::fs::write(&path, file).expect("writes");
         let path = path.display().to_string();
-        let all = ["serve", "--config", &path].into_iter().chain(flags.iter().copied());
-        let flags = command().try_get_matches_from(all).expect("flags");
+        let args = ["serve", "--config", &path].into_iter().chain(flags.iter().copied());
+        let flags = command().try_get_matches_from(args).expect("flags");
         let env =
             |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
         Config::resolve(RawConfig::collect(&flags, env))
@@ -432,9 +432,9 @@ mod tests {
         let file = "\nretries = 3\n[[retention]]\nstreams = \"a**\"\nmax-agee = \"1s\"\n";
         let env = [("FANFARE_HEARTBEAT", "2h")];
         let flags = ["--durability", "maybe", "--listen", "nowhere", "--max-events", "0"];
-        let wrong = resolve(&flags, &env, file).expect_err("wrong");
-        let text = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-        for place in [
+        let errors = resolve(&flags, &env, file).expect_err("wrong");
+        let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        for location in [
             "--durability: ",
             "--listen: ",
             "--max-events: ",
@@ -443,9 +443,9 @@ mod tests {
             "f.toml:4: ",
             "f.toml:5: ",
         ] {
-            assert!(text.contains(place), "{place} in\n{text}");
+            assert!(text.contains(location), "{location} in\n{text}");
         }
-        assert_eq!(wrong.len(), 7, "{text}");
+        assert_eq!(errors.len(), 7, "{text}");
     }
 
     #[test]
@@ -465,17 +465,17 @@ mod tests {
     #[test]
     fn setting_given_in_both_spellings_is_a_duplicate() {
         let file = "max-age = \"1h\"\nmax_age = \"2h\"\n[[retention]]\nstreams = \"a\"\nmax-events = 1\nmax_events = 2\n";
-        let wrong = resolve(&[], &[], file).expect_err("wrong");
-        let text = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let errors = resolve(&[], &[], file).expect_err("wrong");
+        let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         assert!(text.contains("max-age is given twice"), "{text}");
         assert!(text.contains("max-events is given twice"), "{text}");
-        assert_eq!(wrong.len(), 2, "{text}");
+        assert_eq!(errors.len(), 2, "{text}");
     }
 
     #[test]
     fn syntax_error_names_the_file_and_line() {
-        let wrong = resolve(&[], &[], "a = 1\nb = [\n").expect_err("wrong");
-        assert!(wrong[0].place.contains("f.toml:"), "{wrong:?}");
+        let errors = resolve(&[], &[], "a = 1\nb = [\n").expect_err("wrong");
+        assert!(errors[0].place.contains("f.toml:"), "{errors:?}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Resolver {
         durability: Durability,
         chat_records_kept: Duration,
     ) -> RetentionPolicy {
-        let otherwise = RetentionLimits {
+        let default_limits = RetentionLimits {
             max_age_ms: self
                 .value("max-age", parse_positive_duration)
                 .map(|age| age.as_millis() as u64),
@@ -35,14 +35,16 @@ impl Resolver {
         }
         let rules = self.raw.take_tables("retention");
         let mut rules: Vec<_> =
-            rules.into_iter().flat_map(|(place, rule)| self.rule(&place, rule)).collect();
+            rules.into_iter().flat_map(|(location, rule)| self.rule(&location, rule)).collect();
         // After the configured rules, so that a configured rule takes precedence.
-        let own = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
-        let hour =
-            RetentionLimits { max_age_ms: Some(OWN_STREAM_KEPT.as_millis() as u64), ..otherwise };
-        rules.extend(own.map(|stream| (stream, hour)));
+        let own_streams = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
+        let hour = RetentionLimits {
+            max_age_ms: Some(OWN_STREAM_KEPT.as_millis() as u64),
+            ..default_limits
+        };
+        rules.extend(own_streams.map(|stream| (stream, hour)));
         // Before the configured rules: without the read positions lines would be published twice.
-        let places =
+        let positions =
             RetentionLimits { max_events: Some(TAIL_KEPT_EVENTS), ..RetentionLimits::default() };
         // Likewise chats would lose their beginnings, or their keys would start a second run.
         let aged = |age: Duration| RetentionLimits {
@@ -56,39 +58,42 @@ impl Resolver {
         } else {
             aged(chat_records_kept)
         };
-        for (stream, kept) in
-            [(TAIL_STREAM, places), (CHATS_STREAM, records), (CHAT_STREAMS, chats)]
+        for (stream, limits) in
+            [(TAIL_STREAM, positions), (CHATS_STREAM, records), (CHAT_STREAMS, chats)]
         {
-            rules.splice(0..0, Selector::parse(stream).map(|stream| (stream, kept)));
+            rules.splice(0..0, Selector::parse(stream).map(|stream| (stream, limits)));
         }
-        let week = RetentionLimits { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..otherwise };
+        let week =
+            RetentionLimits { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..default_limits };
         rules.extend(Selector::parse(JOB_STREAMS).map(|streams| (streams, week)));
-        let day =
-            RetentionLimits { max_age_ms: Some(HEARTBEATS_KEPT.as_millis() as u64), ..otherwise };
+        let day = RetentionLimits {
+            max_age_ms: Some(HEARTBEATS_KEPT.as_millis() as u64),
+            ..default_limits
+        };
         rules.extend(Selector::parse(HEARTBEATS_STREAM).map(|stream| (stream, day)));
-        RetentionPolicy { rules, otherwise, total_bytes }
+        RetentionPolicy { rules, otherwise: default_limits, total_bytes }
     }
 
-    fn rule(&mut self, place: &str, mut rule: Table) -> Vec<(Selector, RetentionLimits)> {
+    fn rule(&mut self, location: &str, mut rule: Table) -> Vec<(Selector, RetentionLimits)> {
         let mut take = |name: &str| rule.remove(name);
         let (streams, age) = (take("streams"), take("max-age"));
         let (events, bytes) = (take("max-events"), take("max-bytes"));
-        for (name, words) in rule {
-            self.raw.add_error(words.place, format!("unknown member {name:?} in [[retention]]"));
+        for (name, value) in rule {
+            self.raw.add_error(value.location, format!("unknown member {name:?} in [[retention]]"));
         }
         let Some(streams) = streams else {
             let why = "missing `streams` in [[retention]]: a selector or a list of selectors";
-            self.raw.add_error(place, why);
+            self.raw.add_error(location, why);
             return Vec::new();
         };
         let selectors = self.parse(&streams, parse_selector);
-        let kept = RetentionLimits {
+        let limits = RetentionLimits {
             max_age_ms: age
                 .and_then(|w| self.parse(&w, parse_positive_duration).pop())
                 .map(|age| age.as_millis() as u64),
             max_events: events.and_then(|w| self.parse(&w, parse_count).pop()),
             max_bytes: bytes.and_then(|w| self.parse(&w, parse_positive_bytes).pop()),
         };
-        selectors.into_iter().map(|selector| (selector, kept)).collect()
+        selectors.into_iter().map(|selector| (selector, limits)).collect()
     }
 }

@@ -12,18 +12,18 @@ impl Resolver {
     /// Returns the followed files of the `[[source.tail]]` tables.
     pub(super) fn tails(&mut self) -> Vec<TailSpec> {
         let tables = self.raw.take_tables("source.tail");
-        tables.into_iter().filter_map(|(place, rule)| self.tail(&place, rule)).collect()
+        tables.into_iter().filter_map(|(location, rule)| self.tail(&location, rule)).collect()
     }
 
-    fn tail(&mut self, place: &str, mut rule: Table) -> Option<TailSpec> {
-        let paths = rule.remove("paths").map_or_else(Vec::new, |words| {
-            self.parse(&words, |text| {
+    fn tail(&mut self, location: &str, mut rule: Table) -> Option<TailSpec> {
+        let paths = rule.remove("paths").map_or_else(Vec::new, |value| {
+            self.parse(&value, |text| {
                 glob::Pattern::new(text).map_err(|e| format!("invalid pattern {text:?}: {e}"))
             })
         });
         if paths.is_empty() {
             let why = "missing `paths` in [[source.tail]]: a pattern or a list of patterns";
-            self.raw.add_error(place, why);
+            self.raw.add_error(location, why);
         }
         let kind = |text: &str| EventType::parse(text).map_err(|e| e.detail);
         let template = StreamTemplate::parse(DEFAULT_STREAM).ok();

@@ -82,7 +82,7 @@ impl Draft {
         streams: Vec<StreamName>,
         kind: EventType,
         payload: Payload,
-        said: &str,
+        source_text: &str,
     ) -> Result<Self, Invalid> {
         if streams.is_empty() || streams.len() > MAX_STREAMS_PER_EVENT {
             return Err(Invalid::new(
@@ -95,7 +95,7 @@ impl Draft {
                 return Err(Invalid::new("stream", format!("duplicate stream {name:?}")));
             }
         }
-        let fingerprint = fingerprint(&streams, &kind, payload.is_json(), said);
+        let fingerprint = fingerprint(&streams, &kind, payload.is_json(), source_text);
         Ok(Self { streams: streams.into(), kind, payload, key: None, fingerprint })
     }
 
@@ -132,7 +132,7 @@ impl Draft {
     }
 }
 
-fn fingerprint(streams: &[StreamName], kind: &EventType, is_json: bool, said: &str) -> u128 {
+fn fingerprint(streams: &[StreamName], kind: &EventType, is_json: bool, source_text: &str) -> u128 {
     let mut names: Vec<&StreamName> = streams.iter().collect();
     names.sort_unstable();
     let mut hash = Xxh3::new();
@@ -142,9 +142,9 @@ fn fingerprint(streams: &[StreamName], kind: &EventType, is_json: bool, said: &s
     }
     hash.update(&[u8::from(is_json)]);
     if is_json {
-        hash.update(&super::json::compact(said));
+        hash.update(&super::json::compact(source_text));
     } else {
-        hash.update(said.as_bytes());
+        hash.update(source_text.as_bytes());
     }
     hash.digest128()
 }
@@ -174,15 +174,15 @@ mod tests {
 
     #[test]
     fn fingerprint_does_not_depend_on_the_order_of_streams() {
-        let one = json(&["a", "b"], "x", "[1, 2]").expect("ok");
-        let same = json(&["b", "a"], "x", "[1,2]").expect("ok");
-        assert_eq!(one.fingerprint(), same.fingerprint());
+        let first = json(&["a", "b"], "x", "[1, 2]").expect("ok");
+        let reordered = json(&["b", "a"], "x", "[1,2]").expect("ok");
+        assert_eq!(first.fingerprint(), reordered.fingerprint());
         for other in [
             json(&["a"], "x", "[1,2]"),
             json(&["a", "b"], "y", "[1,2]"),
             json(&["a", "b"], "x", "[1,3]"),
         ] {
-            assert_ne!(one.fingerprint(), other.expect("ok").fingerprint());
+            assert_ne!(first.fingerprint(), other.expect("ok").fingerprint());
         }
     }
 
@@ -190,10 +190,10 @@ mod tests {
     fn streams_are_1_to_16_and_distinct() {
         assert!(json(&[], "x", "1").is_err());
         assert!(json(&["a", "a"], "x", "1").is_err());
-        let many: Vec<String> = (0..17).map(|i| format!("s{i}")).collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert!(json(&many[..16], "x", "1").is_ok());
-        assert!(json(&many, "x", "1").is_err());
+        let streams: Vec<String> = (0..17).map(|i| format!("s{i}")).collect();
+        let streams: Vec<&str> = streams.iter().map(String::as_str).collect();
+        assert!(json(&streams[..16], "x", "1").is_ok());
+        assert!(json(&streams, "x", "1").is_err());
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct EventType(Option<Arc<str>>);
 impl EventType {
     /// Parses `text`; an error names the field `type`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let refuse = |why: String| Err(Invalid::new("type", why));
+        let refuse = |reason: String| Err(Invalid::new("type", reason));
         if text == DEFAULT {
             return Ok(Self(None));
         }

@@ -22,8 +22,8 @@ impl<'a> MembersByName<'a> {
     pub(crate) fn of(payload: &'a Payload) -> Option<Self> {
         let members = Members::of(payload)?;
         let mut by_name = FxHashMap::default();
-        for (at, (name, _)) in members.0.iter().enumerate() {
-            by_name.entry(name.clone().into_owned()).or_insert(at);
+        for (index, (name, _)) in members.0.iter().enumerate() {
+            by_name.entry(name.clone().into_owned()).or_insert(index);
         }
         Some(Self { members, by_name })
     }
@@ -56,7 +56,8 @@ impl<'a> Members<'a> {
     /// Returns the member of a name. If no member has the whole name, `a.b` is the member `b` of
     /// the member `a`.
     fn get(&self, name: &str) -> Option<&'a RawValue> {
-        let named = |name: &str| self.0.iter().find(|(known, _)| known == name).map(|(_, it)| *it);
+        let named =
+            |name: &str| self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
         named(name).or_else(|| {
             let (outer, inner) = name.split_once('.')?;
             Self::read(named(outer)?.get())?.get(inner)
@@ -65,7 +66,7 @@ impl<'a> Members<'a> {
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
             type Value = Members<'de>;
@@ -75,16 +76,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut all = Vec::new();
+                let mut members = Vec::new();
                 while let Some(Name(name)) = map.next_key()? {
-                    all.push((name, map.next_value()?));
+                    members.push((name, map.next_value()?));
                 }
-                Ok(Members(all))
+                Ok(Members(members))
             }
         }
         #[derive(Deserialize)]
         struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-        from.deserialize_map(Reader)
+        deserializer.deserialize_map(Reader)
     }
 }
 
@@ -97,9 +98,9 @@ pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
 
 /// Deserializes a member so that `null` differs from a missing member; for `deserialize_with`.
 pub(crate) fn deserialize_present<'de, D: serde::Deserializer<'de>>(
-    from: D,
+    deserializer: D,
 ) -> Result<Option<&'de RawValue>, D::Error> {
-    Deserialize::deserialize(from).map(Some)
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Returns `raw`, which must be valid JSON, without the white space outside strings.
@@ -123,8 +124,8 @@ pub(super) fn compact(raw: &str) -> Vec<u8> {
             i += 1;
             continue;
         }
-        if let Some(&kept) = bytes.get(i) {
-            out.push(kept);
+        if let Some(&next) = bytes.get(i) {
+            out.push(next);
         }
         i += 1;
     }

@@ -30,17 +30,20 @@ pub(crate) fn level_of(line: &str) -> Option<&'static str> {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphabetic());
         let is_marked =
             bare.len() < word.len() && (word.starts_with(['[', '<', '(']) || word.ends_with(':'));
-        let in_capitals = bare.bytes().all(|byte| byte.is_ascii_uppercase());
-        (is_marked || in_capitals).then(|| named(bare)).flatten()
+        let is_uppercase = bare.bytes().all(|byte| byte.is_ascii_uppercase());
+        (is_marked || is_uppercase).then(|| named(bare)).flatten()
     })
 }
 
 /// Returns the level of a name or of another word for it.
 fn named(word: &str) -> Option<&'static str> {
-    let is_it = |known: &&str| known.eq_ignore_ascii_case(word);
-    let level = LEVELS.iter().find(|(level, others)| is_it(level) || others.iter().any(is_it));
-    let other = || OTHER_WORDS.iter().find(|(word, _)| is_it(word)).map(|(_, level)| *level);
-    level.map(|(level, _)| *level).or_else(other)
+    let is_same_word = |known: &&str| known.eq_ignore_ascii_case(word);
+    let level = LEVELS
+        .iter()
+        .find(|(level, others)| is_same_word(level) || others.iter().any(is_same_word));
+    let synonym_level =
+        || OTHER_WORDS.iter().find(|(word, _)| is_same_word(word)).map(|(_, level)| *level);
+    level.map(|(level, _)| *level).or_else(synonym_level)
 }
 
 #[cfg(test)]

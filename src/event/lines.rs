@@ -43,11 +43,11 @@ impl LineSplitter {
     /// Adds input; calls `line` with every complete line.
     pub fn feed(&mut self, mut input: &[u8], line: &mut dyn FnMut(Line<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', input) {
-            let (this, rest) = input.split_at(end + 1);
-            if self.partial.is_empty() && this.len() <= self.max_bytes {
-                emit(this, line)
+            let (complete, rest) = input.split_at(end + 1);
+            if self.partial.is_empty() && complete.len() <= self.max_bytes {
+                emit(complete, line)
             } else {
-                self.begin(this, line);
+                self.begin(complete, line);
                 self.finish(line);
             }
             input = rest;
@@ -70,20 +70,20 @@ impl LineSplitter {
 
     fn begin(&mut self, mut part: &[u8], line: &mut dyn FnMut(Line<'_>)) {
         while self.partial.len() + part.len() > self.max_bytes {
-            let room = self.max_bytes - self.partial.len();
-            self.partial.extend_from_slice(&part[..room]);
-            part = &part[room..];
+            let capacity = self.max_bytes - self.partial.len();
+            self.partial.extend_from_slice(&part[..capacity]);
+            part = &part[capacity..];
             // Never splits a character.
-            let whole = whole_characters(&self.partial);
-            emit(&self.partial[..whole], line);
-            self.partial.drain(..whole);
+            let complete = complete_characters_len(&self.partial);
+            emit(&self.partial[..complete], line);
+            self.partial.drain(..complete);
         }
         self.partial.extend_from_slice(part);
     }
 }
 
 /// Returns the length of `bytes` without an incomplete character at their end.
-fn whole_characters(bytes: &[u8]) -> usize {
+fn complete_characters_len(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
         _ => bytes.len(),

@@ -14,37 +14,38 @@ const CHAT: &str = "chat";
 const HUB: &str = "hub";
 
 /// Returns the first part of a name or selector, if more parts follow.
-fn above(text: &str) -> Option<&str> {
+fn first_part(text: &str) -> Option<&str> {
     text.split_once('.').map(|(first, _)| first)
 }
 
 impl StreamName {
     /// Returns true if only the hub publishes to it.
     pub fn is_written_by_hub(&self) -> bool {
-        let below = above(self.as_str()).is_some_and(|first| HUB_WRITES_BELOW.contains(&first));
-        below || HUB_WRITES.contains(&self.as_str())
+        let is_below =
+            first_part(self.as_str()).is_some_and(|first| HUB_WRITES_BELOW.contains(&first));
+        is_below || HUB_WRITES.contains(&self.as_str())
     }
 
     /// Returns true if only admins may read it.
     pub fn is_for_admins(&self) -> bool {
-        above(self.as_str()) == Some(HUB)
+        first_part(self.as_str()) == Some(HUB)
     }
 
     /// Returns true if no wildcard reaches it.
     pub fn is_hidden(&self) -> bool {
-        above(self.as_str()) == Some(CHAT)
+        first_part(self.as_str()) == Some(CHAT)
     }
 }
 
 impl Selector {
     /// Returns true if it reaches only streams for admins.
     pub fn is_for_admins(&self) -> bool {
-        above(self.as_str()) == Some(HUB)
+        first_part(self.as_str()) == Some(HUB)
     }
 
     /// Returns true for wildcards over streams that no wildcard reaches.
     pub fn matches_nothing(&self) -> bool {
-        self.exact().is_none() && above(self.as_str()) == Some(CHAT)
+        self.exact().is_none() && first_part(self.as_str()) == Some(CHAT)
     }
 
     /// Returns true if a subscriber of this selector gets `name`: it matches, and wildcards reach
@@ -55,7 +56,7 @@ impl Selector {
 
     /// Returns true if a pattern may reach streams that begin with `text`.
     fn may_reach_below(&self, text: &str) -> bool {
-        match above(text) {
+        match first_part(text) {
             Some(CHAT) => false,
             Some(HUB) => self.is_for_admins(),
             _ => true,
@@ -71,30 +72,30 @@ impl Selector {
             _ => {}
         }
         let text = intersect_patterns(self.as_str(), other.as_str())?;
-        let reached = self.may_reach_below(&text) && other.may_reach_below(&text);
-        reached.then(|| Self::parse(&text).ok()).flatten()
+        let is_reached = self.may_reach_below(&text) && other.may_reach_below(&text);
+        is_reached.then(|| Self::parse(&text).ok()).flatten()
     }
 }
 
 /// Returns the pattern that matches exactly the names that two patterns match.
-fn intersect_patterns(one: &str, other: &str) -> Option<String> {
-    let (mut ones, mut others) = (one.split('.'), other.split('.'));
-    let mut both = Vec::new();
+fn intersect_patterns(first: &str, second: &str) -> Option<String> {
+    let (mut parts, mut other_parts) = (first.split('.'), second.split('.'));
+    let mut common = Vec::new();
     loop {
-        match (ones.next(), others.next()) {
-            (None, None) => return Some(both.join(".")),
+        match (parts.next(), other_parts.next()) {
+            (None, None) => return Some(common.join(".")),
             (Some("**"), Some(part)) => {
-                both.push(part);
-                both.extend(others);
-                return Some(both.join("."));
+                common.push(part);
+                common.extend(other_parts);
+                return Some(common.join("."));
             }
             (Some(part), Some("**")) => {
-                both.push(part);
-                both.extend(ones);
-                return Some(both.join("."));
+                common.push(part);
+                common.extend(parts);
+                return Some(common.join("."));
             }
-            (Some("*"), Some(part)) | (Some(part), Some("*")) => both.push(part),
-            (Some(one), Some(other)) if one == other => both.push(one),
+            (Some("*"), Some(part)) | (Some(part), Some("*")) => common.push(part),
+            (Some(part), Some(other)) if part == other => common.push(part),
             _ => return None,
         }
     }
@@ -131,12 +132,14 @@ mod tests {
         .into();
         for one in &selectors {
             for other in &selectors {
-                let both = one.intersection(other);
-                assert_eq!(both, other.intersection(one), "{one} and {other}");
+                let intersection = one.intersection(other);
+                assert_eq!(intersection, other.intersection(one), "{one} and {other}");
                 for name in &names {
                     let expected = one.reaches(name) && other.reaches(name);
-                    let reached = both.as_ref().is_some_and(|both| both.reaches(name));
-                    assert_eq!(reached, expected, "{one} and {other} at {name}: {both:?}");
+                    let reached = intersection
+                        .as_ref()
+                        .is_some_and(|intersection| intersection.reaches(name));
+                    assert_eq!(reached, expected, "{one} and {other} at {name}: {intersection:?}");
                 }
             }
         }
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn hidden_streams_are_reached_only_by_name() {
-        for (wanted, stream, reached) in [
+        for (text, stream, reached) in [
             ("**", "chat.a", false),
             ("chat.*", "chat.a", false),
             ("chat.a", "chat.a", true),
@@ -163,7 +166,7 @@ mod tests {
             ("hub.*", "hub.logs", true),
             ("*", "hub", true),
         ] {
-            assert_eq!(selector(wanted).reaches(&name(stream)), reached, "{wanted} at {stream}");
+            assert_eq!(selector(text).reaches(&name(stream)), reached, "{text} at {stream}");
         }
         assert!(selector("chat.**").matches_nothing() && !selector("chat.a").matches_nothing());
     }

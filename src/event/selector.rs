@@ -25,7 +25,8 @@ impl Selector {
         if !text.contains('*') {
             return StreamName::parse(text).map(Self::Exact);
         }
-        let refuse = |why: &str| Err(Invalid::new("stream", format!("selector {text:?}: {why}")));
+        let refuse =
+            |reason: &str| Err(Invalid::new("stream", format!("selector {text:?}: {reason}")));
         StreamName::parse(&text.replace('*', "x"))
             .map_err(|e| Invalid::new("stream", format!("selector {text:?}: {}", e.detail)))?;
         let mut parts = text.split('.').peekable();
@@ -69,8 +70,8 @@ impl Selector {
 impl Pattern {
     fn matches(&self, name: &str) -> bool {
         let mut parts = name.split('.');
-        for wanted in self.text.split('.') {
-            match (wanted, parts.next()) {
+        for pattern_part in self.text.split('.') {
+            match (pattern_part, parts.next()) {
                 (_, None) => return false,
                 ("**", Some(_)) => return true,
                 ("*", Some(_)) => {}

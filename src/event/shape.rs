@@ -86,12 +86,13 @@ struct Members<'a> {
 }
 
 fn check_log<'a>(members: &Members<'_>, raw: &'a str) -> Result<Cow<'a, str>, Invalid> {
-    let said = string("level", members.level)?;
-    let folded = said.to_ascii_lowercase();
-    let Some((level, _)) =
-        LEVELS.iter().find(|(name, other)| *name == folded || other.contains(&folded.as_str()))
+    let given = string("level", members.level)?;
+    let lowercase = given.to_ascii_lowercase();
+    let Some((level, _)) = LEVELS
+        .iter()
+        .find(|(name, other)| *name == lowercase || other.contains(&lowercase.as_str()))
     else {
-        let detail = format!("{said:?} is not one of trace, debug, info, warn, error, critical");
+        let detail = format!("{given:?} is not one of trace, debug, info, warn, error, critical");
         return Err(Invalid::new("data.level", detail));
     };
     string("message", members.message)?;
@@ -100,12 +101,12 @@ fn check_log<'a>(members: &Members<'_>, raw: &'a str) -> Result<Cow<'a, str>, In
     optional(number, "line", members.line)?;
     optional(object, "fields", members.fields)?;
     let level_as_written = members.level.map_or("", RawValue::get);
-    let at = level_as_written.as_ptr() as usize - raw.as_ptr() as usize;
-    let after = at + level_as_written.len();
-    Ok(if *said == **level {
+    let start = level_as_written.as_ptr() as usize - raw.as_ptr() as usize;
+    let end = start + level_as_written.len();
+    Ok(if *given == **level {
         raw.into()
     } else {
-        format!("{}\"{level}\"{}", &raw[..at], &raw[after..]).into()
+        format!("{}\"{level}\"{}", &raw[..start], &raw[end..]).into()
     })
 }
 
@@ -133,13 +134,13 @@ fn optional<'a, T>(
 }
 
 fn string<'a>(name: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, Invalid> {
-    json::string(required(name, value)?).ok_or_else(|| wrong(name, "a string"))
+    json::string(required(name, value)?).ok_or_else(|| wrong_type(name, "a string"))
 }
 
 fn number(name: &str, value: Option<&RawValue>) -> Result<(), Invalid> {
     match required(name, value)?.get().as_bytes().first() {
         Some(b'-' | b'0'..=b'9') => Ok(()),
-        _ => Err(wrong(name, "a number")),
+        _ => Err(wrong_type(name, "a number")),
     }
 }
 
@@ -147,7 +148,7 @@ fn object(name: &str, value: Option<&RawValue>) -> Result<(), Invalid> {
     if required(name, value)?.get().starts_with('{') {
         Ok(())
     } else {
-        Err(wrong(name, "an object"))
+        Err(wrong_type(name, "an object"))
     }
 }
 
@@ -156,14 +157,14 @@ fn required<'a>(name: &str, value: Option<&'a RawValue>) -> Result<&'a RawValue,
     value.ok_or_else(missing)
 }
 
-fn wrong(name: &str, wanted: &str) -> Invalid {
-    Invalid::new(format!("data.{name}"), format!("`{name}` must be {wanted}"))
+fn wrong_type(name: &str, expected: &str) -> Invalid {
+    Invalid::new(format!("data.{name}"), format!("`{name}` must be {expected}"))
 }
 
 /// Adds `timestamp` as the last member of `object`, which must have a member.
 fn with_timestamp(object: &str, now: Timestamp) -> String {
-    let open = object.trim_end().strip_suffix('}').unwrap_or(object);
-    format!("{open},\"timestamp\":\"{now}\"}}")
+    let unclosed = object.trim_end().strip_suffix('}').unwrap_or(object);
+    format!("{unclosed},\"timestamp\":\"{now}\"}}")
 }
 
 #[cfg(test)]
@@ -180,8 +181,9 @@ mod tests {
             checked("log", r#"{"x":1,"level":"WARNING","message":"m"}"#).expect("ok"),
             r#"{"x":1,"level":"warn","message":"m","timestamp":"1970-01-01T00:00:00.000Z"}"#
         );
-        let whole = r#"{"level":"critical","message":"m","timestamp":"2026-01-01T00:00:00+01:00"}"#;
-        assert_eq!(checked("log", whole).expect("ok"), whole);
+        let complete =
+            r#"{"level":"critical","message":"m","timestamp":"2026-01-01T00:00:00+01:00"}"#;
+        assert_eq!(checked("log", complete).expect("ok"), complete);
         assert!(
             checked("log", r#"{"level":"Fatal","message":""}"#).expect("ok").contains("critical")
         );

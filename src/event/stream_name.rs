@@ -14,7 +14,7 @@ pub struct StreamName(Arc<str>);
 impl StreamName {
     /// Parses `text`; an error names the field `stream`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let refuse = |why: String| Err(Invalid::new("stream", why));
+        let refuse = |reason: String| Err(Invalid::new("stream", reason));
         if text.is_empty() {
             return refuse("a stream name must not be empty".into());
         }

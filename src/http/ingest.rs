@@ -19,7 +19,7 @@ pub(crate) struct PublishSource<'a> {
     /// Size of the body that contained the events, in bytes.
     pub(crate) body_bytes: usize,
     /// The time from which the publish is measured.
-    pub(crate) began: Instant,
+    pub(crate) started: Instant,
 }
 
 /// Publishes events. The caller has checked the publisher's grants.
@@ -34,7 +34,7 @@ pub(crate) async fn ingest(
     let bytes = source.body_bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
     let unit: PublishUnit = drafts.into_iter().map(Item::Event).collect();
     let mut timer =
-        PublishTimer { telemetry: &state.telemetry, began: source.began, was_refused: false };
+        PublishTimer { telemetry: &state.telemetry, started: source.started, was_refused: false };
     let answer = state.publisher.publish(unit, bytes).await;
     timer.was_refused = answer.is_err();
     Ok(answer?)
@@ -44,14 +44,14 @@ pub(crate) async fn ingest(
 /// ones that clients give up.
 struct PublishTimer<'a> {
     telemetry: &'a Telemetry,
-    began: Instant,
+    started: Instant,
     was_refused: bool,
 }
 
 impl Drop for PublishTimer<'_> {
     fn drop(&mut self) {
         if !self.was_refused {
-            self.telemetry.publish_took(self.began.elapsed());
+            self.telemetry.publish_took(self.started.elapsed());
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct RemoteKeySet {
     url: String,
     keys: Arc<RemoteKeys>,
     client: Result<reqwest::Client, Arc<reqwest::Error>>,
-    tried: Mutex<FetchAttempts>,
+    attempts: Mutex<FetchAttempts>,
 }
 
 /// Time and result of the last fetch.
@@ -62,7 +62,7 @@ impl RemoteKeySet {
             .https_only(url.starts_with("https:"))
             .build()
             .map_err(Arc::new);
-        Self { url, keys, client, tried: Mutex::default() }
+        Self { url, keys, client, attempts: Mutex::default() }
     }
 
     /// Returns true if the key set is at `url`.
@@ -72,14 +72,14 @@ impl RemoteKeySet {
 
     /// Fetches the key set now. On failure the last one stays in use.
     pub async fn fetch_now(&self) {
-        let mut attempts = self.tried.lock().await;
+        let mut attempts = self.attempts.lock().await;
         self.fetch(&mut attempts).await;
     }
 
     /// Fetches the key set periodically until it is dropped.
     pub async fn refresh_periodically(this: std::sync::Weak<Self>) {
         while let Some(key_set) = this.upgrade() {
-            let has_succeeded = key_set.tried.lock().await.succeeded;
+            let has_succeeded = key_set.attempts.lock().await.succeeded;
             drop(key_set);
             tokio::time::sleep(if has_succeeded { REFRESH_EVERY } else { REFETCH_EVERY }).await;
             if let Some(key_set) = this.upgrade() {
@@ -91,15 +91,15 @@ impl RemoteKeySet {
     /// Fetches the key set because a token names an unknown key; returns true if the keys may have
     /// changed. Concurrent callers wait for a fetch in progress.
     pub(crate) async fn fetch_for_unknown(&self) -> bool {
-        let asked = Instant::now();
-        let mut tried = self.tried.lock().await;
-        match tried.at {
+        let called_at = Instant::now();
+        let mut attempts = self.attempts.lock().await;
+        match attempts.at {
             // Another caller has fetched it in the meantime.
-            Some(at) if at >= asked => tried.succeeded,
+            Some(at) if at >= called_at => attempts.succeeded,
             Some(at) if at.elapsed() < REFETCH_EVERY => false,
             _ => {
-                self.fetch(&mut tried).await;
-                tried.succeeded
+                self.fetch(&mut attempts).await;
+                attempts.succeeded
             }
         }
     }
@@ -119,19 +119,19 @@ impl RemoteKeySet {
         Ok(text)
     }
 
-    async fn fetch(&self, tried: &mut FetchAttempts) {
+    async fn fetch(&self, attempts: &mut FetchAttempts) {
         let json = self.download().await;
-        let read = json.and_then(|json| self.keys.replace(&json).map_err(FetchError::Keys));
-        tried.at = Some(Instant::now());
-        tried.succeeded = read.is_ok();
-        match read {
+        let result = json.and_then(|json| self.keys.replace(&json).map_err(FetchError::Keys));
+        attempts.at = Some(Instant::now());
+        attempts.succeeded = result.is_ok();
+        match result {
             Ok(count) => tracing::info!(keys = count, "fetched the key set"),
             Err(error) => {
                 // The user information and the query of a URL may be secrets.
-                let place = self.url.split('?').next().unwrap_or_default();
-                let place = place.rsplit('@').next().unwrap_or_default();
+                let redacted_url = self.url.split('?').next().unwrap_or_default();
+                let redacted_url = redacted_url.rsplit('@').next().unwrap_or_default();
                 tracing::error!(
-                    url = place,
+                    url = redacted_url,
                     %error,
                     "failed to fetch a key set; keys fetched before stay in use"
                 );

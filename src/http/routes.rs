@@ -194,8 +194,8 @@ fn admin_routes(config: &mut ServiceConfig) {
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {
-    let nothing = Problem::new(Code::NotFound, format!("unknown path {}", request.path()));
-    error_for(request.path(), nothing).error_response()
+    let problem = Problem::new(Code::NotFound, format!("unknown path {}", request.path()));
+    error_for(request.path(), problem).error_response()
 }
 
 fn cors(origins: &[String]) -> Cors {

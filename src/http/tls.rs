@@ -64,34 +64,34 @@ impl Tls {
 
 impl TlsFiles {
     fn read(&self) -> io::Result<ServerConfig> {
-        let wrong = |path: &Path, why: &dyn std::fmt::Display| {
+        let invalid = |path: &Path, why: &dyn std::fmt::Display| {
             let text = format!("{}: {why}", path.display());
             io::Error::new(io::ErrorKind::InvalidData, text)
         };
         let (certificate, key) = (&self.certificate, &self.key);
         let chain = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|e| wrong(certificate, &e))?;
+            .map_err(|e| invalid(certificate, &e))?;
         if chain.is_empty() {
-            return Err(wrong(certificate, &"no certificate found"));
+            return Err(invalid(certificate, &"no certificate found"));
         }
-        let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, &e))?;
+        let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| invalid(key, &e))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|e| wrong(certificate, &e))?
+            .map_err(|e| invalid(certificate, &e))?
             .with_no_client_auth()
             .with_single_cert(chain, secret)
-            .map_err(|e| wrong(certificate, &e))?;
+            .map_err(|e| invalid(certificate, &e))?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(config)
     }
 
     fn file_identities(&self) -> Vec<FileIdentity> {
         use std::os::unix::fs::MetadataExt as _;
-        let trace = |path: &PathBuf| {
-            let of = path.metadata().ok()?;
-            Some((of.modified().ok()?, of.len(), of.ino()))
+        let identity = |path: &PathBuf| {
+            let metadata = path.metadata().ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
         };
-        [&self.certificate, &self.key].map(trace).to_vec()
+        [&self.certificate, &self.key].map(identity).to_vec()
     }
 }

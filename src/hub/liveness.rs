@@ -37,10 +37,10 @@ impl WorkerLiveness {
     }
 
     fn unresponsive_at(&self, now: Instant) -> Option<Unresponsive> {
-        let quiet = self.0.iter().map(|beat| now.saturating_duration_since(*beat));
-        let silent: Vec<Duration> = quiet.filter(|quiet| *quiet > UNRESPONSIVE_AFTER).collect();
-        let longest = silent.iter().max().copied()?;
-        Some(Unresponsive { workers: silent.len(), of: self.0.len(), longest })
+        let ages = self.0.iter().map(|last_report| now.saturating_duration_since(*last_report));
+        let silences: Vec<Duration> = ages.filter(|age| *age > UNRESPONSIVE_AFTER).collect();
+        let longest = silences.iter().max().copied()?;
+        Some(Unresponsive { workers: silences.len(), of: self.0.len(), longest })
     }
 }
 
@@ -50,15 +50,15 @@ mod tests {
 
     #[test]
     fn worker_without_reports_is_unresponsive_until_it_reports_or_ends() {
-        let pulses = WorkerLiveness::default();
-        (1..=3).for_each(|shard| pulses.beat(shard));
-        assert_eq!(pulses.unresponsive(), None);
+        let liveness = WorkerLiveness::default();
+        (1..=3).for_each(|shard| liveness.beat(shard));
+        assert_eq!(liveness.unresponsive(), None);
         let later = Instant::now() + UNRESPONSIVE_AFTER + Duration::from_secs(1);
-        pulses.0.insert(1, later);
-        let silent = pulses.unresponsive_at(later).expect("two unresponsive workers");
-        assert_eq!((silent.workers, silent.of), (2, 3));
-        pulses.0.insert(2, later);
-        pulses.end(3);
-        assert_eq!(pulses.unresponsive_at(later), None);
+        liveness.0.insert(1, later);
+        let unresponsive = liveness.unresponsive_at(later).expect("two unresponsive workers");
+        assert_eq!((unresponsive.workers, unresponsive.of), (2, 3));
+        liveness.0.insert(2, later);
+        liveness.end(3);
+        assert_eq!(liveness.unresponsive_at(later), None);
     }
 }

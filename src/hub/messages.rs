@@ -51,7 +51,7 @@ pub(super) enum FromShard {
     /// A shard has started.
     ShardStarted { shard: ShardId, address: ShardAddress },
     /// A session registers.
-    Register { shard: ShardId, key: SessionKey, interest: Arc<Interest>, holder: Arc<QuotaOwner> },
+    Register { shard: ShardId, key: SessionKey, interest: Arc<Interest>, owner: Arc<QuotaOwner> },
     /// A session has ended.
     Unregister { shard: ShardId, key: SessionKey },
 }

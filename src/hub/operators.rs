@@ -31,44 +31,44 @@ pub struct SessionPage {
 /// Returns a page of the sessions of all shards; `None` if the manager does not answer.
 pub async fn sessions(
     manager: &Addr<ConnectionManager>,
-    wanted: SessionFilter,
+    filter: SessionFilter,
 ) -> Option<SessionPage> {
-    let limit = wanted.limit;
+    let limit = filter.limit;
     // Asks for one more than fits, to learn if there is another page.
-    let wanted = Arc::new(SessionFilter { limit: limit + 1, ..wanted });
-    let list = |shard: &ShardAddress| shard.list.send(ListSessions(wanted.clone()));
-    let (answers, silent) = query_shards(manager, list).await?;
+    let filter = Arc::new(SessionFilter { limit: limit + 1, ..filter });
+    let list = |shard: &ShardAddress| shard.list.send(ListSessions(filter.clone()));
+    let (answers, unresponsive) = query_shards(manager, list).await?;
     let mut sessions: Vec<_> = answers.into_iter().flatten().collect();
     sessions.sort_unstable_by_key(|session| session.id);
     let has_more = sessions.len() > limit;
     sessions.truncate(limit);
-    Some(SessionPage { sessions, has_more, unresponsive: silent })
+    Some(SessionPage { sessions, has_more, unresponsive })
 }
 
 /// Closes a session; returns true if it existed. `None` if the manager, or a shard that may have it,
 /// does not answer.
 pub async fn close(manager: &Addr<ConnectionManager>, id: Uuid) -> Option<bool> {
-    let (answers, silent) =
+    let (answers, unresponsive) =
         query_shards(manager, |shard| shard.close.send(CloseSession(id))).await?;
-    let was_there = answers.contains(&true);
-    (was_there || silent == 0).then_some(was_there)
+    let existed = answers.contains(&true);
+    (existed || unresponsive == 0).then_some(existed)
 }
 
 /// Asks all shards; returns their answers, and the number of those that did not answer.
 async fn query_shards<M>(
     manager: &Addr<ConnectionManager>,
-    question: impl Fn(&ShardAddress) -> RecipientRequest<M>,
+    request: impl Fn(&ShardAddress) -> RecipientRequest<M>,
 ) -> Option<(Vec<M::Result>, usize)>
 where
     M: Message + Send + 'static,
     M::Result: Send,
 {
     let shards = timeout(QUERY_TIMEOUT, manager.send(GetShards)).await.ok()?.ok()?;
-    let asked = shards.iter().map(|shard| timeout(QUERY_TIMEOUT, question(shard)));
+    let requests = shards.iter().map(|shard| timeout(QUERY_TIMEOUT, request(shard)));
     let answers: Vec<_> =
-        join_all(asked).await.into_iter().filter_map(|answer| answer.ok()?.ok()).collect();
-    let silent = shards.len() - answers.len();
-    Some((answers, silent))
+        join_all(requests).await.into_iter().filter_map(|answer| answer.ok()?.ok()).collect();
+    let unresponsive = shards.len() - answers.len();
+    Some((answers, unresponsive))
 }
 
 #[cfg(test)]
@@ -77,16 +77,17 @@ mod tests {
     use crate::event::Position;
     use crate::hub::probe;
     use crate::hub::shard::Shard;
-    use crate::hub::shard::page::tests::journal;
+    use crate::journal::memory_journal;
     use crate::telemetry::Telemetry;
     use actix::{Actor as _, Arbiter};
 
     #[actix::test]
     async fn unresponsive_worker_is_left_out_and_counted() {
-        let (journal, telemetry) = (journal(1 << 20), Telemetry::new().expect("metrics"));
-        let (_out, batches) = tokio::sync::mpsc::channel(1);
-        let (limits, own) = (Arc::default(), telemetry.clone());
-        let manager = ConnectionManager::new(batches, Position::ZERO, limits, own, &[]).start();
+        let (journal, telemetry) = (memory_journal(1 << 20), Telemetry::new().expect("metrics"));
+        let (_sender, batches) = tokio::sync::mpsc::channel(1);
+        let (limits, manager_telemetry) = (Arc::default(), telemetry.clone());
+        let manager =
+            ConnectionManager::new(batches, Position::ZERO, limits, manager_telemetry, &[]).start();
         let workers = [Arbiter::new(), Arbiter::new()];
         for worker in &workers {
             let settings = probe::settings(journal.history.clone(), telemetry.clone());
@@ -96,15 +97,15 @@ mod tests {
         while manager.send(GetShards).await.expect("the manager answers").len() < workers.len() {
             tokio::task::yield_now().await;
         }
-        let wanted = SessionFilter { limit: 10, ..SessionFilter::default() };
-        let listed = sessions(&manager, wanted.clone()).await.expect("the manager answers");
+        let filter = SessionFilter { limit: 10, ..SessionFilter::default() };
+        let listed = sessions(&manager, filter.clone()).await.expect("the manager answers");
         assert_eq!(listed.unresponsive, 0);
         assert_eq!(close(&manager, Uuid::nil()).await, Some(false), "no such session");
-        let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
+        let (release, released) = std::sync::mpsc::sync_channel::<()>(0);
         workers[0].spawn_fn(move || {
-            let _ = held.recv();
+            let _ = released.recv();
         });
-        let listed = sessions(&manager, wanted).await.expect("the manager answers");
+        let listed = sessions(&manager, filter).await.expect("the manager answers");
         assert_eq!(listed.unresponsive, 1);
         assert_eq!(close(&manager, Uuid::nil()).await, None, "the unresponsive worker may have it");
         drop(release);

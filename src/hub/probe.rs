@@ -49,7 +49,7 @@ pub(super) fn shard(history: Arc<History>, telemetry: Telemetry) -> Rc<RefCell<S
 }
 
 /// Returns an owner on this machine.
-pub(super) fn holder() -> Arc<QuotaOwner> {
+pub(super) fn owner() -> Arc<QuotaOwner> {
     let client = Client::at(Ipv4Addr::LOCALHOST.into(), true);
     Arc::new(QuotaOwner { client, subject: None })
 }
@@ -117,18 +117,18 @@ impl FanOut {
         sessions: usize,
         have_sockets: bool,
     ) -> Self {
-        let mut fan = Self { state: shard(history, telemetry), sessions: Vec::new() };
+        let mut fan_out = Self { state: shard(history, telemetry), sessions: Vec::new() };
         for _ in 0..sessions {
-            fan.join(interest.clone(), have_sockets);
+            fan_out.join(interest.clone(), have_sockets);
         }
-        fan.poll();
-        fan
+        fan_out.poll();
+        fan_out
     }
 
     fn join(&mut self, interest: Arc<Interest>, has_socket: bool) {
         let mut state = self.state.borrow_mut();
-        let (answer, _seated) = oneshot::channel();
-        let session = Session::new(interest, View::default(), holder(), answer);
+        let (sender, _registration) = oneshot::channel();
+        let session = Session::new(interest, View::default(), owner(), sender);
         let Some(key) = register_session(&mut state, GROUP, session) else { return };
         if let Some(session) = state.members.session_mut(key) {
             session.mode = Mode::CatchingUp(CatchUp::default());
@@ -139,9 +139,9 @@ impl FanOut {
 
     /// Frames a batch and queues all of it for the sessions.
     pub fn push(&mut self, batch: &CommittedBatch) {
-        let takers: Vec<(u32, GroupId)> =
+        let recipients: Vec<(u32, GroupId)> =
             (0..batch.entries.len() as u32).map(|entry| (entry, GROUP)).collect();
-        self.state.borrow_mut().deliver(batch, &takers);
+        self.state.borrow_mut().deliver(batch, &recipients);
     }
 
     /// Writes all queued events to the sockets.

@@ -23,11 +23,11 @@ const MAX_REMEMBERED: usize = 100_000;
 pub struct RetryPacer {
     base: Duration,
     rate_per_second: u64,
-    began: Instant,
-    /// Next free slot for a refused client, in microseconds after `began`.
+    started_at: Instant,
+    /// Next free slot for a refused client, in microseconds after `started_at`.
     next_slot_us: AtomicU64,
     clients: DashMap<ClientKey, ClientRetries>,
-    /// Last removal of clients without pending retries, in microseconds after `began`.
+    /// Last removal of clients without pending retries, in microseconds after `started_at`.
     last_cleanup_us: AtomicU64,
 }
 
@@ -43,11 +43,11 @@ impl RetryPacer {
     /// per second.
     pub fn new(base: Duration, rate_per_second: u64) -> Self {
         let next_slot_us = AtomicU64::new(0);
-        let (rate_per_second, began) = (rate_per_second.max(1), Instant::now());
+        let (rate_per_second, started_at) = (rate_per_second.max(1), Instant::now());
         Self {
             base,
             rate_per_second,
-            began,
+            started_at,
             next_slot_us,
             clients: DashMap::new(),
             last_cleanup_us: AtomicU64::new(0),
@@ -65,24 +65,24 @@ impl RetryPacer {
     }
 
     /// Returns the retry time for a client that is refused now, in milliseconds. The client takes a
-    /// slot only if it holds fewer than `most`, so that a client that reconnects too early does not
-    /// use up the slots of others.
-    pub fn rejected_client_ms(&self, client: &Client, most: Option<u64>) -> u64 {
-        let Some(most) = most else { return self.rejected_ms() };
-        let now_us = self.began.elapsed().as_micros() as u64;
+    /// slot only if it holds fewer than `max_slots`, so that a client that reconnects too early
+    /// does not use up the slots of others.
+    pub fn rejected_client_ms(&self, client: &Client, max_slots: Option<u64>) -> u64 {
+        let Some(max_slots) = max_slots else { return self.rejected_ms() };
+        let now_us = self.started_at.elapsed().as_micros() as u64;
         if self.clients.len() >= MAX_REMEMBERED && !self.remove_expired(now_us) {
             return self.client_limit_ms();
         }
-        let mut turns = self.clients.entry(client.key()).or_default();
-        if turns.last_us <= now_us {
-            *turns = ClientRetries::default();
+        let mut retries = self.clients.entry(client.key()).or_default();
+        if retries.last_us <= now_us {
+            *retries = ClientRetries::default();
         }
-        if turns.count >= most {
+        if retries.count >= max_slots {
             return self.client_limit_ms();
         }
         let wait_ms = self.rejected_ms();
-        turns.count += 1;
-        turns.last_us = turns.last_us.max(now_us + wait_ms * 1000);
+        retries.count += 1;
+        retries.last_us = retries.last_us.max(now_us + wait_ms * 1000);
         wait_ms
     }
 
@@ -92,7 +92,7 @@ impl RetryPacer {
         let last = self.last_cleanup_us.load(Ordering::Relaxed);
         let is_due = now_us >= last + 1_000_000;
         if is_due && self.last_cleanup_us.swap(now_us, Ordering::Relaxed) == last {
-            self.clients.retain(|_, turns| turns.last_us > now_us);
+            self.clients.retain(|_, retries| retries.last_us > now_us);
         }
         self.clients.len() < MAX_REMEMBERED
     }
@@ -100,7 +100,7 @@ impl RetryPacer {
     /// Returns the retry time for a client that is refused now, in milliseconds; it grows with the
     /// number of refused clients.
     pub fn rejected_ms(&self) -> u64 {
-        let now_us = self.began.elapsed().as_micros() as u64;
+        let now_us = self.started_at.elapsed().as_micros() as u64;
         let step_us = 1_000_000 / self.rate_per_second;
         let claimed =
             self.next_slot_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
@@ -123,27 +123,27 @@ mod tests {
 
     #[test]
     fn retries_are_jittered_and_refused_clients_are_paced() {
-        let pace = RetryPacer::new(Duration::from_secs(3), 500);
-        let retries: Vec<u64> = (0..200).map(|_| pace.retry_ms()).collect();
+        let pacer = RetryPacer::new(Duration::from_secs(3), 500);
+        let retries: Vec<u64> = (0..200).map(|_| pacer.retry_ms()).collect();
         assert!(retries.iter().all(|ms| (2400..=3600).contains(ms)));
         assert!(retries.iter().any(|ms| *ms < 2900) && retries.iter().any(|ms| *ms > 3100));
-        let away: Vec<u64> = (0..5_000).map(|_| pace.rejected_ms()).collect();
+        let retries_ms: Vec<u64> = (0..5_000).map(|_| pacer.rejected_ms()).collect();
         // 5,000 at 500 a second take ten seconds; the test itself takes far less.
-        assert!(away[4_999] > 9_000, "{}", away[4_999]);
-        assert!(away[0] <= 3_700);
+        assert!(retries_ms[4_999] > 9_000, "{}", retries_ms[4_999]);
+        assert!(retries_ms[0] <= 3_700);
     }
 
     #[test]
     fn impatient_client_does_not_use_up_slots_of_others() {
-        let pace = RetryPacer::new(Duration::from_secs(3), 10);
+        let pacer = RetryPacer::new(Duration::from_secs(3), 10);
         let client = |last| Client::at([192, 0, 2, last].into(), false);
         for _ in 0..10_000 {
-            let wait_ms = pace.rejected_client_ms(&client(1), Some(20));
+            let wait_ms = pacer.rejected_client_ms(&client(1), Some(20));
             assert!(wait_ms <= 18_000, "{wait_ms}");
         }
-        let other = pace.rejected_client_ms(&client(2), Some(20));
+        let other = pacer.rejected_client_ms(&client(2), Some(20));
         assert!(other < 6_000, "20 slots at 10 per second precede it: {other}");
-        let at_home = (0..100).map(|_| pace.rejected_client_ms(&client(3), None));
-        assert!(at_home.last() > Some(10_000), "without a maximum every retry gets a slot");
+        let unlimited = (0..100).map(|_| pacer.rejected_client_ms(&client(3), None));
+        assert!(unlimited.last() > Some(10_000), "without a maximum every retry gets a slot");
     }
 }

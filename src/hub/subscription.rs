@@ -48,14 +48,14 @@ impl ShardHandle {
         &self,
         subscribe: Subscribe,
     ) -> Result<PendingSession, SubscribeRejection> {
-        let (answer, seated) = oneshot::channel();
-        let holder = Arc::new(subscribe.holder);
-        let session = Session::new(subscribe.interest, subscribe.view, holder, answer);
+        let (sender, registration) = oneshot::channel();
+        let owner = Arc::new(subscribe.holder);
+        let session = Session::new(subscribe.interest, subscribe.view, owner, sender);
         let Some(key) = self.state.borrow_mut().admit(session) else {
             return Err(SubscribeRejection::ManagerQueue);
         };
         let subscription = Subscription { state: self.state.clone(), key };
-        match seated.await {
+        match registration.await {
             Ok(Ok(through)) => Ok(PendingSession { subscription, through }),
             Ok(Err(refusal)) => Err(refusal),
             Err(_) => Err(SubscribeRejection::WorkerGone),
@@ -70,33 +70,33 @@ impl Subscription {
     }
 
     /// Starts the session.
-    pub fn begin(&self, opening: SessionStart) {
+    pub fn begin(&self, start: SessionStart) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let now = state.heartbeats.now();
         let Some(session) = state.members.session_mut(self.key) else { return };
-        session.cursor = opening.cursor;
-        session.last = opening.until;
-        session.seen_removals = opening.seen_removals;
-        session.ended.extend(opening.ended);
-        session.first_block = opening.first_block;
-        session.prefix = opening.prefix;
-        session.beat = opening.heartbeat;
-        session.flush_delay = FlushDelay::new(opening.flush);
-        session.sink = opening.outlet;
+        session.cursor = start.cursor;
+        session.last = start.until;
+        session.seen_removals = start.seen_removals;
+        session.ended.extend(start.ended);
+        session.first_block = start.first_block;
+        session.prefix = start.prefix;
+        session.heartbeat = start.heartbeat;
+        session.flush_delay = FlushDelay::new(start.flush);
+        session.sink = start.outlet;
         session.last_sent = now;
-        session.began = Some(SessionOrigin { at: crate::journal::now(), resume: opening.resume });
+        session.origin = Some(SessionOrigin { at: crate::journal::now(), resume: start.resume });
         session.mode = Mode::CatchingUp(CatchUp { until: state.dispatched_watermark, job: None });
         // The first heartbeat is jittered, so that sessions that started together do not send
         // theirs together.
-        let every = session.beat.every_s;
-        let first = now + rand::rng().random_range(every.div_ceil(2)..=every);
+        let interval_s = session.heartbeat.every_s;
+        let first = now + rand::rng().random_range(interval_s.div_ceil(2)..=interval_s);
         state.heartbeats.add(self.key, first);
         state.settings.telemetry.catching_up(1);
         // The credential may have been revoked after it was verified, and the shard may have
         // checked its sessions for that revocation already.
-        let is_over = state.settings.access.load().is_over(&opening.caller);
-        state.expiries.bind(self.key, session, opening.caller);
+        let is_over = state.settings.access.load().is_over(&start.caller);
+        state.expiries.bind(self.key, session, start.caller);
         if is_over {
             state.close(self.key, CloseReason::Revoked);
         }
@@ -120,9 +120,9 @@ impl Subscription {
     pub fn is_truncated(&self) -> bool {
         let state = self.state.borrow();
         state.members.session(self.key).is_none_or(|session| {
-            let is_whole =
+            let is_complete =
                 matches!(session.closing, Some(CloseReason::Complete | CloseReason::Ended));
-            session.last.is_some() && !session.view.has_control() && !is_whole
+            session.last.is_some() && !session.view.has_control() && !is_complete
         })
     }
 

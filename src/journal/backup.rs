@@ -121,7 +121,7 @@ fn read(
         io::ErrorKind::UnexpectedEof => BackupError::Damaged(file.to_owned(), "it is truncated"),
         _ => BackupError::Io(file.to_owned(), e),
     };
-    let damaged = |why| BackupError::Damaged(file.to_owned(), why);
+    let damaged = |reason| BackupError::Damaged(file.to_owned(), reason);
     let mut input = RecordReader {
         file: BufReader::new(File::open(file).map_err(failed)?),
         sum: crc32fast::Hasher::new(),
@@ -151,9 +151,9 @@ fn read(
             _ => return Err(damaged("a record has an unknown kind")),
         })?;
     }
-    let counted = input.bytes(8).map_err(failed)?;
+    let record_count = input.bytes(8).map_err(failed)?;
     let sum = input.sum.clone().finalize();
-    if counted != u64::to_be_bytes(count) || input.number().map_err(failed)? != sum {
+    if record_count != u64::to_be_bytes(count) || input.number().map_err(failed)? != sum {
         return Err(damaged("its checksum does not match"));
     }
     Ok(count)
@@ -207,11 +207,11 @@ pub fn restore(file: &Path, data_dir: &Path, holder: &str) -> Result<u64, Backup
         return Err(BackupError::Occupied(data_dir.to_owned()));
     }
     let failed = |e| BackupError::Io(data_dir.to_owned(), e);
-    let made = folder.join("journal.new");
-    if made.exists() {
-        fs::remove_dir_all(&made).map_err(failed)?;
+    let new_store = folder.join("journal.new");
+    if new_store.exists() {
+        fs::remove_dir_all(&new_store).map_err(failed)?;
     }
-    let kv = Kv::Disk(DiskKv::open(&made, Arc::new(KeepAll)).map_err(BackupError::Store)?);
+    let kv = Kv::Disk(DiskKv::open(&new_store, Arc::new(KeepAll)).map_err(BackupError::Store)?);
     let (mut batch, mut bytes) = (Changes::default(), 0);
     let count = read(file, |record| {
         match record {
@@ -232,8 +232,8 @@ pub fn restore(file: &Path, data_dir: &Path, holder: &str) -> Result<u64, Backup
     kv.commit(batch, Sync::Disk).map_err(BackupError::Store)?;
     kv.sync().map_err(BackupError::Store)?;
     drop(kv);
-    sync_tree(&made).map_err(failed)?;
-    fs::rename(&made, &store).map_err(failed)?;
+    sync_tree(&new_store).map_err(failed)?;
+    fs::rename(&new_store, &store).map_err(failed)?;
     sync_tree(data_dir).map_err(failed)?;
     Ok(count)
 }

@@ -82,29 +82,29 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
     }
     let folder = DataDir::open(data_dir, holder)?;
     let store = folder.join("journal");
-    let mut checked = CheckReport::default();
+    let mut report = CheckReport::default();
     for loss in LossRecord::in_dir(&folder).load().map_err(failed)? {
-        checked.warnings.push(format!("unacknowledged loss, found at an earlier start: {loss}"));
+        report.warnings.push(format!("unacknowledged loss, found at an earlier start: {loss}"));
     }
     match wal::inspect(&store).map_err(failed)? {
         None => {}
-        Some(bad) if bad.is_torn => {
-            wal::rewrite(&store, Some(&bad)).map_err(failed)?;
-            checked
+        Some(tail) if tail.is_torn => {
+            wal::rewrite(&store, Some(&tail)).map_err(failed)?;
+            report
                 .warnings
-                .push(format!("{bad}: removed an unfinished write that was not acknowledged"));
+                .push(format!("{tail}: removed an unfinished write that was not acknowledged"));
         }
-        Some(bad) => {
-            checked.note(format!(
-                "{bad}: the write-ahead file is damaged; when the hub starts, it keeps everything \
+        Some(tail) => {
+            report.add_error(format!(
+                "{tail}: the write-ahead file is damaged; when the hub starts, it keeps everything \
                  before this byte and a copy of the rest (nothing else was checked)"
             ));
-            return Ok(checked);
+            return Ok(report);
         }
     }
     let (_, mark) = HighWater::open(&folder.join("HEAD")).map_err(failed)?;
-    let broken = |error| OpenError::Store(data_dir.to_owned(), error);
-    let kv = Kv::Disk(DiskKv::open(&store, Arc::new(KeepAll)).map_err(broken)?);
+    let store_failed = |error| OpenError::Store(data_dir.to_owned(), error);
+    let kv = Kv::Disk(DiskKv::open(&store, Arc::new(KeepAll)).map_err(store_failed)?);
     let stream_keys = folder.join("stream-keys");
     let sealing = if stream_keys.exists() {
         KeyFile::open(&stream_keys).map_err(failed)?
@@ -112,24 +112,25 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
         KeyFile::none()
     };
     if sealing.damaged() > 0 {
-        checked.note(format!(
+        report.add_error(format!(
             "{} keys in {} are damaged",
             sealing.damaged(),
             stream_keys.display()
         ));
     }
-    let mut look = Inspection::begin(&kv, sealing.keys(), &mut checked).map_err(broken)?;
-    look.entries().map_err(broken)?;
-    look.index().map_err(broken)?;
-    look.check_other_records().map_err(broken)?;
-    look.compare_totals();
-    if let Some(mark) = mark.filter(|mark| mark.position > look.totals.last) {
+    let mut inspection =
+        Inspection::begin(&kv, sealing.keys(), &mut report).map_err(store_failed)?;
+    inspection.check_entries().map_err(store_failed)?;
+    inspection.check_index().map_err(store_failed)?;
+    inspection.check_other_records().map_err(store_failed)?;
+    inspection.compare_totals();
+    if let Some(mark) = mark.filter(|mark| mark.position > inspection.totals.last) {
         let lost = EventId { epoch: mark.epoch, position: mark.position };
-        let kept = look.epochs.id(look.totals.last);
-        checked.note(format!("committed events after {kept}, up to {lost}, are missing"));
+        let last_id = inspection.epochs.id(inspection.totals.last);
+        report.add_error(format!("committed events after {last_id}, up to {lost}, are missing"));
     }
-    checked.disk_bytes = kv.disk_bytes();
-    Ok(checked)
+    report.disk_bytes = kv.disk_bytes();
+    Ok(report)
 }
 
 /// Totals over the entries of a stream, or over its index.
@@ -138,7 +139,7 @@ struct StreamTotals {
     events: u64,
     bytes: u64,
     /// Hash of positions, sizes and times, independent of their order.
-    mixed: u64,
+    hash: u64,
 }
 
 impl StreamTotals {
@@ -152,21 +153,21 @@ impl StreamTotals {
         record[8..16].copy_from_slice(&bytes.to_be_bytes());
         record[16..24].copy_from_slice(&time.ms().to_be_bytes());
         record[24] = u8::from(is_event);
-        self.mixed = self.mixed.wrapping_add(xxh3_64(&record));
+        self.hash = self.hash.wrapping_add(xxh3_64(&record));
     }
 }
 
 struct Inspection<'a> {
     kv: &'a Kv,
     keys: StreamKeys,
-    checked: &'a mut CheckReport,
+    report: &'a mut CheckReport,
     table: Streams,
     totals: Totals,
     deleted: DeletedStreams,
     epochs: Epochs,
     rows: FxHashMap<StreamNumber, (StreamName, StreamRow)>,
-    of_entries: FxHashMap<StreamNumber, StreamTotals>,
-    of_index: FxHashMap<StreamNumber, StreamTotals>,
+    entry_totals: FxHashMap<StreamNumber, StreamTotals>,
+    index_totals: FxHashMap<StreamNumber, StreamTotals>,
     types: FxHashMap<String, u64>,
 }
 
@@ -174,7 +175,7 @@ impl<'a> Inspection<'a> {
     fn begin(
         kv: &'a Kv,
         keys: StreamKeys,
-        checked: &'a mut CheckReport,
+        report: &'a mut CheckReport,
     ) -> Result<Self, JournalError> {
         let table = Streams::load(kv)?;
         let totals = Totals::load(kv)?;
@@ -184,19 +185,19 @@ impl<'a> Inspection<'a> {
         table.for_each(|name, row| {
             rows.insert(row.number, (name.clone(), *row));
         });
-        let (of_entries, of_index) = (FxHashMap::default(), FxHashMap::default());
+        let (entry_totals, index_totals) = (FxHashMap::default(), FxHashMap::default());
         let types = FxHashMap::default();
         Ok(Self {
             kv,
             keys,
-            checked,
+            report,
             table,
             totals,
             deleted,
             epochs,
             rows,
-            of_entries,
-            of_index,
+            entry_totals,
+            index_totals,
             types,
         })
     }
@@ -206,37 +207,37 @@ impl<'a> Inspection<'a> {
         self.kv.walk(vec![kind], keys::end_of(kind))
     }
 
-    fn entries(&mut self) -> Result<(), JournalError> {
+    fn check_entries(&mut self) -> Result<(), JournalError> {
         let mut last_time = Timestamp::default();
         for pair in self.walk(keys::ENTRY) {
             let (key, value) = pair?;
-            self.checked.records += 1;
+            self.report.records += 1;
             let Some(position) = keys::position_of(&key) else {
-                self.checked.note(format!("{key:?} is not a valid key of an entry"));
+                self.report.add_error(format!("{key:?} is not a valid key of an entry"));
                 continue;
             };
             let id = self.epochs.id(position);
             let Some(stored) = StoredEntry::read(&value) else {
-                self.checked.note(format!("entry {id} is damaged"));
+                self.report.add_error(format!("entry {id} is damaged"));
                 continue;
             };
             let (numbers, time, is_event) =
                 (stored.numbers.clone(), stored.time, stored.is_event());
             if position > self.totals.last {
-                self.checked.note(format!("entry {id} is after the last committed entry"));
+                self.report.add_error(format!("entry {id} is after the last committed entry"));
             }
             // A larger step back is legitimate: the clock was set back.
             if time < last_time && last_time.ms() <= time.ms().saturating_add(MAX_LEAD_MS) {
-                self.checked.note(format!("entry {id} is older than the entry before it"));
+                self.report.add_error(format!("entry {id} is older than the entry before it"));
             }
             last_time = time;
             let bytes = value.len() as u64;
-            let mut is_kept = false;
+            let mut is_live = false;
             for number in &numbers {
                 let Some((_, row)) = self.rows.get(number) else { continue };
                 if position > row.floor {
-                    is_kept = true;
-                    self.of_entries
+                    is_live = true;
+                    self.entry_totals
                         .entry(*number)
                         .or_default()
                         .add(position, bytes, is_event, time);
@@ -245,49 +246,49 @@ impl<'a> Inspection<'a> {
             // Entries of a deleted stream are subtracted in steps.
             let is_counted =
                 numbers.len() > 1 && numbers.iter().any(|n| self.deleted.counts(*n, position));
-            if is_counted && !is_kept {
-                self.checked.bytes += bytes;
+            if is_counted && !is_live {
+                self.report.bytes += bytes;
             }
             let names = numbers.iter().filter_map(|number| self.table.name_of(*number)).collect();
-            if !is_kept && stored.sealed_by().is_some() {
+            if !is_live && stored.sealed_by().is_some() {
                 // The key was erased with the stream.
                 continue;
             }
             match stored.into_entry(position, names, &self.keys) {
-                None => self.checked.note(format!("the content of entry {id} is damaged")),
-                Some(entry) if is_kept => {
+                None => self.report.add_error(format!("the content of entry {id} is damaged")),
+                Some(entry) if is_live => {
                     if let Body::Event { kind, payload } = &entry.body {
                         *self.types.entry(kind.as_str().to_owned()).or_default() += 1;
                         let text = std::str::from_utf8(payload.as_bytes());
                         let is_json =
                             |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
                         if !text.is_ok_and(|text| !payload.is_json() || is_json(text)) {
-                            self.checked.note(format!("the data of event {id} is damaged"));
+                            self.report.add_error(format!("the data of event {id} is damaged"));
                         }
                     }
                 }
                 Some(_) => {}
             }
-            if is_kept {
-                self.checked.entries += 1;
-                self.checked.bytes += bytes;
-                self.checked.oldest.get_or_insert((id, time));
+            if is_live {
+                self.report.entries += 1;
+                self.report.bytes += bytes;
+                self.report.oldest.get_or_insert((id, time));
             }
         }
         Ok(())
     }
 
-    fn index(&mut self) -> Result<(), JournalError> {
+    fn check_index(&mut self) -> Result<(), JournalError> {
         for pair in self.walk(keys::INDEX) {
             let (key, value) = pair?;
-            self.checked.records += 1;
-            let place = (keys::number_of(&key), keys::position_of(&key), IndexItem::read(&value));
-            let (Some(number), Some(position), Some(item)) = place else {
-                self.checked.note(format!("index item {key:?} is damaged"));
+            self.report.records += 1;
+            let decoded = (keys::number_of(&key), keys::position_of(&key), IndexItem::read(&value));
+            let (Some(number), Some(position), Some(item)) = decoded else {
+                self.report.add_error(format!("index item {key:?} is damaged"));
                 continue;
             };
             if self.rows.get(&number).is_some_and(|(_, row)| position > row.floor) {
-                let sum = self.of_index.entry(number).or_default();
+                let sum = self.index_totals.entry(number).or_default();
                 sum.add(position, u64::from(item.bytes), item.is_event, item.time);
             }
         }
@@ -296,8 +297,8 @@ impl<'a> Inspection<'a> {
 
     /// Checks the items beside the entries: keys, times, tombstones, names and heads.
     fn check_other_records(&mut self) -> Result<(), JournalError> {
-        type IsWhole = fn(&[u8], &[u8]) -> bool;
-        let kinds: [(u8, &str, IsWhole); 6] = [
+        type IsValid = fn(&[u8], &[u8]) -> bool;
+        let kinds: [(u8, &str, IsValid); 6] = [
             (keys::KEY, "idempotency key", |_, value| KeyItem::read(value).is_some()),
             (keys::TOMBSTONE, "tombstone", |_, value| Tombstone::read(value).is_some()),
             (keys::TIME, "time mark", |key, value| key.len() == 9 && value.len() == 8),
@@ -307,12 +308,12 @@ impl<'a> Inspection<'a> {
             }),
             (keys::HEAD, "stream head", |key, _| keys::number_of(key).is_some()),
         ];
-        for (kind, what, is_whole) in kinds {
+        for (kind, name, is_valid) in kinds {
             for pair in self.walk(kind) {
                 let (key, value) = pair?;
-                self.checked.records += 1;
-                if !is_whole(&key, &value) {
-                    self.checked.note(format!("{what} {key:?} is damaged"));
+                self.report.records += 1;
+                if !is_valid(&key, &value) {
+                    self.report.add_error(format!("{name} {key:?} is damaged"));
                 }
             }
         }
@@ -321,43 +322,46 @@ impl<'a> Inspection<'a> {
 
     /// Compares the counted values with the stored ones.
     fn compare_totals(&mut self) {
-        let (rows, checked) = (&self.rows, &mut *self.checked);
+        let (rows, report) = (&self.rows, &mut *self.report);
         for (number, (name, row)) in rows {
-            let sum = self.of_entries.get(number).copied().unwrap_or_default();
-            if sum != self.of_index.get(number).copied().unwrap_or_default() {
-                checked.note(format!("the index of stream {name:?} does not match its entries"));
+            let counted = self.entry_totals.get(number).copied().unwrap_or_default();
+            if counted != self.index_totals.get(number).copied().unwrap_or_default() {
+                report
+                    .add_error(format!("the index of stream {name:?} does not match its entries"));
             }
-            if (sum.events, sum.bytes) != (row.events, row.bytes) {
-                checked.note(format!(
+            if (counted.events, counted.bytes) != (row.events, row.bytes) {
+                report.add_error(format!(
                     "stream {name:?} has {} events of {} bytes, but its head records {} of {}",
-                    sum.events, sum.bytes, row.events, row.bytes
+                    counted.events, counted.bytes, row.events, row.bytes
                 ));
             }
-            checked.streams.push(StreamSummary {
+            report.streams.push(StreamSummary {
                 name: name.clone(),
-                events: sum.events,
-                bytes: sum.bytes,
+                events: counted.events,
+                bytes: counted.bytes,
                 ended: row.end.is_some(),
             });
         }
-        if checked.bytes != self.totals.bytes {
-            let (are, said) = (checked.bytes, self.totals.bytes);
-            checked.note(format!("the entries have {are} bytes, but the totals record {said}"));
+        if report.bytes != self.totals.bytes {
+            let (counted_bytes, recorded_bytes) = (report.bytes, self.totals.bytes);
+            report.add_error(format!(
+                "the entries have {counted_bytes} bytes, but the totals record {recorded_bytes}"
+            ));
         }
-        checked.streams.sort_by(|a, b| a.name.cmp(&b.name));
-        checked.types = self.types.drain().collect();
-        checked.types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        checked.epochs = self.epochs.count();
+        report.streams.sort_by(|a, b| a.name.cmp(&b.name));
+        report.types = self.types.drain().collect();
+        report.types.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        report.epochs = self.epochs.count();
         if self.totals.last != Position::ZERO {
-            checked.newest = Some((self.epochs.id(self.totals.last), self.totals.time));
+            report.newest = Some((self.epochs.id(self.totals.last), self.totals.time));
         }
     }
 }
 
 impl CheckReport {
-    fn note(&mut self, what: String) {
+    fn add_error(&mut self, error: String) {
         if self.errors.len() < MAX_LISTED_ERRORS {
-            self.errors.push(what)
+            self.errors.push(error)
         } else {
             self.unlisted_errors += 1
         }
@@ -379,7 +383,7 @@ mod tests {
 
     /// Creates a journal with a few events on two streams, and closes it.
     async fn journal(path: &Path) {
-        let (out, mut dispatched) = tokio::sync::mpsc::channel::<super::super::Dispatch>(16);
+        let (sender, mut dispatched) = tokio::sync::mpsc::channel::<super::super::Dispatch>(16);
         tokio::spawn(async move {
             while let Some(dispatch) = dispatched.recv().await {
                 dispatch.answer();
@@ -399,7 +403,7 @@ mod tests {
             holder: String::new(),
         };
         let journal =
-            Journal::open(settings, Telemetry::new().expect("metrics"), out).expect("opens");
+            Journal::open(settings, Telemetry::new().expect("metrics"), sender).expect("opens");
         for n in 0..10 {
             let streams = ["a", "b"].map(|name| StreamName::parse(name).expect("a name"));
             let text = n.to_string();
@@ -476,11 +480,11 @@ mod tests {
                 "the totals record",
             ),
         ];
-        for (what, change, said) in cases {
+        for (fault, change, expected) in cases {
             let folder = tempfile::tempdir().expect("a folder");
             journal(folder.path()).await;
-            let sound = check(folder.path(), "").expect("checks");
-            assert_eq!((sound.errors, sound.entries, sound.streams.len()), (Vec::new(), 10, 2));
+            let report = check(folder.path(), "").expect("checks");
+            assert_eq!((report.errors, report.entries, report.streams.len()), (Vec::new(), 10, 2));
             let kv =
                 DiskKv::open(&folder.path().join("journal"), Arc::new(KeepAll)).expect("opens");
             let kv = Kv::Disk(kv);
@@ -488,11 +492,11 @@ mod tests {
             change(&kv, &mut changes);
             kv.commit(changes, Sync::Process).expect("commits");
             drop(kv);
-            let told = match check(folder.path(), "") {
-                Ok(checked) => checked.errors.join("\n"),
+            let errors = match check(folder.path(), "") {
+                Ok(report) => report.errors.join("\n"),
                 Err(error) => error.to_string(),
             };
-            assert!(told.contains(said), "{what}: {told}");
+            assert!(errors.contains(expected), "{fault}: {errors}");
         }
     }
 }

@@ -31,8 +31,8 @@ pub(super) fn record(folder: &DataDir) -> io::Result<()> {
 
 /// Returns true if the last stop was clean and the directory is not a copy.
 pub(super) fn is_recorded(folder: &DataDir) -> bool {
-    let noted = std::fs::read_to_string(path(folder));
-    noted.is_ok_and(|noted| identity(folder).is_ok_and(|is| is == noted))
+    let recorded = std::fs::read_to_string(path(folder));
+    recorded.is_ok_and(|recorded| identity(folder).is_ok_and(|current| current == recorded))
 }
 
 /// Removes the record, so that the next stop is unclean unless it writes a new one.
@@ -50,29 +50,29 @@ mod tests {
     use std::process::Command;
 
     fn copy(arguments: &[&str], from: &std::path::Path, to: &std::path::Path) {
-        let copied = Command::new("cp").args(arguments).arg(from).arg(to).status();
-        assert!(copied.expect("cp").success());
+        let status = Command::new("cp").args(arguments).arg(from).arg(to).status();
+        assert!(status.expect("cp").success());
     }
 
     #[test]
     fn copies_are_not_mistaken_for_the_original() {
-        let place = tempfile::tempdir().expect("a folder");
-        let [data, kept] = ["data", "kept"].map(|name| place.path().join(name));
+        let temp = tempfile::tempdir().expect("a folder");
+        let [data, backup] = ["data", "kept"].map(|name| temp.path().join(name));
         let open = || DataDir::open(&data, "").expect("opens");
         let folder = open();
         assert!(!is_recorded(&folder), "nothing was recorded");
         std::fs::write(data.join("HEAD"), "1").expect("writes");
         record(&folder).expect("noted");
         assert!(is_recorded(&folder));
-        copy(&["-a"], &data, &kept);
+        copy(&["-a"], &data, &backup);
         drop(folder);
         // Restore the copy over the original files, then in place of the directory.
         let original = data.join("HEAD");
-        copy(&["-a", "--remove-destination"], &original, &place.path().join("HEAD"));
-        copy(&["-a"], &kept.join("."), &data);
+        copy(&["-a", "--remove-destination"], &original, &temp.path().join("HEAD"));
+        copy(&["-a"], &backup.join("."), &data);
         assert!(!is_recorded(&open()), "the files were overwritten");
         std::fs::remove_dir_all(&data).expect("removes");
-        copy(&["-a"], &kept, &data);
+        copy(&["-a"], &backup, &data);
         assert!(!is_recorded(&open()), "it is another directory");
         record(&open()).expect("noted");
         assert!(is_recorded(&open()));

@@ -34,7 +34,7 @@ pub fn now() -> Timestamp {
 
 impl Jump {
     /// Returns the retention time at a later moment.
-    fn held(self, at: Instant) -> Timestamp {
+    fn time_at(self, at: Instant) -> Timestamp {
         self.time.plus_ms(at.saturating_duration_since(self.at).as_millis() as u64)
     }
 }
@@ -80,17 +80,17 @@ impl RetentionClock {
                 held_s = HELD_FOR.as_secs(),
                 "the system clock jumped forward; holding retention by age"
             );
-            let held = self.jump.map(|jump| jump.held(at));
-            self.jump = Some(Jump { at, time: held.unwrap_or(expected) });
+            let held_time = self.jump.map(|jump| jump.time_at(at));
+            self.jump = Some(Jump { at, time: held_time.unwrap_or(expected) });
         }
         let Some(jump) = self.jump else { return wall };
-        let (passed, held) = (at.saturating_duration_since(jump.at), jump.held(at));
-        if passed >= HELD_FOR || wall.ms() <= held.ms() + TOLERANCE_MS {
+        let (elapsed, held_time) = (at.saturating_duration_since(jump.at), jump.time_at(at));
+        if elapsed >= HELD_FOR || wall.ms() <= held_time.ms() + TOLERANCE_MS {
             tracing::info!("retention by age follows the system clock again");
             self.jump = None;
             return wall;
         }
-        held
+        held_time
     }
 
     /// Returns true once the wall clock has been far behind the time of stored events for so long
@@ -107,8 +107,10 @@ impl RetentionClock {
     /// Returns how far the wall clock is ahead of the retention time.
     pub(super) fn ahead(&self) -> Duration {
         let (wall, at) = self.last;
-        let held = self.jump.map(|jump| jump.held(at));
-        Duration::from_millis(held.map_or(0, |held| wall.ms().saturating_sub(held.ms())))
+        let held_time = self.jump.map(|jump| jump.time_at(at));
+        Duration::from_millis(
+            held_time.map_or(0, |held_time| wall.ms().saturating_sub(held_time.ms())),
+        )
     }
 }
 
@@ -120,27 +122,27 @@ mod tests {
 
     /// Both clocks, the wall clock with an error.
     struct Clocks {
-        began: Instant,
-        passed: Duration,
-        wrong_ms: i64,
+        start: Instant,
+        elapsed: Duration,
+        error_ms: i64,
         clock: RetentionClock,
     }
 
     impl Clocks {
         fn new(newest: u64) -> Self {
-            let began = Instant::now();
+            let start = Instant::now();
             let wall = Timestamp::from_ms(100 * DAY_MS);
-            let clock = RetentionClock::new(wall, began, Timestamp::from_ms(newest));
-            Self { began, passed: Duration::ZERO, wrong_ms: 0, clock }
+            let clock = RetentionClock::new(wall, start, Timestamp::from_ms(newest));
+            Self { start, elapsed: Duration::ZERO, error_ms: 0, clock }
         }
 
         /// Advances both clocks; returns the retention time minus the true time, in milliseconds.
-        fn after(&mut self, pause: Duration) -> i64 {
-            self.passed += pause;
-            let right = 100 * DAY_MS + self.passed.as_millis() as u64;
-            let wall = Timestamp::from_ms(right.saturating_add_signed(self.wrong_ms));
-            let time = self.clock.time(wall, self.began + self.passed);
-            time.ms().cast_signed() - right.cast_signed()
+        fn advance(&mut self, pause: Duration) -> i64 {
+            self.elapsed += pause;
+            let true_ms = 100 * DAY_MS + self.elapsed.as_millis() as u64;
+            let wall = Timestamp::from_ms(true_ms.saturating_add_signed(self.error_ms));
+            let time = self.clock.time(wall, self.start + self.elapsed);
+            time.ms().cast_signed() - true_ms.cast_signed()
         }
     }
 
@@ -150,51 +152,51 @@ mod tests {
     fn retention_time_follows_small_corrections_and_steps_back() {
         let mut clocks = Clocks::new(0);
         for _ in 0..100 {
-            clocks.wrong_ms += 900;
-            assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
+            clocks.error_ms += 900;
+            assert_eq!(clocks.advance(SECOND), clocks.error_ms);
         }
-        clocks.wrong_ms = -(DAY_MS as i64);
-        assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
+        clocks.error_ms = -(DAY_MS as i64);
+        assert_eq!(clocks.advance(SECOND), clocks.error_ms);
         assert_eq!(clocks.clock.ahead(), Duration::ZERO);
     }
 
     #[test]
     fn forward_jump_is_held_until_it_is_set_back_or_trusted() {
         let mut clocks = Clocks::new(0);
-        clocks.wrong_ms = DAY_MS as i64;
+        clocks.error_ms = DAY_MS as i64;
         for _ in 0..599 {
-            assert_eq!(clocks.after(SECOND), 0);
+            assert_eq!(clocks.advance(SECOND), 0);
             assert_eq!(clocks.clock.ahead(), Duration::from_millis(DAY_MS));
         }
-        clocks.wrong_ms = 0;
-        assert_eq!(clocks.after(SECOND), 0);
+        clocks.error_ms = 0;
+        assert_eq!(clocks.advance(SECOND), 0);
         assert_eq!(clocks.clock.ahead(), Duration::ZERO);
-        clocks.wrong_ms = DAY_MS as i64;
-        assert_eq!(clocks.after(SECOND), 0);
-        assert_eq!(clocks.after(HELD_FOR), clocks.wrong_ms, "the clock is trusted");
-        assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
+        clocks.error_ms = DAY_MS as i64;
+        assert_eq!(clocks.advance(SECOND), 0);
+        assert_eq!(clocks.advance(HELD_FOR), clocks.error_ms, "the clock is trusted");
+        assert_eq!(clocks.advance(SECOND), clocks.error_ms);
     }
 
     #[test]
     fn jump_during_a_held_jump_is_held_too() {
         let mut clocks = Clocks::new(0);
-        clocks.wrong_ms = 3_600_000;
-        assert_eq!(clocks.after(SECOND), 0);
-        clocks.wrong_ms = 365 * DAY_MS as i64;
-        assert_eq!(clocks.after(HELD_FOR - SECOND), 0);
-        assert_eq!(clocks.after(HELD_FOR - SECOND), 0);
-        assert_eq!(clocks.after(SECOND), clocks.wrong_ms);
+        clocks.error_ms = 3_600_000;
+        assert_eq!(clocks.advance(SECOND), 0);
+        clocks.error_ms = 365 * DAY_MS as i64;
+        assert_eq!(clocks.advance(HELD_FOR - SECOND), 0);
+        assert_eq!(clocks.advance(HELD_FOR - SECOND), 0);
+        assert_eq!(clocks.advance(SECOND), clocks.error_ms);
     }
 
     #[test]
     fn wall_clock_far_behind_stored_time_is_trusted_after_a_while() {
         let mut clocks = Clocks::new(0);
         let stored = Timestamp::from_ms(101 * DAY_MS);
-        clocks.after(SECOND);
+        clocks.advance(SECOND);
         assert!(!clocks.clock.is_long_behind(stored));
-        clocks.after(HELD_FOR - SECOND);
+        clocks.advance(HELD_FOR - SECOND);
         assert!(!clocks.clock.is_long_behind(stored));
-        clocks.after(SECOND);
+        clocks.advance(SECOND);
         assert!(clocks.clock.is_long_behind(stored));
         assert!(!clocks.clock.is_long_behind(Timestamp::from_ms(100 * DAY_MS)));
         assert!(!clocks.clock.is_long_behind(stored), "the wait starts again");
@@ -203,9 +205,9 @@ mod tests {
     #[test]
     fn start_long_after_the_last_event_counts_as_a_jump() {
         let mut clocks = Clocks::new(90 * DAY_MS);
-        assert_eq!(clocks.after(SECOND), -10 * DAY_MS as i64);
-        assert_eq!(clocks.after(HELD_FOR), 0);
-        assert_eq!(Clocks::new(100 * DAY_MS - 1).after(SECOND), 0);
-        assert_eq!(Clocks::new(0).after(SECOND), 0, "no event is stored");
+        assert_eq!(clocks.advance(SECOND), -10 * DAY_MS as i64);
+        assert_eq!(clocks.advance(HELD_FOR), 0);
+        assert_eq!(Clocks::new(100 * DAY_MS - 1).advance(SECOND), 0);
+        assert_eq!(Clocks::new(0).advance(SECOND), 0, "no event is stored");
     }
 }

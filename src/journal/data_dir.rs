@@ -103,16 +103,20 @@ fn create_synced(path: &Path) -> io::Result<()> {
 
 /// Removes all permissions of others from the directory at `path` and from the files in it.
 fn restrict_permissions(path: &Path) -> io::Result<()> {
-    let close = |path: &Path| {
+    let restrict = |path: &Path| {
         let mode = path.symlink_metadata()?.permissions().mode();
-        let own = mode & !0o077;
-        if mode == own { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(own)) }
+        let owner_mode = mode & !0o077;
+        if mode == owner_mode {
+            Ok(())
+        } else {
+            fs::set_permissions(path, Permissions::from_mode(owner_mode))
+        }
     };
-    close(path)?;
+    restrict(path)?;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if !entry.file_type()?.is_symlink() {
-            close(&entry.path())?;
+            restrict(&entry.path())?;
         }
     }
     Ok(())
@@ -166,16 +170,16 @@ mod tests {
     fn only_the_owner_can_read_a_data_directory_and_its_files() {
         let folder = tempfile::tempdir().expect("a folder");
         let mode = |path: &Path| path.metadata().expect("is there").permissions().mode() & 0o777;
-        let (made, found) = (folder.path().join("a/made"), folder.path().join("found"));
-        fs::create_dir(&found).expect("a folder");
-        fs::write(found.join("HEAD"), "").expect("writes");
-        fs::set_permissions(&found, Permissions::from_mode(0o755)).expect("set");
-        fs::set_permissions(found.join("HEAD"), Permissions::from_mode(0o644)).expect("set");
-        for path in [&made, &found] {
+        let (created, existing) = (folder.path().join("a/made"), folder.path().join("found"));
+        fs::create_dir(&existing).expect("a folder");
+        fs::write(existing.join("HEAD"), "").expect("writes");
+        fs::set_permissions(&existing, Permissions::from_mode(0o755)).expect("set");
+        fs::set_permissions(existing.join("HEAD"), Permissions::from_mode(0o644)).expect("set");
+        for path in [&created, &existing] {
             DataDir::open(path, "").expect("opens");
             assert_eq!(mode(path), 0o700);
             assert_eq!(mode(&path.join(FORMAT_FILE)), 0o600);
         }
-        assert_eq!(mode(&found.join("HEAD")), 0o600);
+        assert_eq!(mode(&existing.join("HEAD")), 0o600);
     }
 }

@@ -51,11 +51,11 @@ pub struct StuckStep {
 
 impl std::fmt::Display for StuckStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = match self.step {
+        let cause = match self.step {
             Step::Dispatch => "it does not respond",
             Step::Commit | Step::Housekeeping | Step::Close => "the disk does not respond",
         };
-        write!(f, "{} has taken {} ms so far: {what}", self.step.as_str(), self.ms)
+        write!(f, "{} has taken {} ms so far: {cause}", self.step.as_str(), self.ms)
     }
 }
 
@@ -105,10 +105,10 @@ impl Health {
 
     /// Returns the step that is stuck, if any.
     pub fn stuck(&self) -> Option<StuckStep> {
-        let said = self.step_began.load(Ordering::Relaxed);
-        let began = (said >> Step::BITS).checked_sub(1)?;
-        let step = Step::ALL[said as usize % Step::ALL.len()];
-        let ms = self.now_ms().saturating_sub(began);
+        let encoded = self.step_began.load(Ordering::Relaxed);
+        let began_ms = (encoded >> Step::BITS).checked_sub(1)?;
+        let step = Step::ALL[encoded as usize % Step::ALL.len()];
+        let ms = self.now_ms().saturating_sub(began_ms);
         (ms > STUCK_AFTER_MS).then_some(StuckStep { step, ms })
     }
 
@@ -136,24 +136,24 @@ impl Health {
 
     /// Stops all publishes. Only the first failure is kept, because later ones are its
     /// consequences.
-    pub(super) fn poison(&self, why: &str, telemetry: &Telemetry) {
-        if self.poisoned.set(why.to_owned()).is_ok() {
+    pub(super) fn poison(&self, reason: &str, telemetry: &Telemetry) {
+        if self.poisoned.set(reason.to_owned()).is_ok() {
             telemetry.journal_poisoned();
             tracing::error!(
-                error = why,
+                error = reason,
                 "the journal is poisoned; publishes fail until a restart; check the disk first"
             );
         }
     }
 
-    pub(super) fn set_disk_full(&self, why: Option<String>) {
-        *self.disk_full.write().unwrap_or_else(PoisonError::into_inner) = why;
+    pub(super) fn set_disk_full(&self, reason: Option<String>) {
+        *self.disk_full.write().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     /// Records that the writer begins `step`.
     pub(super) fn begin(&self, step: Step) {
-        let began = (self.now_ms() + 1) << Step::BITS;
-        self.step_began.store(began | step as u64, Ordering::Relaxed);
+        let began_ms = (self.now_ms() + 1) << Step::BITS;
+        self.step_began.store(began_ms | step as u64, Ordering::Relaxed);
     }
 
     /// Records that the writer waits for work.
@@ -195,7 +195,7 @@ mod tests {
             health.begin(step);
             assert_eq!(health.stuck(), None);
             health.started -= Duration::from_millis(STUCK_AFTER_MS + 1);
-            assert_eq!(health.stuck().map(|hanging| hanging.step), Some(step));
+            assert_eq!(health.stuck().map(|stuck| stuck.step), Some(step));
         }
         health.begin(Step::Commit);
         assert_eq!(health.stuck(), None, "a new step began");

@@ -165,17 +165,17 @@ pub(super) fn write_entry(
     numbers: &[StreamNumber],
     sealed: Option<&[u8]>,
 ) -> Vec<u8> {
-    let (what, tail_bytes) = match &entry.body {
+    let (tag, tail_bytes) = match &entry.body {
         Body::Event { payload, .. } => {
-            let what = if payload.is_json() { JSON } else { TEXT };
+            let tag = if payload.is_json() { JSON } else { TEXT };
             let seal = if sealed.is_some() { SEALED } else { 0 };
-            (what | seal, sealed.unwrap_or(payload.as_bytes()).len())
+            (tag | seal, sealed.unwrap_or(payload.as_bytes()).len())
         }
         Body::End(EndReason::Ended) => (ENDED, 0),
         Body::End(EndReason::Deleted) => (DELETED, 0),
     };
     let mut out = Encoder(Vec::with_capacity(80 + 4 * numbers.len() + tail_bytes))
-        .u8(what)
+        .u8(tag)
         .u64(entry.time.ms())
         .u8(numbers.len() as u8);
     for number in numbers {
@@ -203,15 +203,15 @@ impl StoredEntry {
     /// Reads the value of an `e` key; returns `None` if it is damaged.
     pub(super) fn read(value: &Bytes) -> Option<Self> {
         let mut fields = Decoder(value);
-        let what = fields.u8()?;
+        let tag = fields.u8()?;
         let time = Timestamp::from_ms(fields.u64()?);
         let count = fields.u8()?;
         let numbers = (0..count).map(|_| fields.u32()).collect::<Option<_>>()?;
         let tail = value.slice(value.len() - fields.0.len()..);
         // Sealed data names the stream whose key opens it.
-        let is_sealed = matches!(what & !SEALED, TEXT | JSON) && count > 0;
-        let is_known = what <= DELETED || what & SEALED != 0 && is_sealed;
-        is_known.then_some(Self { time, numbers, tag: what, tail })
+        let is_sealed = matches!(tag & !SEALED, TEXT | JSON) && count > 0;
+        let is_known = tag <= DELETED || tag & SEALED != 0 && is_sealed;
+        is_known.then_some(Self { time, numbers, tag, tail })
     }
 
     /// Returns true for events, false for ends.
@@ -245,7 +245,7 @@ impl StoredEntry {
         match self.tag {
             ENDED => end(EndReason::Ended),
             DELETED => end(EndReason::Deleted),
-            what => {
+            tag => {
                 let length = usize::from(*self.tail.first()?);
                 let kind = match std::str::from_utf8(self.tail.get(1..1 + length)?).ok()? {
                     "" => EventType::default(),
@@ -255,7 +255,7 @@ impl StoredEntry {
                 if let Some(number) = self.sealed_by() {
                     data = keys.open(number, position, &data)?.into();
                 }
-                let payload = Payload::from_stored(data, what & !SEALED == JSON);
+                let payload = Payload::from_stored(data, tag & !SEALED == JSON);
                 let body = Body::Event { kind, payload };
                 Some(Entry { position, time, streams: streams.into(), body })
             }
@@ -393,12 +393,12 @@ mod tests {
         ] {
             let position = Position::of(7, 3);
             let time = Timestamp::from_ms(99);
-            let it = Entry { position, time, streams: names.clone().into(), body };
+            let entry = Entry { position, time, streams: names.clone().into(), body };
             let numbers: Vec<u32> = (0..names.len() as u32).collect();
-            let bytes = Bytes::from(write_entry(&it, &numbers, None));
+            let bytes = Bytes::from(write_entry(&entry, &numbers, None));
             let stored = StoredEntry::read(&bytes).expect("whole");
             assert_eq!(stored.numbers, numbers);
-            assert_eq!(stored.into_entry(position, names, &StreamKeys::default()), Some(it));
+            assert_eq!(stored.into_entry(position, names, &StreamKeys::default()), Some(entry));
         }
     }
 
@@ -423,10 +423,13 @@ mod tests {
 
     #[test]
     fn sealed_entry_without_a_stream_is_damaged() {
-        let whole = Encoder(Vec::new()).u8(JSON | SEALED).u64(1).u8(1).u32(7).u8(0).0;
-        assert_eq!(StoredEntry::read(&whole.into()).and_then(|entry| entry.sealed_by()), Some(7));
-        let lacking = Encoder(Vec::new()).u8(JSON | SEALED).u64(1).u8(0).u8(0).0;
-        assert!(StoredEntry::read(&lacking.into()).is_none());
+        let with_stream = Encoder(Vec::new()).u8(JSON | SEALED).u64(1).u8(1).u32(7).u8(0).0;
+        assert_eq!(
+            StoredEntry::read(&with_stream.into()).and_then(|entry| entry.sealed_by()),
+            Some(7)
+        );
+        let without_stream = Encoder(Vec::new()).u8(JSON | SEALED).u64(1).u8(0).u8(0).0;
+        assert!(StoredEntry::read(&without_stream.into()).is_none());
     }
 
     proptest! {
@@ -447,25 +450,25 @@ mod tests {
             }
             let (position, time) = (Position::from_stored(position), Timestamp::from_ms(time));
             let numbers = &numbers[..names.len()];
-            let it = Entry { position, time, streams: names.clone().into(), body };
-            let bytes = Bytes::from(write_entry(&it, numbers, None));
+            let entry = Entry { position, time, streams: names.clone().into(), body };
+            let bytes = Bytes::from(write_entry(&entry, numbers, None));
             let stored = StoredEntry::read(&bytes).expect("whole");
             prop_assert_eq!((&stored.numbers[..], stored.time), (numbers, time));
-            prop_assert_eq!(stored.is_event(), matches!(it.body, Body::Event { .. }));
-            prop_assert_eq!(stored.into_entry(position, names.clone(), &StreamKeys::default()), Some(it.clone()));
+            prop_assert_eq!(stored.is_event(), matches!(entry.body, Body::Event { .. }));
+            prop_assert_eq!(stored.into_entry(position, names.clone(), &StreamKeys::default()), Some(entry.clone()));
             let cut = bytes.slice(..cut.index(bytes.len()));
-            let beginning = StoredEntry::read(&cut);
-            if let Some(entry) = beginning.and_then(|b| b.into_entry(position, names, &StreamKeys::default())) {
+            let prefix = StoredEntry::read(&cut);
+            if let Some(partial) = prefix.and_then(|b| b.into_entry(position, names, &StreamKeys::default())) {
                 // Only a field without a stored length may be shorter; all others are complete.
-                match (&entry.body, &it.body) {
+                match (&partial.body, &entry.body) {
                     (Body::Event { kind, payload }, Body::Event { kind: k, payload: p }) => {
                         prop_assert_eq!(kind, k);
                         prop_assert!(p.as_bytes().starts_with(payload.as_bytes()));
                     }
                     (Body::End(reason), Body::End(other)) => {
                         prop_assert_eq!(reason, other);
-                        let (part, whole) = (&entry.streams[0], &it.streams[0]);
-                        prop_assert!(whole.as_str().starts_with(part.as_str()));
+                        let (part, full) = (&partial.streams[0], &entry.streams[0]);
+                        prop_assert!(full.as_str().starts_with(part.as_str()));
                     }
                     _ => prop_assert!(false, "an event and an end were confused"),
                 }
@@ -475,28 +478,28 @@ mod tests {
         #[test]
         fn items_round_trip_and_are_damaged_if_truncated(
             (ordinal, time, bytes, streams) in any::<(u64, u64, u32, u8)>(),
-            (one, other, fingerprint, is, keys_number) in any::<(u64, u64, u128, bool, u32)>(),
+            (first, second, fingerprint, flag, keys_number) in any::<(u64, u64, u128, bool, u32)>(),
         ) {
             let time = Timestamp::from_ms(time);
-            let (position, last) = (Position::from_stored(one), Position::from_stored(other));
-            let item = IndexItem { ordinal, time, bytes, streams, is_event: is };
+            let (position, last) = (Position::from_stored(first), Position::from_stored(second));
+            let item = IndexItem { ordinal, time, bytes, streams, is_event: flag };
             let key = KeyItem { position, time, fingerprint };
-            let trace = Tombstone { position, last, time, deleted: is, keys_number };
+            let tombstone = Tombstone { position, last, time, deleted: flag, keys_number };
             prop_assert_eq!(IndexItem::read(&item.write()), Some(item));
             prop_assert_eq!(KeyItem::read(&key.write()), Some(key));
-            prop_assert_eq!(Tombstone::read(&trace.write()), Some(trace));
+            prop_assert_eq!(Tombstone::read(&tombstone.write()), Some(tombstone));
             let short = |bytes: Vec<u8>| bytes[..bytes.len() - 1].to_vec();
             prop_assert_eq!(IndexItem::read(&short(item.write())), None);
             prop_assert_eq!(KeyItem::read(&short(key.write())), None);
-            prop_assert_eq!(Tombstone::read(&short(trace.write())), None);
+            prop_assert_eq!(Tombstone::read(&short(tombstone.write())), None);
         }
 
         #[test]
         fn keys_sort_by_number_and_decode(
-            (one, other) in any::<(u64, u64)>(),
+            (first, second) in any::<(u64, u64)>(),
             (stream, sibling) in any::<(u32, u32)>(),
         ) {
-            let (a, b) = (Position::from_stored(one), Position::from_stored(other));
+            let (a, b) = (Position::from_stored(first), Position::from_stored(second));
             prop_assert_eq!(entry(a).cmp(&entry(b)), a.cmp(&b));
             prop_assert_eq!(index(stream, a).cmp(&index(sibling, b)), (stream, a).cmp(&(sibling, b)));
             prop_assert_eq!(position_of(&entry(a)), Some(a));

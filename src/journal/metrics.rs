@@ -22,14 +22,19 @@ impl JournalMetrics {
         Self { kv, floors, oldest: Position::ZERO }
     }
 
-    pub(super) fn sample(&mut self, totals: &Totals, streams: usize, free: u64) -> JournalSample {
+    pub(super) fn sample(
+        &mut self,
+        totals: &Totals,
+        streams: usize,
+        free_bytes: u64,
+    ) -> JournalSample {
         let (compacting, compacted) = self.kv.compactions();
         JournalSample {
             bytes: totals.bytes,
             streams,
             oldest_s: self.oldest_s(totals),
             disk_bytes: self.kv.disk_bytes(),
-            disk_free_bytes: free,
+            disk_free_bytes: free_bytes,
             compacting,
             compacted,
         }

@@ -32,6 +32,8 @@ mod recovery;
 mod sealing;
 mod sequencer;
 mod store;
+#[cfg(test)]
+mod testing;
 mod watermark;
 mod writer;
 
@@ -48,3 +50,5 @@ pub use loss::Loss;
 pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};
 pub use store::{RetentionLimits, RetentionPolicy, StreamUsage, StreamView};
+#[cfg(test)]
+pub(crate) use testing::memory_journal;

@@ -88,11 +88,12 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal that `settings` describes; from then on, committed batches go to `out`.
+    /// Opens the journal that `settings` describes; from then on, committed batches go to
+    /// `dispatch_sender`.
     pub fn open(
         settings: Settings,
         telemetry: Telemetry,
-        out: Sender<Dispatch>,
+        dispatch_sender: Sender<Dispatch>,
     ) -> Result<Self, OpenError> {
         let path = settings.data_dir.clone();
         let store_failed = |e| OpenError::Store(path.clone(), e);
@@ -100,15 +101,15 @@ impl Journal {
         let floors = Arc::new(Floors::default());
         let mut recovered = OpenedStore::open(&settings, floors.clone())?;
         let kv = recovered.kv.clone();
-        let room = recovered
+        let free_space = recovered
             .files
             .is_some()
             .then(|| FreeSpaceGuard::new(path.clone(), settings.min_free_bytes));
-        let reserve_bytes = if room.is_some() { settings.min_free_bytes } else { 0 };
+        let reserve_bytes = if free_space.is_some() { settings.min_free_bytes } else { 0 };
         let max_bytes = settings.retention.total_bytes;
         telemetry.journal_bounds(max_bytes, reserve_bytes);
-        if let Some(room) = &room {
-            room.warn_if_too_small(max_bytes, kv.disk_bytes());
+        if let Some(free_space) = &free_space {
+            free_space.warn_if_too_small(max_bytes, kv.disk_bytes());
         }
         let sealing = std::mem::replace(&mut recovered.sealing, KeyFile::none());
         let mut store = Store::open(
@@ -136,23 +137,23 @@ impl Journal {
             .files
             .is_some()
             .then(|| Backup { kv: kv.clone(), data_dir: settings.data_dir.clone() });
-        let record = recovered.files.as_ref().map(|files| files.losses.clone());
-        let health = Arc::new(Health::new(losses, record, kv.read_errors()));
-        let (queue, waiting) = std::sync::mpsc::sync_channel(MAX_QUEUED_PUBLISHES);
+        let loss_record = recovered.files.as_ref().map(|files| files.losses.clone());
+        let health = Arc::new(Health::new(losses, loss_record, kv.read_errors()));
+        let (queue, messages) = std::sync::mpsc::sync_channel(MAX_QUEUED_PUBLISHES);
         let mut writer = Writer {
-            queue: waiting,
-            order: Box::new(LocalSequencer::after(totals.number)),
+            queue: messages,
+            sequencer: Box::new(LocalSequencer::after(totals.number)),
             store,
             history: history.clone(),
             watermark: Watermark::new(recovered.files.map(|f| (f.folder, f.high_water))),
-            free_space: room.clone(),
+            free_space: free_space.clone(),
             health: health.clone(),
-            reclaim: Reclaimer::start(kv.clone(), totals.bytes, room, telemetry.clone())
+            reclaim: Reclaimer::start(kv.clone(), totals.bytes, free_space, telemetry.clone())
                 .map_err(io_failed)?,
             metrics: JournalMetrics::new(kv.clone(), floors),
             kv,
             telemetry: telemetry.clone(),
-            out,
+            dispatch_sender,
             clock: RetentionClock::new(now(), Instant::now(), totals.time),
         };
         writer.begin().map_err(store_failed)?;

@@ -38,7 +38,7 @@ pub enum PublishError {
 /// Answer to a publisher; the connection manager adds the number of sessions that got the events.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) placed: Vec<ItemResult>,
+    pub(crate) results: Vec<ItemResult>,
     pub(crate) receipts: Vec<Receipt>,
     pub(crate) reply: Reply,
 }
@@ -75,8 +75,8 @@ impl Publisher {
         if self.closed.load(Ordering::Relaxed) {
             return Err(PublishError::Draining);
         }
-        if let Some(why) = self.health.poisoned() {
-            return Err(PublishError::Poisoned(why.to_owned()));
+        if let Some(reason) = self.health.poisoned() {
+            return Err(PublishError::Poisoned(reason.to_owned()));
         }
         if !self.health.enqueue(bytes, MAX_QUEUED_PUBLISHES, MAX_QUEUED_BYTES) {
             return Err(self.queue_full_error());
@@ -101,9 +101,9 @@ impl Publisher {
         if self.closed.load(Ordering::Relaxed) {
             return PublishError::Draining;
         }
-        let why = "the journal writer has stopped";
-        self.health.poison(why, &self.telemetry);
-        PublishError::Poisoned(why.to_owned())
+        let reason = "the journal writer has stopped";
+        self.health.poison(reason, &self.telemetry);
+        PublishError::Poisoned(reason.to_owned())
     }
 
     /// Refuses all further publishes with [`PublishError::Draining`]; those in flight are answered.
@@ -126,7 +126,7 @@ mod tests {
     use std::sync::mpsc::sync_channel;
 
     fn publisher() -> (Publisher, std::sync::mpsc::Receiver<WriterMessage>) {
-        let (queue, waiting) = sync_channel(MAX_QUEUED_PUBLISHES);
+        let (queue, messages) = sync_channel(MAX_QUEUED_PUBLISHES);
         let telemetry = Telemetry::new().expect("metrics");
         (
             Publisher::new(
@@ -134,13 +134,13 @@ mod tests {
                 Arc::new(Health::new(Vec::new(), None, Arc::default())),
                 telemetry,
             ),
-            waiting,
+            messages,
         )
     }
 
     #[tokio::test]
     async fn full_queue_refuses_publishes_immediately() {
-        let (publisher, _waiting) = publisher();
+        let (publisher, _messages) = publisher();
         let half = MAX_QUEUED_BYTES / 2 + 1;
         let mut first = Box::pin(publisher.publish(Vec::new(), half));
         // There is no writer, so the first publish waits.
@@ -151,8 +151,8 @@ mod tests {
 
     #[tokio::test]
     async fn missing_writer_is_a_failure_and_not_a_drain() {
-        let (publisher, waiting) = publisher();
-        drop(waiting);
+        let (publisher, messages) = publisher();
+        drop(messages);
         let refused = publisher.publish(Vec::new(), 1).await;
         assert!(matches!(refused, Err(PublishError::Poisoned(_))), "{refused:?}");
         assert!(publisher.health.poisoned().is_some());

@@ -26,7 +26,7 @@ struct Ring {
     batches: VecDeque<Arc<CommittedBatch>>,
     by_stream: HashMap<StreamName, VecDeque<Position>>,
     /// Last positions of streams that were deleted or emptied while the ring held entries of them.
-    vanished: HashMap<StreamName, Position>,
+    removed_streams: HashMap<StreamName, Position>,
     bytes: usize,
     /// The ring holds every entry above this position.
     floor: Position,
@@ -39,7 +39,7 @@ impl Recent {
         let ring = Ring {
             batches: VecDeque::new(),
             by_stream: HashMap::new(),
-            vanished: HashMap::new(),
+            removed_streams: HashMap::new(),
             bytes: 0,
             floor: head,
         };
@@ -53,7 +53,7 @@ impl Recent {
             ring.bytes += entry.footprint_bytes();
             for stream in &entry.streams {
                 match ring.by_stream.get_mut(stream) {
-                    Some(places) => places.push_back(entry.position),
+                    Some(positions) => positions.push_back(entry.position),
                     None => {
                         ring.by_stream.insert(stream.clone(), VecDeque::from([entry.position]));
                     }
@@ -73,12 +73,12 @@ impl Recent {
         if last <= ring.floor {
             return;
         }
-        if let Some(places) = ring.by_stream.get_mut(&stream) {
-            while places.front().is_some_and(|place| *place <= last) {
-                places.pop_front();
+        if let Some(positions) = ring.by_stream.get_mut(&stream) {
+            while positions.front().is_some_and(|position| *position <= last) {
+                positions.pop_front();
             }
         }
-        ring.vanished.insert(stream, last);
+        ring.removed_streams.insert(stream, last);
     }
 
     /// Calls `visit` for the entries in `(after, until]` that `interest` selects, in order. Returns
@@ -115,24 +115,24 @@ impl Ring {
         for entry in &batch.entries {
             self.bytes -= entry.footprint_bytes();
             for stream in &entry.streams {
-                if let Some(places) = self.by_stream.get_mut(stream) {
-                    if places.front() == Some(&entry.position) {
-                        places.pop_front();
+                if let Some(positions) = self.by_stream.get_mut(stream) {
+                    if positions.front() == Some(&entry.position) {
+                        positions.pop_front();
                     }
-                    if places.is_empty() {
+                    if positions.is_empty() {
                         self.by_stream.remove(stream);
                     }
                 }
             }
         }
-        if !self.vanished.is_empty() {
-            self.vanished.retain(|_, last| *last > batch.last);
+        if !self.removed_streams.is_empty() {
+            self.removed_streams.retain(|_, last| *last > batch.last);
         }
     }
 
     fn entry(&self, position: Position) -> Option<&Entry> {
-        let at = self.batches.partition_point(|batch| batch.last < position);
-        let batch = self.batches.get(at)?;
+        let index = self.batches.partition_point(|batch| batch.last < position);
+        let batch = self.batches.get(index)?;
         batch.entries.get(usize::try_from(position.get().checked_sub(batch.first.get())?).ok()?)
     }
 
@@ -144,27 +144,27 @@ impl Ring {
         mut until: Position,
         visit: &mut Visit<'_>,
     ) -> Position {
-        let share = (MAX_LOOKED_AT / names.len()).max(1);
-        let mut places: Vec<Position> = Vec::new();
+        let max_per_stream = (MAX_LOOKED_AT / names.len()).max(1);
+        let mut positions: Vec<Position> = Vec::new();
         for name in names {
-            let Some(of_stream) = self.by_stream.get(*name) else { continue };
+            let Some(stream_positions) = self.by_stream.get(*name) else { continue };
             let floor = streams.get(name).map_or(Position::ZERO, |row| row.floor).max(after);
-            let from = of_stream.partition_point(|place| *place <= floor);
-            let mut to = of_stream.partition_point(|place| *place <= until).max(from);
-            if to - from > share {
+            let from = stream_positions.partition_point(|position| *position <= floor);
+            let mut to = stream_positions.partition_point(|position| *position <= until).max(from);
+            if to - from > max_per_stream {
                 // The rest of this stream, and everything after it, is left to the next read.
-                to = from + share;
-                until = of_stream[to - 1];
+                to = from + max_per_stream;
+                until = stream_positions[to - 1];
             }
-            places.extend(of_stream.range(from..to));
+            positions.extend(stream_positions.range(from..to));
         }
         if names.len() > 1 {
-            places.sort_unstable();
-            places.dedup();
+            positions.sort_unstable();
+            positions.dedup();
         }
-        let wanted = places.into_iter().take_while(|place| *place <= until);
-        wanted
-            .filter_map(|place| self.entry(place))
+        let selected = positions.into_iter().take_while(|position| *position <= until);
+        selected
+            .filter_map(|position| self.entry(position))
             .find(|entry| visit(entry).is_break())
             .map_or(until, |entry| entry.position)
     }
@@ -181,19 +181,19 @@ impl Ring {
         let mut floors: HashMap<&StreamName, Option<Position>> = HashMap::new();
         let floor_of = |name: &StreamName| {
             let floor = streams.get(name).map_or(Position::ZERO, |row| row.floor);
-            let floor = self.vanished.get(name).map_or(floor, |last| floor.max(*last));
+            let floor = self.removed_streams.get(name).map_or(floor, |last| floor.max(*last));
             interest.selects(name).then_some(floor)
         };
         let from = self.batches.partition_point(|batch| batch.last <= after);
         let entries = self.batches.range(from..).flat_map(|batch| &batch.entries);
         let entries = entries.skip_while(|entry| entry.position <= after);
         for (examined, entry) in entries.take_while(|entry| entry.position <= until).enumerate() {
-            let shown = interest.passes(entry)
+            let is_selected = interest.passes(entry)
                 && entry.streams.iter().any(|name| {
                     let floor = *floors.entry(name).or_insert_with(|| floor_of(name));
                     floor.is_some_and(|floor| floor < entry.position)
                 });
-            if (shown && visit(entry).is_break()) || examined + 1 == MAX_LOOKED_AT {
+            if (is_selected && visit(entry).is_break()) || examined + 1 == MAX_LOOKED_AT {
                 return entry.position;
             }
         }

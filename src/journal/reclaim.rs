@@ -42,7 +42,7 @@ const DROP_OVERHEAD_BYTES: u64 = 1024 * 1024;
 /// A request to the reclaim thread.
 struct ReclaimRequest {
     /// Bytes of live entries.
-    kept: u64,
+    live_bytes: u64,
     /// True if only obsolete tables are dropped.
     is_cheap: bool,
     /// True while publishes are refused for lack of space.
@@ -51,57 +51,80 @@ struct ReclaimRequest {
 
 /// Counts dead bytes and wakes the reclaim thread when a run is worthwhile.
 pub(super) struct Reclaimer {
-    wake: SyncSender<ReclaimRequest>,
+    requests: SyncSender<ReclaimRequest>,
     dead_bytes: u64,
     next: Instant,
     next_while_full: Instant,
     min_dead_bytes: u64,
-    rest: Duration,
+    min_pause: Duration,
 }
 
 impl Reclaimer {
-    /// Starts the thread, which ends when this value is dropped. `kept` is the number of live
-    /// bytes.
+    /// Starts the thread, which ends when this value is dropped. `live_bytes` is the number of
+    /// bytes of live entries.
     ///
     /// The first run waits for a pause, so that a hub that restarts repeatedly does not rewrite its
     /// store each time.
     pub(super) fn start(
         kv: Kv,
-        kept: u64,
-        room: Option<FreeSpaceGuard>,
+        live_bytes: u64,
+        free_space: Option<FreeSpaceGuard>,
         telemetry: Telemetry,
     ) -> std::io::Result<Self> {
-        let (wake, woken) = sync_channel(1);
-        let (min_dead_bytes, rest) = match kv {
+        let (requests, receiver) = sync_channel(1);
+        let (min_dead_bytes, min_pause) = match kv {
             Kv::Disk(_) => (MIN_DEAD_BYTES, REST),
             Kv::Memory(_) => (MIN_DEAD_BYTES_IN_MEMORY, REST_IN_MEMORY),
         };
-        let dead_bytes = kv.disk_bytes().saturating_sub(kept + USUAL_EXCESS_BYTES);
-        let worker = Worker { kv, room, telemetry, rest, failures: 0, resume: Instant::now() };
-        std::thread::Builder::new().name("reclaim".into()).spawn(move || worker.run(&woken))?;
+        let dead_bytes = kv.disk_bytes().saturating_sub(live_bytes + USUAL_EXCESS_BYTES);
+        let worker = Worker {
+            kv,
+            free_space,
+            telemetry,
+            min_pause,
+            failures: 0,
+            next_attempt: Instant::now(),
+        };
+        std::thread::Builder::new().name("reclaim".into()).spawn(move || worker.run(&receiver))?;
         let now = Instant::now();
-        Ok(Self { wake, dead_bytes, next: now + rest, next_while_full: now, min_dead_bytes, rest })
+        Ok(Self {
+            requests,
+            dead_bytes,
+            next: now + min_pause,
+            next_while_full: now,
+            min_dead_bytes,
+            min_pause,
+        })
     }
 
-    /// Adds `removed` to the dead bytes, and requests a run if that is worthwhile for `kept` live
-    /// bytes or a full disk.
-    pub(super) fn note(&mut self, removed: u64, kept: u64, is_full: bool) {
-        self.dead_bytes += removed;
+    /// Adds `removed_bytes` to the dead bytes, and requests a run if that is worthwhile for
+    /// `live_bytes` of live entries or a full disk.
+    pub(super) fn record_removed(&mut self, removed_bytes: u64, live_bytes: u64, is_full: bool) {
+        self.dead_bytes += removed_bytes;
         let now = Instant::now();
-        if self.dead_bytes >= self.min_dead_bytes.max(kept / DEAD_BYTES_DIVISOR) && now >= self.next
+        if self.dead_bytes >= self.min_dead_bytes.max(live_bytes / DEAD_BYTES_DIVISOR)
+            && now >= self.next
         {
-            if self.wake.try_send(ReclaimRequest { kept, is_cheap: false, is_full }).is_ok() {
+            if self
+                .requests
+                .try_send(ReclaimRequest { live_bytes, is_cheap: false, is_full })
+                .is_ok()
+            {
                 self.dead_bytes = 0;
-                self.next = now + self.rest;
+                self.next = now + self.min_pause;
                 self.next_while_full = now + REST_WHILE_FULL;
             }
         } else if is_full && now >= self.next_while_full {
             // A rewrite may free more if it fits; it keeps the usual pause between rewrites.
             let drops_only = now < self.next;
-            if self.wake.try_send(ReclaimRequest { kept, is_cheap: drops_only, is_full }).is_ok() {
+            if self
+                .requests
+                .try_send(ReclaimRequest { live_bytes, is_cheap: drops_only, is_full })
+                .is_ok()
+            {
                 self.next_while_full = now + REST_WHILE_FULL;
                 if !drops_only {
-                    self.next = now + self.rest;
+                    self.next = now + self.min_pause;
                 }
             }
         }
@@ -111,22 +134,22 @@ impl Reclaimer {
 /// State of the reclaim thread.
 struct Worker {
     kv: Kv,
-    room: Option<FreeSpaceGuard>,
+    free_space: Option<FreeSpaceGuard>,
     telemetry: Telemetry,
-    rest: Duration,
+    min_pause: Duration,
     /// Consecutive failures, and the time of the next allowed attempt.
     failures: u32,
-    resume: Instant,
+    next_attempt: Instant,
 }
 
 impl Worker {
-    fn run(mut self, woken: &Receiver<ReclaimRequest>) {
-        while let Ok(work) = woken.recv() {
-            if Instant::now() < self.resume {
+    fn run(mut self, receiver: &Receiver<ReclaimRequest>) {
+        while let Ok(request) = receiver.recv() {
+            if Instant::now() < self.next_attempt {
                 continue;
             }
-            let (began, before_bytes) = (Instant::now(), self.kv.disk_bytes());
-            match self.reclaim(&work) {
+            let (started_at, before_bytes) = (Instant::now(), self.kv.disk_bytes());
+            match self.reclaim(&request) {
                 Ok(has_rewritten) => {
                     self.failures = 0;
                     let after_bytes = self.kv.disk_bytes();
@@ -134,14 +157,14 @@ impl Worker {
                         self.telemetry.journal_reclaimed();
                     }
                     if has_rewritten || after_bytes < before_bytes {
-                        let seconds = began.elapsed().as_secs_f64();
+                        let seconds = started_at.elapsed().as_secs_f64();
                         tracing::info!(before_bytes, after_bytes, seconds, "reclaimed disk space");
                     }
                 }
                 Err(error) => {
-                    let pause = pause_after(self.failures, self.rest);
+                    let pause = pause_after(self.failures, self.min_pause);
                     self.failures += 1;
-                    self.resume = Instant::now() + pause;
+                    self.next_attempt = Instant::now() + pause;
                     let retry_s = pause.as_secs();
                     tracing::error!(%error, retry_s, "failed to reclaim disk space");
                 }
@@ -153,28 +176,34 @@ impl Worker {
     /// if the reserve is spent, for the compaction that fjall may start after them, whose failure
     /// would poison the store. Space for that compaction is not required if the drop frees much
     /// space.
-    fn has_room_to_drop(&self, room: &FreeSpaceGuard) -> bool {
+    fn has_space_to_drop(&self, free_space: &FreeSpaceGuard) -> bool {
         let flushed_bytes = self.kv.unflushed_bytes() + DROP_OVERHEAD_BYTES;
-        let is_risked = !room.is_reserve_spent() || self.kv.replaced_bytes() >= MIN_REPLACED_BYTES;
-        let behind_bytes = if is_risked { 0 } else { self.kv.next_compaction_bytes() };
-        room.free_bytes().is_none_or(|free| free >= flushed_bytes + behind_bytes)
+        let may_ignore_compaction =
+            !free_space.is_reserve_spent() || self.kv.replaced_bytes() >= MIN_REPLACED_BYTES;
+        let compaction_bytes =
+            if may_ignore_compaction { 0 } else { self.kv.next_compaction_bytes() };
+        free_space.free_bytes().is_none_or(|free| free >= flushed_bytes + compaction_bytes)
     }
 
     /// Drops obsolete tables, then rewrites the live entries if they fit; returns true if it
     /// rewrote them.
-    fn reclaim(&self, work: &ReclaimRequest) -> Result<bool, JournalError> {
-        if self.room.as_ref().is_some_and(|room| !self.has_room_to_drop(room)) {
+    fn reclaim(&self, request: &ReclaimRequest) -> Result<bool, JournalError> {
+        if self.free_space.as_ref().is_some_and(|free_space| !self.has_space_to_drop(free_space)) {
             return Ok(false);
         }
         self.kv.drop_obsolete()?;
-        if work.is_cheap {
+        if request.is_cheap {
             return Ok(false);
         }
-        let needed_bytes = rewritten_bytes(work.kept, self.kv.table_bytes());
+        let needed_bytes = rewritten_bytes(request.live_bytes, self.kv.table_bytes());
         // While the disk is full, a rewrite may use the reserve, down to the level below which
         // nothing may be written.
-        let available = self.room.as_ref().and_then(|room| {
-            if work.is_full { room.above_spent_reserve() } else { room.above_reserve() }
+        let available = self.free_space.as_ref().and_then(|free_space| {
+            if request.is_full {
+                free_space.above_spent_reserve()
+            } else {
+                free_space.above_reserve()
+            }
         });
         if let Some(available_bytes) = available
             && available_bytes < needed_bytes
@@ -191,16 +220,17 @@ impl Worker {
     }
 }
 
-/// Returns the maximum number of bytes that a rewrite of `table_bytes` of tables with `kept` live
-/// bytes of entries can write.
-fn rewritten_bytes(kept: u64, table_bytes: u64) -> u64 {
-    let bound = kept.saturating_mul(BYTES_PER_KEPT_BYTE).saturating_add(REWRITE_OVERHEAD_BYTES);
+/// Returns the maximum number of bytes that a rewrite of `table_bytes` of tables with `live_bytes`
+/// of live entries can write.
+fn rewritten_bytes(live_bytes: u64, table_bytes: u64) -> u64 {
+    let bound =
+        live_bytes.saturating_mul(BYTES_PER_KEPT_BYTE).saturating_add(REWRITE_OVERHEAD_BYTES);
     bound.min(table_bytes)
 }
 
 /// Returns the pause after a failure, which doubles with each one before it.
-fn pause_after(failures: u32, rest: Duration) -> Duration {
-    rest.saturating_mul(1 << failures.min(16)).min(MAX_REST)
+fn pause_after(failures: u32, min_pause: Duration) -> Duration {
+    min_pause.saturating_mul(1 << failures.min(16)).min(MAX_REST)
 }
 
 #[cfg(test)]

@@ -67,13 +67,13 @@ impl OpenedStore {
         clean_stop::remove(&folder).map_err(failed)?;
         let sealing = KeyFile::open(&folder.join("stream-keys")).map_err(failed)?;
         folder.sync().map_err(failed)?;
-        let opened = DiskKv::open(&store, floors);
-        let kv = opened.map_err(|e| OpenError::Store(settings.data_dir.clone(), e))?;
+        let result = DiskKv::open(&store, floors);
+        let kv = result.map_err(|e| OpenError::Store(settings.data_dir.clone(), e))?;
         let damaged_keys = sealing.damaged();
         if damaged_keys > 0 {
             let path = folder.join("stream-keys");
             let damaged = Damaged::StreamKeys { count: damaged_keys, path };
-            kv.read_errors().note(&JournalError::Damaged(damaged));
+            kv.read_errors().record(&JournalError::Damaged(damaged));
         }
         let files = Some(RecoveryFiles { folder, high_water, losses, mark, continues });
         Ok(Self { kv: Kv::Disk(kv), sync, sealing, files })
@@ -88,20 +88,20 @@ impl OpenedStore {
             store.write_epochs(&epochs)?;
             return Ok((epochs, Vec::new()));
         };
-        let kept = store.totals().last;
+        let last = store.totals().last;
         let mark = files.mark;
         let is_new = loaded.is_none();
         let mut epochs = loaded.unwrap_or_else(|| Epochs::first(mark.map(|mark| mark.epoch)));
-        let kept_id = epochs.id(kept);
-        let missing = mark.filter(|mark| mark.position > kept || is_new);
+        let last_id = epochs.id(last);
+        let missing = mark.filter(|mark| mark.position > last || is_new);
         if is_new {
             store.write_epochs(&epochs)?;
         } else if !files.continues || missing.is_some() {
-            epochs.begin(kept, mark.map_or(epochs.current(), |mark| mark.epoch));
+            epochs.begin(last, mark.map_or(epochs.current(), |mark| mark.epoch));
             store.write_epochs(&epochs)?;
         }
         let committed = missing.map(|mark| EventId { epoch: mark.epoch, position: mark.position });
-        let losses = files.measure(kept_id, committed);
+        let losses = files.measure(last_id, committed);
         Ok((epochs, losses.map_err(JournalError::writing("LOSS"))?))
     }
 }
@@ -109,10 +109,10 @@ impl OpenedStore {
 impl RecoveryFiles {
     /// Records the loss that this start found; returns all losses on record.
     fn measure(&self, kept: EventId, committed: Option<EventId>) -> io::Result<Vec<Loss>> {
-        let found = self.losses.load()?.into_iter().find(Loss::is_unmeasured);
-        if found.is_some() || committed.is_some() {
+        let unmeasured = self.losses.load()?.into_iter().find(Loss::is_unmeasured);
+        if unmeasured.is_some() || committed.is_some() {
             let place = self.folder.join("journal").display().to_string();
-            let loss = found.unwrap_or_else(|| Loss::found_at(place)).between(kept, committed);
+            let loss = unmeasured.unwrap_or_else(|| Loss::found_at(place)).between(kept, committed);
             tracing::error!(
                 %loss,
                 "committed events are lost; a new epoch begins; see FanfareJournalLoss in \
@@ -153,9 +153,9 @@ fn create(
     is_unused: bool,
     expiry: Arc<dyn Expiry>,
 ) -> Result<(), CreateError> {
-    let made = folder.join("journal.new");
-    if made.exists() {
-        fs::remove_dir_all(&made)?;
+    let new_store = folder.join("journal.new");
+    if new_store.exists() {
+        fs::remove_dir_all(&new_store)?;
     }
     if store.exists() {
         let version = fs::metadata(store.join(VERSION_FILE)).map_or(0, |file| file.len());
@@ -164,9 +164,9 @@ fn create(
         }
         fs::remove_dir_all(store)?;
     }
-    drop(DiskKv::open(&made, expiry).map_err(CreateError::Store)?);
-    sync_tree(&made)?;
-    fs::rename(&made, store)?;
+    drop(DiskKv::open(&new_store, expiry).map_err(CreateError::Store)?);
+    sync_tree(&new_store)?;
+    fs::rename(&new_store, store)?;
     Ok(folder.sync()?)
 }
 
@@ -178,25 +178,25 @@ fn repair(
     is_clean: bool,
     losses: &LossRecord,
 ) -> io::Result<bool> {
-    let bad = wal::inspect(store)?;
-    match &bad {
+    let bad_tail = wal::inspect(store)?;
+    match &bad_tail {
         None => {}
-        Some(bad) if bad.is_torn => {
-            let (file, offset) = (bad.file.display(), bad.offset);
+        Some(bad_tail) if bad_tail.is_torn => {
+            let (file, offset) = (bad_tail.file.display(), bad_tail.offset);
             tracing::info!(%file, offset, "removed an unfinished write that was not acknowledged");
         }
-        Some(bad) => {
-            let copy = folder.join(&bad.copy_name(mark.map_or(0, |mark| mark.epoch.0)));
-            bad.copy_to(&copy)?;
+        Some(bad_tail) => {
+            let copy = folder.join(&bad_tail.copy_name(mark.map_or(0, |mark| mark.epoch.0)));
+            bad_tail.copy_to(&copy)?;
             folder.sync()?;
-            losses.add(Loss::found_at(format!("{bad} (copied to {})", copy.display())))?;
+            losses.add(Loss::found_at(format!("{bad_tail} (copied to {})", copy.display())))?;
         }
     }
     // Damage that an interrupted start found and cut is on record, but not measured yet.
-    let is_known = losses.load()?.iter().any(Loss::is_unmeasured);
-    let continues = is_clean && bad.is_none() && !is_known;
+    let has_unmeasured_loss = losses.load()?.iter().any(Loss::is_unmeasured);
+    let continues = is_clean && bad_tail.is_none() && !has_unmeasured_loss;
     if !continues {
-        wal::rewrite(store, bad.as_ref())?;
+        wal::rewrite(store, bad_tail.as_ref())?;
     }
     Ok(continues)
 }

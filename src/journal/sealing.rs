@@ -179,7 +179,7 @@ impl KeyFile {
     }
 
     /// Makes new keys as durable as the batch that needs them will be.
-    pub(super) fn settle(&mut self, sync: Sync) -> Result<(), SealingError> {
+    pub(super) fn sync_new_keys(&mut self, sync: Sync) -> Result<(), SealingError> {
         if self.is_unsynced
             && sync == Sync::Disk
             && let Some(file) = &self.file
@@ -191,8 +191,9 @@ impl KeyFile {
     }
 
     /// Erases the keys of streams that no longer exist, on disk as well.
-    pub(super) fn erase(&mut self, gone: &[StreamNumber]) -> Result<(), SealingError> {
-        let slots: Vec<_> = gone.iter().filter_map(|n| Some((*n, self.slots.remove(n)?))).collect();
+    pub(super) fn erase(&mut self, removed: &[StreamNumber]) -> Result<(), SealingError> {
+        let slots: Vec<_> =
+            removed.iter().filter_map(|n| Some((*n, self.slots.remove(n)?))).collect();
         let Some(file) = self.file.as_ref().filter(|_| !slots.is_empty()) else { return Ok(()) };
         for (_, slot) in &slots {
             file.write_all_at(&[0; SLOT_BYTES], slot * SLOT_BYTES as u64)?;
@@ -206,13 +207,13 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Erases the keys of every stream for which `is_there` returns false: a crash came after the
+    /// Erases the keys of every stream for which `exists` returns false: a crash came after the
     /// deletion of the stream and before this erasure, or the creation of the stream was lost.
     pub(super) fn erase_orphans(
         &mut self,
-        is_there: impl Fn(StreamNumber) -> bool,
+        exists: impl Fn(StreamNumber) -> bool,
     ) -> Result<(), SealingError> {
-        let orphans: Vec<_> = self.slots.keys().copied().filter(|n| !is_there(*n)).collect();
+        let orphans: Vec<_> = self.slots.keys().copied().filter(|n| !exists(*n)).collect();
         self.erase(&orphans)
     }
 
@@ -233,8 +234,8 @@ fn decode(slot: &[u8]) -> Option<(StreamNumber, Arc<LessSafeKey>)> {
     let mut fields = Decoder(slot);
     let (in_use, number, key) = (fields.u8()?, fields.u32()?, fields.take(KEY_BYTES)?);
     let body = &slot[..slot.len() - fields.0.len()];
-    let is_whole = in_use == IN_USE && fields.u32()? == crc32fast::hash(body);
-    is_whole.then(|| key_of(key)).flatten().map(|key| (number, key))
+    let is_valid = in_use == IN_USE && fields.u32()? == crc32fast::hash(body);
+    is_valid.then(|| key_of(key)).flatten().map(|key| (number, key))
 }
 
 #[cfg(test)]
@@ -245,23 +246,23 @@ mod tests {
     fn sealed_payloads_open_until_their_key_is_erased_even_after_reopening() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("stream-keys");
-        let at = Position::from_stored(7);
+        let position = Position::from_stored(7);
         let mut file = KeyFile::open(&path).expect("opens");
         for number in 1..=3 {
             file.add(number).expect("a key");
         }
-        file.settle(Sync::Disk).expect("synced");
+        file.sync_new_keys(Sync::Disk).expect("synced");
         let sealed: Vec<_> =
-            (1..=3).map(|n| file.keys().seal(n, at, b"words").expect("sealed")).collect();
+            (1..=3).map(|n| file.keys().seal(n, position, b"words").expect("sealed")).collect();
         assert!(!sealed[0].windows(5).any(|part| part == b"words"));
-        let open = |file: &KeyFile, n: u32| file.keys().open(n, at, &sealed[n as usize - 1]);
+        let open = |file: &KeyFile, n: u32| file.keys().open(n, position, &sealed[n as usize - 1]);
         assert_eq!(open(&file, 1).as_deref(), Some(&b"words"[..]));
         assert_eq!(
             file.keys().open(1, Position::from_stored(8), &sealed[0]),
             None,
             "another position"
         );
-        assert_eq!(file.keys().open(2, at, &sealed[0]), None, "another stream");
+        assert_eq!(file.keys().open(2, position, &sealed[0]), None, "another stream");
         file.erase(&[2]).expect("erased");
         file.add(9).expect("takes the free slot");
         let file = KeyFile::open(&path).expect("opens");

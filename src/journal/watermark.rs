@@ -13,17 +13,17 @@ pub(super) struct Watermark {
     files: Option<(DataDir, HighWater)>,
     /// True if the last written mark is not synced yet.
     is_unsynced: bool,
-    written: Instant,
+    written_at: Instant,
 }
 
 impl Watermark {
     pub(super) fn new(files: Option<(DataDir, HighWater)>) -> Self {
-        Self { files, is_unsynced: false, written: Instant::now() }
+        Self { files, is_unsynced: false, written_at: Instant::now() }
     }
 
     /// Writes a mark, which survives this process, and power loss after the next [`Self::sync`].
     pub(super) fn write(&mut self, mark: Mark) -> Result<(), JournalError> {
-        self.written = Instant::now();
+        self.written_at = Instant::now();
         let Some((_, file)) = &mut self.files else { return Ok(()) };
         self.is_unsynced = true;
         file.write(mark).map_err(JournalError::writing("HEAD"))
@@ -42,7 +42,7 @@ impl Watermark {
 
     /// Returns how long ago a mark was written.
     pub(super) fn age(&self) -> Duration {
-        self.written.elapsed()
+        self.written_at.elapsed()
     }
 
     /// Records a clean stop, after everything else was synced.

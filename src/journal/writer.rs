@@ -66,7 +66,7 @@ impl PendingPublish {
 /// Everything the writer thread owns.
 pub(super) struct Writer {
     pub(super) queue: Receiver<WriterMessage>,
-    pub(super) order: Box<dyn Sequencer>,
+    pub(super) sequencer: Box<dyn Sequencer>,
     pub(super) store: Store,
     pub(super) history: Arc<History>,
     pub(super) watermark: Watermark,
@@ -74,7 +74,7 @@ pub(super) struct Writer {
     pub(super) free_space: Option<FreeSpaceGuard>,
     pub(super) health: Arc<Health>,
     pub(super) telemetry: Telemetry,
-    pub(super) out: Sender<Dispatch>,
+    pub(super) dispatch_sender: Sender<Dispatch>,
     pub(super) reclaim: Reclaimer,
     pub(super) metrics: JournalMetrics,
     pub(super) clock: RetentionClock,
@@ -89,30 +89,30 @@ impl Writer {
 
     /// Runs until it is stopped, then syncs everything to disk.
     pub(super) fn run(mut self) {
-        let mut ticked = Instant::now();
-        let mut tick_after = TICK;
-        let mut ahead: Option<WriterMessage> = None;
+        let mut last_tick = Instant::now();
+        let mut tick_interval = TICK;
+        let mut next_message: Option<WriterMessage> = None;
         let mut ticket: Ticket = 0;
         loop {
             self.health.finish();
-            let first = match ahead.take() {
-                Some(envelope) => Ok(envelope),
-                None => self.queue.recv_timeout(self.wait_time(tick_after, ticked)),
+            let first = match next_message.take() {
+                Some(message) => Ok(message),
+                None => self.queue.recv_timeout(self.wait_time(tick_interval, last_tick)),
             };
             match first {
                 Ok(WriterMessage::Publish { unit, bytes, reply }) => {
                     let (batch, next) = self.gather(PendingPublish { unit, bytes, reply });
-                    ahead = next;
+                    next_message = next;
                     ticket += 1;
                     self.publish(ticket, batch);
                 }
                 Err(RecvTimeoutError::Timeout) => self.sync_mark(),
                 Ok(WriterMessage::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
-            if ticked.elapsed() >= tick_after {
+            if last_tick.elapsed() >= tick_interval {
                 self.health.begin(Step::Housekeeping);
-                tick_after = if self.tick() { STEP_INTERVAL } else { TICK };
-                ticked = Instant::now();
+                tick_interval = if self.tick() { STEP_INTERVAL } else { TICK };
+                last_tick = Instant::now();
             }
         }
         self.health.begin(Step::Close);
@@ -121,18 +121,18 @@ impl Writer {
     }
 
     /// Returns how long the writer waits for a publish before it does something else.
-    fn wait_time(&self, tick_after: Duration, ticked: Instant) -> Duration {
-        let until_tick = tick_after.saturating_sub(ticked.elapsed());
-        if self.syncs_mark() { until_tick.min(MARK_SYNC_DELAY) } else { until_tick }
+    fn wait_time(&self, tick_interval: Duration, last_tick: Instant) -> Duration {
+        let until_tick = tick_interval.saturating_sub(last_tick.elapsed());
+        if self.should_sync_mark() { until_tick.min(MARK_SYNC_DELAY) } else { until_tick }
     }
 
-    fn syncs_mark(&self) -> bool {
+    fn should_sync_mark(&self) -> bool {
         self.store.syncs() && self.watermark.is_unsynced()
     }
 
     /// Syncs the high-water mark while idle, so that damage to the last batch is detected.
     fn sync_mark(&mut self) {
-        if self.syncs_mark()
+        if self.should_sync_mark()
             && self.health.poisoned().is_none()
             && !self.is_reserve_spent()
             && let Err(error) = self.watermark.sync()
@@ -168,9 +168,9 @@ impl Writer {
             // Ending or deleting a stream writes little, and the reserve exists for it.
             Err(full @ PublishError::DiskFull(_)) if !self.is_reserve_spent() => {
                 let closes = |pending: &PendingPublish| pending.closes(&self.history);
-                let (taken, others) = waiting.into_iter().partition(closes);
+                let (admitted, others) = waiting.into_iter().partition(closes);
                 refuse(others, &full);
-                taken
+                admitted
             }
             Err(error) => return refuse(waiting, &error),
         };
@@ -203,19 +203,19 @@ impl Writer {
 
     /// Returns an error if no commit may be attempted.
     fn admit(&mut self) -> Result<(), PublishError> {
-        if let Some(why) = self.health.poisoned() {
-            return Err(PublishError::Poisoned(why.to_owned()));
+        if let Some(reason) = self.health.poisoned() {
+            return Err(PublishError::Poisoned(reason.to_owned()));
         }
-        let full = self.free_space.as_ref().and_then(FreeSpaceGuard::shortage);
-        if full != self.health.disk_full() {
-            match &full {
+        let shortage = self.free_space.as_ref().and_then(FreeSpaceGuard::shortage);
+        if shortage != self.health.disk_full() {
+            match &shortage {
                 Some(reason) => tracing::error!(reason, "disk is nearly full; refusing publishes"),
                 None => tracing::info!("disk space is available again; accepting publishes"),
             }
-            self.telemetry.journal_disk_full(full.is_some());
-            self.health.set_disk_full(full.clone());
+            self.telemetry.journal_disk_full(shortage.is_some());
+            self.health.set_disk_full(shortage.clone());
         }
-        full.map_or(Ok(()), |why| Err(PublishError::DiskFull(why)))
+        shortage.map_or(Ok(()), |reason| Err(PublishError::DiskFull(reason)))
     }
 
     /// Orders and applies the units, and makes them durable.
@@ -225,19 +225,19 @@ impl Writer {
         units: Vec<PublishUnit>,
         bytes: usize,
     ) -> Result<Applied, JournalError> {
-        let began = Instant::now();
+        let started_at = Instant::now();
         let result = self.order_and_apply(Proposal { ticket, time: now(), units });
         if let Ok(applied) = &result {
             let entries = applied.batch.as_ref().map_or(0, |batch| batch.entries.len());
             let synced = self.store.syncs() && applied.batch.is_some();
-            self.telemetry.batch_committed(entries, bytes, began.elapsed(), synced);
+            self.telemetry.batch_committed(entries, bytes, started_at.elapsed(), synced);
         }
         result
     }
 
     fn order_and_apply(&mut self, proposal: Proposal) -> Result<Applied, JournalError> {
-        self.order.propose(proposal)?;
-        let (ordered, _) = self.order.next()?.ok_or(JournalError::NoBatch)?;
+        self.sequencer.propose(proposal)?;
+        let (ordered, _) = self.sequencer.next()?.ok_or(JournalError::NoBatch)?;
         let applied = self.store.apply(ordered)?;
         if applied.batch.is_some() {
             self.write_mark()?;
@@ -262,15 +262,15 @@ impl Writer {
         // The manager waits for no reader, so this waits only a moment for it. It stops only when
         // the hub does.
         let dispatch = Dispatch { batch: applied.batch, answers };
-        let sent = match self.out.try_send(dispatch) {
+        let is_sent = match self.dispatch_sender.try_send(dispatch) {
             Err(TrySendError::Full(dispatch)) => {
                 self.telemetry.bound_hit(BoundHit::DispatchQueue);
                 self.health.begin(Step::Dispatch);
-                self.out.blocking_send(dispatch).is_ok()
+                self.dispatch_sender.blocking_send(dispatch).is_ok()
             }
-            sent => sent.is_ok(),
+            result => result.is_ok(),
         };
-        if !sent {
+        if !is_sent {
             tracing::error!("the dispatcher has stopped; a committed batch was not delivered");
         }
     }
@@ -281,20 +281,20 @@ impl Writer {
         streams: Vec<Box<[StreamName]>>,
         reply: Reply,
     ) -> Option<Answer> {
-        let placed = match outcome {
-            Ok(placed) => placed,
+        let results = match outcome {
+            Ok(results) => results,
             Err(refusal) => {
                 let _ = reply.send(Err(refusal.into()));
                 return None;
             }
         };
-        let receipts = placed.iter().zip(streams).map(|(place, streams)| Receipt {
-            id: self.history.id(place.position),
+        let receipts = results.iter().zip(streams).map(|(result, streams)| Receipt {
+            id: self.history.id(result.position),
             streams,
             subscribers: 0,
-            duplicate: place.duplicate,
+            duplicate: result.duplicate,
         });
-        Some(Answer { receipts: receipts.collect(), placed, reply })
+        Some(Answer { receipts: receipts.collect(), results, reply })
     }
 
     fn publish_watermarks(&mut self) {
@@ -307,24 +307,24 @@ impl Writer {
 
     /// Runs one step of housekeeping; returns true if there is more to do.
     fn tick(&mut self) -> bool {
-        let more = match self.admit() {
+        let has_more = match self.admit() {
             // Moving floors writes, too, but only a little, and it frees space.
             Ok(()) | Err(PublishError::DiskFull(_)) => self.run_housekeeping(),
             Err(_) => false,
         };
         self.report_metrics();
-        more
+        has_more
     }
 
     /// Moves floors and syncs the high-water mark; returns true if there is more to do.
     fn run_housekeeping(&mut self) -> bool {
         let is_due = self.watermark.age() >= DISK_CHECK_INTERVAL;
-        let proved = if is_due { self.write_mark() } else { Ok(()) };
-        let done = proved.and_then(|()| self.tick_store());
-        match done.and_then(|more| self.watermark.sync().map(|()| more)) {
-            Ok(more) => {
+        let written = if is_due { self.write_mark() } else { Ok(()) };
+        let result = written.and_then(|()| self.tick_store());
+        match result.and_then(|has_more| self.watermark.sync().map(|()| has_more)) {
+            Ok(has_more) => {
                 self.publish_watermarks();
-                more
+                has_more
             }
             Err(error) => {
                 self.health.poison(&error.to_string(), &self.telemetry);
@@ -345,18 +345,18 @@ impl Writer {
 
     /// Reports metrics, even if the journal accepts no publishes.
     fn report_metrics(&mut self) {
-        let removed = self.store.take_removed_bytes();
+        let removed_bytes = self.store.take_removed_bytes();
         let totals = self.store.totals();
         let is_full = self.health.disk_full().is_some();
         if self.health.poisoned().is_none() {
-            self.reclaim.note(removed, totals.bytes, is_full);
+            self.reclaim.record_removed(removed_bytes, totals.bytes, is_full);
         }
         self.telemetry.clock_jumped(self.clock.ahead());
         self.telemetry.journal_read_failed(self.health.read_error().is_some());
-        let free =
+        let free_bytes =
             self.free_space.as_ref().and_then(FreeSpaceGuard::free_bytes).unwrap_or_default();
         let streams = self.history.stream_count();
-        self.telemetry.journal_holds(&self.metrics.sample(totals, streams, free));
+        self.telemetry.journal_holds(&self.metrics.sample(totals, streams, free_bytes));
     }
 
     fn write_mark(&mut self) -> Result<(), JournalError> {
@@ -382,9 +382,9 @@ impl Writer {
     }
 }
 
-fn refuse(waiting: Vec<PendingPublish>, why: &PublishError) {
+fn refuse(waiting: Vec<PendingPublish>, error: &PublishError) {
     for PendingPublish { reply, .. } in waiting {
-        let _ = reply.send(Err(why.clone()));
+        let _ = reply.send(Err(error.clone()));
     }
 }
 

@@ -25,8 +25,8 @@ impl Bounds {
 
     /// Sets the bound of `limit`.
     pub fn set(&mut self, limit: Limit, bound: Option<Bound>) {
-        if let Some(place) = self.0.get_mut(limit as usize) {
-            *place = bound;
+        if let Some(slot) = self.0.get_mut(limit as usize) {
+            *slot = bound;
         }
     }
 }
@@ -67,14 +67,16 @@ impl Limits {
     /// Returns the scope of a selector: the first rule that covers all of it, otherwise the hub.
     pub fn scope(&self, selector: &Selector) -> Scope {
         let is_within = |rule: &Rule| {
-            rule.streams.iter().any(|of| selector.intersection(of).as_ref() == Some(selector))
+            rule.streams.iter().any(|rule_selector| {
+                selector.intersection(rule_selector).as_ref() == Some(selector)
+            })
         };
         self.rules.iter().position(is_within).map_or(Scope::HUB, Scope::of_rule)
     }
 
     /// Returns the scope of a stream.
     pub fn scope_of_stream(&self, stream: &StreamName) -> Scope {
-        let is_within = |rule: &Rule| rule.streams.iter().any(|of| of.matches(stream));
+        let is_within = |rule: &Rule| rule.streams.iter().any(|selector| selector.matches(stream));
         self.rules.iter().position(is_within).map_or(Scope::HUB, Scope::of_rule)
     }
 
@@ -130,13 +132,13 @@ mod tests {
     use super::*;
 
     fn limits(rules: &[(&str, &[(Limit, u64)])]) -> Limits {
-        let bound = |most| Some(Bound { max: most, is_explicit: true });
+        let bound = |max| Some(Bound { max, is_explicit: true });
         let mut limits = Limits::default();
         limits.hub.set(Limit::ConnectionsPerClient, bound(100));
         for (streams, set) in rules {
             let mut bounds = Bounds::default();
-            for (limit, most) in *set {
-                bounds.set(*limit, bound(*most));
+            for (limit, max) in *set {
+                bounds.set(*limit, bound(*max));
             }
             let streams = streams.split(',').map(|s| Selector::parse(s).expect("ok")).collect();
             limits.rules.push(Rule { streams, bounds });
@@ -160,9 +162,9 @@ mod tests {
             ("**", 100, None),
         ] {
             let scope = limits.scope(&Selector::parse(selector).expect("ok"));
-            let most = |limit| limits.bound(limit, scope).1.map(|bound| bound.max);
-            assert_eq!(most(ConnectionsPerClient), Some(of_client), "{selector}");
-            assert_eq!(most(ConnectionsPerStream), of_stream, "{selector}");
+            let max = |limit| limits.bound(limit, scope).1.map(|bound| bound.max);
+            assert_eq!(max(ConnectionsPerClient), Some(of_client), "{selector}");
+            assert_eq!(max(ConnectionsPerStream), of_stream, "{selector}");
         }
         assert_eq!(limits.scopes().count(), 3);
     }

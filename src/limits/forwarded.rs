@@ -21,16 +21,18 @@ pub struct ForwardedHeaders<'a> {
 pub fn client_of(peer: IpAddr, hops: ForwardedHeaders<'_>, trusted: &[IpNet]) -> Client {
     let peer = peer.to_canonical();
     let direct = Client::at(peer, peer.is_loopback());
-    let says_nothing = hops.forwarded.is_empty() && hops.x_forwarded_for.is_empty();
-    if says_nothing || !is_trusted(peer, trusted) {
+    let has_no_headers = hops.forwarded.is_empty() && hops.x_forwarded_for.is_empty();
+    if has_no_headers || !is_trusted(peer, trusted) {
         return direct;
     }
-    let named = |list: Vec<Option<IpAddr>>| first_untrusted(peer, &list, trusted);
-    let by_forwarded = (!hops.forwarded.is_empty()).then(|| named(forwarded_list(hops.forwarded)));
-    let by_x = (!hops.x_forwarded_for.is_empty()).then(|| named(x_list(hops.x_forwarded_for)));
+    let first_untrusted_of = |list: Vec<Option<IpAddr>>| first_untrusted(peer, &list, trusted);
+    let by_forwarded =
+        (!hops.forwarded.is_empty()).then(|| first_untrusted_of(forwarded_list(hops.forwarded)));
+    let by_x = (!hops.x_forwarded_for.is_empty())
+        .then(|| first_untrusted_of(x_list(hops.x_forwarded_for)));
     let address = match (by_forwarded, by_x) {
-        (Some(one), Some(other)) if one != other => peer,
-        (Some(one), _) | (None, Some(one)) => one,
+        (Some(address), Some(other)) if address != other => peer,
+        (Some(address), _) | (None, Some(address)) => address,
         (None, None) => peer,
     };
     Client::at(address, false)
@@ -94,7 +96,7 @@ fn unquoted(value: &str) -> Option<&str> {
     (is_bare && !escaped).then_some(text)
 }
 
-fn split_outside_quotes(text: &str, at: char) -> Vec<&str> {
+fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(|c| {
         let was_escaped = escaped;
@@ -102,7 +104,7 @@ fn split_outside_quotes(text: &str, at: char) -> Vec<&str> {
         if c == '"' && !was_escaped {
             quoted = !quoted;
         }
-        c == at && !quoted
+        c == separator && !quoted
     })
     .collect()
 }

@@ -16,17 +16,17 @@ const SHARED_STATES: usize = 256;
 
 /// States of a rate limiter, by key.
 pub(super) struct BoundedKeyStore<K> {
-    most: usize,
+    max_keys: usize,
     count: AtomicUsize,
     per_key: DashMap<K, InMemoryState>,
-    crowds: Vec<InMemoryState>,
+    shared_states: Vec<InMemoryState>,
 }
 
 impl<K: Hash + Eq> BoundedKeyStore<K> {
-    /// Creates a store with separate rates for at most `most` keys.
-    pub(super) fn with_capacity(most: usize) -> Self {
-        let shared = (0..SHARED_STATES).map(|_| InMemoryState::default()).collect();
-        Self { most, count: AtomicUsize::new(0), per_key: DashMap::new(), crowds: shared }
+    /// Creates a store with separate rates for at most `max_keys` keys.
+    pub(super) fn with_capacity(max_keys: usize) -> Self {
+        let shared_states = (0..SHARED_STATES).map(|_| InMemoryState::default()).collect();
+        Self { max_keys, count: AtomicUsize::new(0), per_key: DashMap::new(), shared_states }
     }
 }
 
@@ -46,9 +46,9 @@ impl<K: Hash + Eq + Clone> StateStore for BoundedKeyStore<K> {
         if let Some(state) = self.per_key.get(key) {
             return state.measure_and_replace(&NotKeyed::NonKey, measure);
         }
-        if self.count.load(Ordering::Relaxed) >= self.most {
-            let crowd = FxBuildHasher.hash_one(key) as usize % SHARED_STATES;
-            return self.crowds[crowd].measure_and_replace(&NotKeyed::NonKey, measure);
+        if self.count.load(Ordering::Relaxed) >= self.max_keys {
+            let index = FxBuildHasher.hash_one(key) as usize % SHARED_STATES;
+            return self.shared_states[index].measure_and_replace(&NotKeyed::NonKey, measure);
         }
         let state = self.per_key.entry(key.clone()).or_insert_with(|| {
             self.count.fetch_add(1, Ordering::Relaxed);

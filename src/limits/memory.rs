@@ -96,13 +96,13 @@ pub fn resident_bytes() -> Option<u64> {
 /// Returns the maximum memory of the process, in bytes: the limit of its control group or the
 /// memory of the machine, whichever is less.
 pub fn machine_memory_bytes() -> u64 {
-    let of_group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let of_group = of_group.and_then(|text| text.trim().parse::<u64>().ok());
-    let of_machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+    let group_limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let group_limit = group_limit.and_then(|text| text.trim().parse::<u64>().ok());
+    let machine_total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
         line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
     });
-    [of_group, of_machine].into_iter().flatten().min().unwrap_or(u64::MAX)
+    [group_limit, machine_total].into_iter().flatten().min().unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

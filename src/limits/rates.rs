@@ -103,14 +103,14 @@ impl Rates {
     /// Returns the rates of other limits; the counted use of the hub's bounds is kept.
     #[must_use]
     pub fn changed(&self, limits: Arc<Limits>, max_body_bytes: usize) -> Self {
-        let mut changed = Self::of(limits, max_body_bytes);
-        for meter in changed.meters.iter_mut().filter(|meter| meter.scope == Scope::HUB) {
-            let same = |old: &&Meter| old.scope == Scope::HUB && old.limit == meter.limit;
-            if let Some(old) = self.meters.iter().find(same) {
+        let mut rates = Self::of(limits, max_body_bytes);
+        for meter in rates.meters.iter_mut().filter(|meter| meter.scope == Scope::HUB) {
+            let is_same_rate = |old: &&Meter| old.scope == Scope::HUB && old.limit == meter.limit;
+            if let Some(old) = self.meters.iter().find(is_same_rate) {
                 meter.usage = old.usage.clone();
             }
         }
-        changed
+        rates
     }
 
     /// Deducts a request's events, each with its streams and bytes, from the rates of `owner`;
@@ -126,9 +126,10 @@ impl Rates {
         let spent = self.group_by_scopes(events);
         for meter in &self.meters {
             let Some(key) = meter.key(owner) else { continue };
-            let is_here = |scope: &Scope| self.limits.bound(meter.limit, *scope).0 == meter.scope;
-            let here = spent.iter().filter(|(scopes, _)| scopes.iter().any(is_here));
-            let amount = here.map(|(_, spent)| {
+            let is_in_scope =
+                |scope: &Scope| self.limits.bound(meter.limit, *scope).0 == meter.scope;
+            let in_scope = spent.iter().filter(|(scopes, _)| scopes.iter().any(is_in_scope));
+            let amount = in_scope.map(|(_, spent)| {
                 if counts_bytes(meter.limit) {
                     spent.bytes.div_ceil(meter.unit)
                 } else {
@@ -155,9 +156,9 @@ impl Rates {
             };
             scopes.sort_unstable();
             scopes.dedup();
-            let of_scopes = spent.entry(scopes).or_default();
-            of_scopes.events += 1;
-            of_scopes.bytes += bytes as u64;
+            let scope_spent = spent.entry(scopes).or_default();
+            scope_spent.events += 1;
+            scope_spent.bytes += bytes as u64;
         }
         spent
     }
@@ -181,17 +182,17 @@ impl Rates {
 
 impl Meter {
     fn new(limit: Limit, scope: Scope, bound: Bound, max_body_bytes: usize) -> Self {
-        let request =
+        let max_request =
             if counts_bytes(limit) { max_body_bytes as u64 } else { MAX_ENTRIES_PER_BATCH as u64 };
-        let is_large = bound.max.max(request) > u64::from(u32::MAX);
+        let is_large = bound.max.max(max_request) > u64::from(u32::MAX);
         let unit = if is_large { LARGE_UNIT_BYTES } else { 1 };
-        let (rate, request) = (bound.max.div_ceil(unit), request.div_ceil(unit));
+        let (rate, max_request) = (bound.max.div_ceil(unit), max_request.div_ceil(unit));
         let number = |n: u64| NonZeroU32::new(n.clamp(1, u64::from(u32::MAX)) as u32);
-        let (rate, burst) = (number(rate), number(rate.max(request)));
+        let (rate, burst) = (number(rate), number(rate.max(max_request)));
         let (rate, burst) = (rate.unwrap_or(NonZeroU32::MAX), burst.unwrap_or(NonZeroU32::MAX));
         let quota = Quota::per_second(rate).allow_burst(burst);
-        let remembered = BoundedKeyStore::with_capacity(MAX_REMEMBERED);
-        let limiter = Limiter::new(quota, remembered, DefaultClock::default());
+        let store = BoundedKeyStore::with_capacity(MAX_REMEMBERED);
+        let limiter = Limiter::new(quota, store, DefaultClock::default());
         Self { limit, scope, bound, unit, burst, limiter, usage: Arc::default() }
     }
 
@@ -217,8 +218,8 @@ impl Meter {
             Err(RateExceeded { limit: self.limit, wait })
         };
         match self.limiter.check_key_n(key, amount.min(self.burst)) {
-            Ok(Ok(left)) => {
-                let used = u64::from(self.burst.get() - left.remaining_burst_capacity());
+            Ok(Ok(state)) => {
+                let used = u64::from(self.burst.get() - state.remaining_burst_capacity());
                 self.usage.used.fetch_max(used, Ordering::Relaxed);
                 self.usage.peak.fetch_max(used, Ordering::Relaxed);
                 Ok(())
@@ -249,9 +250,9 @@ mod tests {
     use super::*;
     use crate::event::Selector;
 
-    fn bounds(limit: Limit, most: u64, is_said: bool) -> Bounds {
+    fn bounds(limit: Limit, max: u64, is_explicit: bool) -> Bounds {
         let mut bounds = Bounds::default();
-        bounds.set(limit, Some(Bound { max: most, is_explicit: is_said }));
+        bounds.set(limit, Some(Bound { max, is_explicit }));
         bounds
     }
 
@@ -292,15 +293,15 @@ mod tests {
         };
         let hub = bounds(Limit::PublishBytesPerClient, 1 << 30, false);
         let rates = Rates::of(Arc::new(Limits { hub, rules: vec![rule] }), 4096);
-        let home = client(1, true);
-        assert!(spend(&rates, &home, &events("slow.x", 4, 1024)), "a whole body passes");
-        assert!(!spend(&rates, &home, &events("slow.x", 1, 1024)));
-        assert!(spend(&rates, &home, &events("fast.x", 100, 1024)));
+        let local = client(1, true);
+        assert!(spend(&rates, &local, &events("slow.x", 4, 1024)), "a whole body passes");
+        assert!(!spend(&rates, &local, &events("slow.x", 1, 1024)));
+        assert!(spend(&rates, &local, &events("fast.x", 100, 1024)));
         let both = vec![(
             vec![events("slow.x", 1, 0)[0].0[0].clone(), events("f", 1, 0)[0].0[0].clone()],
             1024,
         )];
-        assert!(!spend(&rates, &home, &both), "an event in both scopes counts in both");
+        assert!(!spend(&rates, &local, &both), "an event in both scopes counts in both");
     }
 
     #[test]
@@ -319,8 +320,9 @@ mod tests {
             assert!(spend(&rates, &client(1, false), &sent), "bytes are not rounded up: {n}");
         }
         let usage = rates.usage();
-        let of = |limit: Limit| usage.iter().find(|u| u.limit == limit.as_str()).expect("a limit");
-        assert!(of(Limit::PublishEventsPerClient).peak <= Some(1024));
+        let usage_of =
+            |limit: Limit| usage.iter().find(|u| u.limit == limit.as_str()).expect("a limit");
+        assert!(usage_of(Limit::PublishEventsPerClient).peak <= Some(1024));
         assert!(!spend(&rates, &client(1, false), &[(names.to_vec(), 1000)]));
     }
 
@@ -352,10 +354,10 @@ mod tests {
             assert!(spend(&rates, &client(last, false), &events("a", 1, 1)));
         }
         assert_eq!(rates.meters[0].limiter.len(), 100);
-        let began = std::time::Instant::now();
+        let started_at = std::time::Instant::now();
         while !rates.meters[0].limiter.is_empty() {
             rates.remove_idle();
-            assert!(began.elapsed() < Duration::from_secs(60), "idle clients stay");
+            assert!(started_at.elapsed() < Duration::from_secs(60), "idle clients stay");
         }
     }
 }

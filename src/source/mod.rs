@@ -10,17 +10,12 @@ mod chats;
 mod error;
 mod heartbeats;
 mod hub_log;
-#[cfg(feature = "jobs")]
-mod job;
-#[cfg(feature = "jobs")]
 mod jobs;
 mod last_values;
 #[cfg(any(feature = "cli", feature = "jobs", feature = "tail"))]
 mod output;
 mod own_streams;
 mod publish_with_retry;
-#[cfg(feature = "jobs")]
-mod run;
 mod supervisor;
 #[cfg(feature = "system")]
 mod system;
@@ -36,10 +31,9 @@ pub use chats::{
 pub use error::SourceError;
 pub use heartbeats::{GracePeriods, monitor_heartbeats};
 pub use hub_log::publish as publish_log;
+pub use jobs::end_orphaned_runs;
 #[cfg(feature = "jobs")]
-pub use job::{JobSpec, RunAs, check_job_name};
-#[cfg(feature = "jobs")]
-pub use jobs::{JobView, Jobs, RunView, StartRunError, StartedRun};
+pub use jobs::{JobSpec, JobView, Jobs, RunAs, RunView, StartRunError, StartedRun, check_job_name};
 #[cfg(any(feature = "cli", feature = "jobs", feature = "tail"))]
 pub use output::{LogData, OUTPUT_WITHIN, Output, Unbuffered, log_data, shown_line};
 pub use own_streams::{

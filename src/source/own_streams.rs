@@ -20,7 +20,6 @@ pub const HEARTBEATS_STREAM: &str = "heartbeats";
 pub const HEARTBEATS_KEPT: Duration = Duration::from_secs(24 * HOUR.as_secs());
 
 /// Prefix of the streams of job runs.
-#[cfg(feature = "jobs")]
 pub const JOB_PREFIX: &str = "jobs.";
 /// Selector of the streams of job runs.
 pub const JOB_STREAMS: &str = "jobs.**";

@@ -57,8 +57,8 @@ pub(super) struct Capture;
 
 fn is_captured(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    let is_below = |room: &str| {
-        target.strip_prefix(room).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    let is_below = |prefix: &str| {
+        target.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
     let is_quiet = is_below(JOURNAL_TARGET) && *metadata.level() > Level::INFO;
     is_below(CRATE_TARGET) && !is_below(PUBLISHER_TARGET) && !is_quiet
@@ -68,7 +68,7 @@ impl<S: Subscriber> Layer<S> for Capture {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let Some(reader) = READER.get().filter(|_| is_captured(metadata)) else { return };
-        let Ok(room) = reader.try_reserve() else {
+        let Ok(permit) = reader.try_reserve() else {
             LOST.fetch_add(1, Ordering::Relaxed);
             return;
         };
@@ -80,7 +80,7 @@ impl<S: Subscriber> Layer<S> for Capture {
             fields: Map::new(),
         };
         event.record(&mut line);
-        room.send(line);
+        permit.send(line);
     }
 }
 

@@ -22,19 +22,19 @@ impl LogSampler {
     /// Counts a line; returns true if it may be written. The number of kinds is that of the
     /// reasons.
     pub(super) fn admit(&self, kind: &'static str) -> bool {
-        let counted = |lines: &AtomicU64| lines.fetch_add(1, Ordering::Relaxed) < LINES_A_SECOND;
+        let count = |lines: &AtomicU64| lines.fetch_add(1, Ordering::Relaxed) < LINES_A_SECOND;
         if kind == USUAL {
-            return counted(&self.usual);
+            return count(&self.usual);
         }
         match self.others.get(kind) {
-            Some(lines) => counted(&lines),
-            None => counted(&self.others.entry(kind).or_default()),
+            Some(lines) => count(&lines),
+            None => count(&self.others.entry(kind).or_default()),
         }
     }
 
     /// Returns true if another line of the usual kind would be written, for values that only a line
     /// needs.
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_capacity(&self) -> bool {
         self.usual.load(Ordering::Relaxed) < LINES_A_SECOND
     }
 
@@ -43,9 +43,9 @@ impl LogSampler {
         let others =
             self.others.iter().map(|lines| (*lines.key(), lines.swap(0, Ordering::Relaxed)));
         let usual = (USUAL, self.usual.swap(0, Ordering::Relaxed));
-        let left =
+        let suppressed =
             others.chain([usual]).map(|(kind, lines)| (kind, lines.saturating_sub(LINES_A_SECOND)));
-        left.filter(|(_, lines)| *lines > 0).collect()
+        suppressed.filter(|(_, lines)| *lines > 0).collect()
     }
 }
 

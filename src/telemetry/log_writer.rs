@@ -27,7 +27,7 @@ static LINES: OnceLock<LogWriter> = OnceLock::new();
 /// Queue of lines for the thread.
 struct LogWriter {
     lines: SyncSender<Box<[u8]>>,
-    waiting: AtomicUsize,
+    queued_bytes: AtomicUsize,
     lost: AtomicU64,
 }
 
@@ -36,13 +36,13 @@ pub(super) struct LogSink;
 
 /// Starts the thread; if that fails, each thread writes its own lines.
 pub(super) fn start() {
-    let (lines, waiting) = sync_channel::<Box<[u8]>>(MAX_WAITING_LINES);
-    let writer = LogWriter { lines, waiting: AtomicUsize::new(0), lost: AtomicU64::new(0) };
+    let (lines, queued) = sync_channel::<Box<[u8]>>(MAX_WAITING_LINES);
+    let writer = LogWriter { lines, queued_bytes: AtomicUsize::new(0), lost: AtomicU64::new(0) };
     let write = move || {
-        for line in waiting {
+        for line in queued {
             let _ = std::io::stderr().write_all(&line);
             if let Some(writer) = LINES.get() {
-                writer.waiting.fetch_sub(cost(&line), Ordering::Release);
+                writer.queued_bytes.fetch_sub(cost(&line), Ordering::Release);
             }
         }
     };
@@ -51,11 +51,11 @@ pub(super) fn start() {
     }
 }
 
-/// Waits until every line is written, for at most `within` because the log may not be read.
-pub(super) fn flush(within: Duration) {
-    let began = Instant::now();
-    let waits = |writer: &&LogWriter| writer.waiting.load(Ordering::Acquire) > 0;
-    while LINES.get().filter(waits).is_some() && began.elapsed() < within {
+/// Waits until every line is written, for at most `timeout` because the log may not be read.
+pub(super) fn flush(timeout: Duration) {
+    let started_at = Instant::now();
+    let has_queued = |writer: &&LogWriter| writer.queued_bytes.load(Ordering::Acquire) > 0;
+    while LINES.get().filter(has_queued).is_some() && started_at.elapsed() < timeout {
         thread::sleep(LOOK_EVERY);
     }
 }
@@ -70,12 +70,12 @@ fn cost(line: &[u8]) -> usize {
 }
 
 impl LogWriter {
-    fn take(&self, line: &[u8]) {
+    fn enqueue(&self, line: &[u8]) {
         let cost = cost(line);
-        if self.waiting.fetch_add(cost, Ordering::Relaxed) + cost > MAX_WAITING_BYTES
+        if self.queued_bytes.fetch_add(cost, Ordering::Relaxed) + cost > MAX_WAITING_BYTES
             || self.lines.try_send(line.into()).is_err()
         {
-            self.waiting.fetch_sub(cost, Ordering::Relaxed);
+            self.queued_bytes.fetch_sub(cost, Ordering::Relaxed);
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -92,7 +92,7 @@ impl<'a> MakeWriter<'a> for LogSink {
 impl Write for LogSink {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         match LINES.get() {
-            Some(writer) => writer.take(line),
+            Some(writer) => writer.enqueue(line),
             None => drop(std::io::stderr().write_all(line)),
         }
         Ok(line.len())

@@ -34,10 +34,12 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 /// An invalid filter.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{filter:?} is not a valid log filter, such as `warn` or `info,fanfare::hub=debug`: {why}")]
+#[error(
+    "{filter:?} is not a valid log filter, such as `warn` or `info,fanfare::hub=debug`: {reason}"
+)]
 pub struct InvalidFilter {
     filter: String,
-    why: String,
+    reason: String,
 }
 
 /// Fails unless `filter` is valid, in the syntax of `RUST_LOG`.
@@ -46,7 +48,7 @@ pub fn check_filter(filter: &str) -> Result<(), InvalidFilter> {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, InvalidFilter> {
-    let invalid = |why: String| InvalidFilter { filter: filter.to_owned(), why };
+    let invalid = |reason: String| InvalidFilter { filter: filter.to_owned(), reason };
     if filter.trim().is_empty() {
         return Err(invalid("it is empty; use `off` to log nothing".into()));
     }
@@ -99,7 +101,7 @@ pub fn set_filter(filter: &str) -> Result<(), InvalidFilter> {
     let Some(log) = LOG.get() else { return Ok(()) };
     let mut current = log.filter.write().unwrap_or_else(PoisonError::into_inner);
     (log.replace)(parsed)
-        .map_err(|error| InvalidFilter { filter: filter.to_owned(), why: error.to_string() })?;
+        .map_err(|error| InvalidFilter { filter: filter.to_owned(), reason: error.to_string() })?;
     filter.clone_into(&mut current);
     Ok(())
 }

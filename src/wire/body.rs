@@ -27,10 +27,10 @@ pub enum BodyError {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// An event is larger than the maximum (413).
-    #[error("{place}the data has {size} bytes, more than the maximum of {limit}")]
+    #[error("{location}the data has {size} bytes, more than the maximum of {limit}")]
     TooLarge {
         /// Path of the event in the body; empty for a single one.
-        place: String,
+        location: String,
         /// Size in bytes.
         size: usize,
         /// Maximum size in bytes.
@@ -73,8 +73,8 @@ pub fn read_ndjson(
             continue;
         }
         check_event_count(drafts.len() + 1)?;
-        let place = format!("line {}: ", index + 1);
-        drafts.push(object(line, max_event_bytes, now).map_err(|e| e.at(&place))?);
+        let location = format!("line {}: ", index + 1);
+        drafts.push(object(line, max_event_bytes, now).map_err(|e| e.at(&location))?);
     }
     check_event_count(drafts.len())?;
     Ok(drafts)
@@ -94,15 +94,15 @@ pub fn read_log(
 }
 
 impl BodyError {
-    /// Returns the error with its place in the body.
-    fn at(self, place: &str) -> Self {
+    /// Returns the error with its location in the body.
+    fn at(self, location: &str) -> Self {
         match self {
-            Self::Unreadable(why) => Self::Unreadable(format!("{place}{why}")),
+            Self::Unreadable(why) => Self::Unreadable(format!("{location}{why}")),
             Self::Invalid(why) => {
-                Self::Invalid(Invalid::new(why.field, format!("{place}{}", why.detail)))
+                Self::Invalid(Invalid::new(why.field, format!("{location}{}", why.detail)))
             }
             Self::TooLarge { size, limit, .. } => {
-                Self::TooLarge { place: place.to_owned(), size, limit }
+                Self::TooLarge { location: location.to_owned(), size, limit }
             }
         }
     }
@@ -149,7 +149,7 @@ fn object(text: &str, max_event_bytes: usize, now: Timestamp) -> Result<Draft, B
 fn bounded_data(draft: &Draft, limit: usize) -> Result<(), BodyError> {
     let size = draft.payload().as_bytes().len();
     if size > limit {
-        Err(BodyError::TooLarge { place: String::new(), size, limit })
+        Err(BodyError::TooLarge { location: String::new(), size, limit })
     } else {
         Ok(())
     }
@@ -197,7 +197,7 @@ mod tests {
         read_json(body.as_bytes(), 64, Timestamp::from_ms(0))
     }
 
-    fn blamed(body: &str) -> String {
+    fn invalid_field(body: &str) -> String {
         match json(body) {
             Err(BodyError::Invalid(why)) => why.field,
             other => panic!("{body}: {other:?}"),
@@ -206,22 +206,25 @@ mod tests {
 
     #[test]
     fn invalid_member_is_named() {
-        assert_eq!(blamed(r#"{"data":1}"#), "stream");
-        assert_eq!(blamed(r#"{"stream":"a"}"#), "data");
-        assert_eq!(blamed(r#"{"stream":5,"data":1}"#), "stream");
-        assert_eq!(blamed(r#"{"stream":["a",5],"data":1}"#), "stream");
-        assert_eq!(blamed(r#"{"stream":"a","type":"open","data":1}"#), "type");
-        assert_eq!(blamed(r#"{"stream":"a","data":1,"key":""}"#), "key");
-        assert_eq!(blamed(r#"{"stream":"a","data":1,"strem":"b"}"#), "body");
-        assert_eq!(blamed(r#"[{"stream":"a","data":1},{"stream":"","data":1}]"#), "[1].stream");
-        assert_eq!(blamed("5"), "body");
-        assert_eq!(blamed(r#"[["a","message","x","k"]]"#), "[0].body");
+        assert_eq!(invalid_field(r#"{"data":1}"#), "stream");
+        assert_eq!(invalid_field(r#"{"stream":"a"}"#), "data");
+        assert_eq!(invalid_field(r#"{"stream":5,"data":1}"#), "stream");
+        assert_eq!(invalid_field(r#"{"stream":["a",5],"data":1}"#), "stream");
+        assert_eq!(invalid_field(r#"{"stream":"a","type":"open","data":1}"#), "type");
+        assert_eq!(invalid_field(r#"{"stream":"a","data":1,"key":""}"#), "key");
+        assert_eq!(invalid_field(r#"{"stream":"a","data":1,"strem":"b"}"#), "body");
+        assert_eq!(
+            invalid_field(r#"[{"stream":"a","data":1},{"stream":"","data":1}]"#),
+            "[1].stream"
+        );
+        assert_eq!(invalid_field("5"), "body");
+        assert_eq!(invalid_field(r#"[["a","message","x","k"]]"#), "[0].body");
     }
 
     #[test]
     fn invalid_json_and_empty_batches_are_unreadable() {
-        for bad in ["", "{", "[]", "hello", r#"{"stream":"a","data":1} x"#] {
-            assert!(matches!(json(bad), Err(BodyError::Unreadable(_))), "{bad}");
+        for body in ["", "{", "[]", "hello", r#"{"stream":"a","data":1} x"#] {
+            assert!(matches!(json(body), Err(BodyError::Unreadable(_))), "{body}");
         }
         assert!(matches!(
             read_json(b"\xff", 9, Timestamp::default()),

@@ -48,12 +48,12 @@ impl Columns {
 
     /// Returns the columns of `payload`.
     fn of(payload: &Payload) -> Self {
-        let named = |members: Members<'_>| {
+        let names_of = |members: Members<'_>| {
             let mut known = FxHashSet::default();
             let names = members.0.into_iter().map(|(name, _)| name.into_owned());
             names.filter(|name| known.insert(name.clone())).take(MAX_COLUMNS).collect::<Vec<_>>()
         };
-        let names = Members::of(payload).map(named).filter(|names| !names.is_empty());
+        let names = Members::of(payload).map(names_of).filter(|names| !names.is_empty());
         Self(names.unwrap_or_else(|| vec![DATA_COLUMN.to_owned()]))
     }
 
@@ -94,8 +94,8 @@ impl TableOptions {
 
 /// Appends the line that names the columns.
 pub fn header(out: &mut Vec<u8>, columns: &Columns, style: TableOptions) {
-    let own = if style.envelope { &ENVELOPE_COLUMNS[..] } else { &[] };
-    let names = own.iter().copied().chain(columns.0.iter().map(String::as_str));
+    let envelope_columns = if style.envelope { &ENVELOPE_COLUMNS[..] } else { &[] };
+    let names = envelope_columns.iter().copied().chain(columns.0.iter().map(String::as_str));
     row(out, names.map(|name| style.cell(Cow::Borrowed(name))));
 }
 
@@ -112,7 +112,7 @@ pub(super) fn entry(
     let members = MembersByName::of(payload);
     let cell = |name: &'_ String| match &members {
         Some(members) => members.get(name).map_or(Cow::Borrowed(""), |value| text(value, style)),
-        None if name == DATA_COLUMN => whole(payload, style),
+        None if name == DATA_COLUMN => data_cell(payload, style),
         None => Cow::Borrowed(""),
     };
     let cells = columns.0.iter().map(cell);
@@ -120,12 +120,12 @@ pub(super) fn entry(
         return row(out, cells);
     }
     let streams = names(entry, reader).join(" ");
-    let own = [id.to_string(), streams, kind.as_str().to_owned(), entry.time.to_string()];
-    row(out, own.into_iter().map(|own| style.cell(Cow::Owned(own))).chain(cells));
+    let leading = [id.to_string(), streams, kind.as_str().to_owned(), entry.time.to_string()];
+    row(out, leading.into_iter().map(|text| style.cell(Cow::Owned(text))).chain(cells));
 }
 
 /// Returns data that is no object as a cell. A number is not escaped.
-fn whole(payload: &Payload, style: TableOptions) -> Cow<'_, str> {
+fn data_cell(payload: &Payload, style: TableOptions) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(payload.as_bytes());
     match text.parse::<f64>() {
         Ok(_) => text,
@@ -143,9 +143,9 @@ fn text(value: &RawValue, style: TableOptions) -> Cow<'_, str> {
 
 /// Appends a line of cells (RFC 4180 §2).
 fn row<'a>(out: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
-    let began = out.len();
-    for (at, cell) in cells.enumerate() {
-        if at > 0 {
+    let start = out.len();
+    for (index, cell) in cells.enumerate() {
+        if index > 0 {
             out.push(b',');
         }
         if !cell.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
@@ -161,7 +161,7 @@ fn row<'a>(out: &mut Vec<u8>, cells: impl Iterator<Item = Cow<'a, str>>) {
         }
         out.push(b'"');
     }
-    if out.len() == began {
+    if out.len() == start {
         // A single empty cell is quoted, because many readers skip an empty line.
         out.extend_from_slice(b"\"\"");
     }
@@ -185,9 +185,9 @@ mod tests {
         let mut out = Vec::new();
         let style = TableOptions { envelope, ..TableOptions::default() };
         header(&mut out, &columns, style);
-        for it in &events {
-            let id = EventId { epoch: Epoch(0), position: it.position };
-            entry(&mut out, id, it, Table { columns: &columns, style }, None);
+        for event in &events {
+            let id = EventId { epoch: Epoch(0), position: event.position };
+            entry(&mut out, id, event, Table { columns: &columns, style }, None);
         }
         String::from_utf8(out).expect("UTF-8")
     }
@@ -229,8 +229,8 @@ mod tests {
     #[test]
     fn invalid_column_lists_are_refused() {
         let many = vec!["a"; MAX_COLUMNS + 1].join(",");
-        for wrong in ["", "a,,b", "a,a", &many] {
-            assert_eq!(Columns::parse(wrong).expect_err(wrong).field, "columns");
+        for list in ["", "a,,b", "a,a", &many] {
+            assert_eq!(Columns::parse(list).expect_err(list).field, "columns");
         }
     }
 }

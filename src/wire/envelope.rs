@@ -53,6 +53,6 @@ impl<'a> Envelope<'a> {
 
 /// Returns the streams of an event that `reader` may read, or all without a reader.
 pub(super) fn names<'a>(entry: &'a Entry, reader: Option<&Interest>) -> Vec<&'a str> {
-    let is_told = |name: &&StreamName| reader.is_none_or(|reader| reader.selects(name));
-    entry.streams.iter().filter(is_told).map(|name| name.as_str()).collect()
+    let is_readable = |name: &&StreamName| reader.is_none_or(|reader| reader.selects(name));
+    entry.streams.iter().filter(is_readable).map(|name| name.as_str()).collect()
 }

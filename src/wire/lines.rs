@@ -7,12 +7,12 @@ use super::envelope::Envelope;
 use crate::event::{Body, Entry, EventId, Interest, Payload};
 use serde::Serialize;
 
-/// Appends the line of `entry`, whose id is `id`; an end only if `tells` is true.
+/// Appends the line of `entry`, whose id is `id`; an end only if `has_control` is true.
 pub(super) fn ndjson(
     out: &mut Vec<u8>,
     id: EventId,
     entry: &Entry,
-    tells: bool,
+    has_control: bool,
     reader: Option<&Interest>,
 ) {
     #[derive(Serialize)]
@@ -22,7 +22,7 @@ pub(super) fn ndjson(
         envelope: Envelope<'a>,
     }
     match &entry.body {
-        Body::End(reason) if tells => {
+        Body::End(reason) if has_control => {
             super::control::end(out, super::Format::Ndjson, id, entry, *reason)
         }
         Body::End(_) => {}

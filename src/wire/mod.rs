@@ -77,42 +77,42 @@ mod tests {
         Entry { position, time: now, streams: draft.streams().into(), body }
     }
 
-    fn spelled(format: Format, it: &Entry) -> String {
+    fn encode(format: Format, event: &Entry) -> String {
         let view = View { format, ..View::default() };
         let mut out = Vec::new();
-        entry(&mut out, EventId { epoch: Epoch(0), position: it.position }, it, &view, None);
+        entry(&mut out, EventId { epoch: Epoch(0), position: event.position }, event, &view, None);
         String::from_utf8(out).expect("UTF-8")
     }
 
     #[test]
     fn ndjson_line_has_id_streams_type_time_and_data() {
         assert_eq!(
-            spelled(Format::Ndjson, &example(&["a", "b"], "x", "{\"n\": 1.0}")),
+            encode(Format::Ndjson, &example(&["a", "b"], "x", "{\"n\": 1.0}")),
             "{\"id\":\"00000000-0000000000001000\",\"stream\":[\"a\",\"b\"],\"type\":\"x\",\"time\":\"1970-01-01T00:00:01.000Z\",\"data\":{\"n\":1.0}}\n"
         );
-        let line = spelled(Format::Ndjson, &example(&["a"], "message", "l\r\nm"));
+        let line = encode(Format::Ndjson, &example(&["a"], "message", "l\r\nm"));
         assert!(line.ends_with("\"data\":\"l\\r\\nm\"}\n"), "{line}");
     }
 
     #[test]
     fn text_format_has_the_data_on_one_line() {
-        assert_eq!(spelled(Format::Text, &example(&["a"], "x", "l\r\nm\n")), "l\\r\\nm\\n\n");
+        assert_eq!(encode(Format::Text, &example(&["a"], "x", "l\r\nm\n")), "l\\r\\nm\\n\n");
         assert_eq!(
-            spelled(Format::Text, &example(&["a"], "x", "{\"n\": [1, 2]}")),
+            encode(Format::Text, &example(&["a"], "x", "{\"n\": [1, 2]}")),
             "{\"n\":[1,2]}\n"
         );
-        assert_eq!(spelled(Format::Text, &example(&["a"], "x", "")), "\n");
+        assert_eq!(encode(Format::Text, &example(&["a"], "x", "")), "\n");
     }
 
     #[test]
     fn stream_end_is_a_line_of_ndjson_and_not_of_text() {
         let body = Body::End(crate::event::EndReason::Ended);
-        let it = Entry { body, ..example(&["a"], "x", "") };
+        let event = Entry { body, ..example(&["a"], "x", "") };
         assert_eq!(
-            spelled(Format::Ndjson, &it),
+            encode(Format::Ndjson, &event),
             "{\"id\":\"00000000-0000000000001000\",\"type\":\"hub-end\",\"data\":{\"stream\":\"a\",\"reason\":\"ended\"}}\n"
         );
-        assert_eq!(spelled(Format::Text, &it), "");
+        assert_eq!(encode(Format::Text, &event), "");
     }
 
     #[test]

@@ -77,21 +77,21 @@ mod tests {
         without_control: false,
     };
 
-    fn spelled(streams: &[&str], kind: &str, text: &str, view: View) -> String {
-        let it = example(streams, kind, text);
+    fn encode(streams: &[&str], kind: &str, text: &str, view: View) -> String {
+        let event = example(streams, kind, text);
         let mut out = Vec::new();
-        entry(&mut out, EventId { epoch: Epoch(0), position: it.position }, &it, &view, None);
+        entry(&mut out, EventId { epoch: Epoch(0), position: event.position }, &event, &view, None);
         String::from_utf8(out).expect("UTF-8")
     }
 
     #[test]
     fn data_is_split_on_every_line_ending() {
         assert_eq!(
-            spelled(&["a"], "message", "1\n2\r\n3\r4\n\n5\u{2028}\u{0}\n", PLAIN),
+            encode(&["a"], "message", "1\n2\r\n3\r4\n\n5\u{2028}\u{0}\n", PLAIN),
             "id: 00000000-0000000000001000\ndata: 1\ndata: 2\ndata: 3\ndata: 4\ndata: \ndata: 5\u{2028}\u{0}\ndata: \n\n"
         );
         assert_eq!(
-            spelled(&["a"], "x", "", PLAIN),
+            encode(&["a"], "x", "", PLAIN),
             "event: x\nid: 00000000-0000000000001000\ndata: \n\n"
         );
     }
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn envelope_names_the_streams_of_an_event() {
         assert_eq!(
-            spelled(&["a", "b"], "x", "[1.0, 2]", ENVELOPE),
+            encode(&["a", "b"], "x", "[1.0, 2]", ENVELOPE),
             "event: x\nid: 00000000-0000000000001000\ndata: {\"stream\":[\"a\",\"b\"],\"type\":\"x\",\"time\":\"1970-01-01T00:00:01.000Z\",\"data\":[1.0,2]}\n\n"
         );
-        assert!(spelled(&["a"], "x", "l\nm", ENVELOPE).contains(r#""stream":"a""#));
-        assert!(spelled(&["a"], "x", "l\nm", ENVELOPE).contains(r#""data":"l\nm""#));
+        assert!(encode(&["a"], "x", "l\nm", ENVELOPE).contains(r#""stream":"a""#));
+        assert!(encode(&["a"], "x", "l\nm", ENVELOPE).contains(r#""data":"l\nm""#));
     }
 }

@@ -114,8 +114,8 @@ impl SseDecoder {
     }
 
     fn grow(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
-        let held = self.line.len() + self.event.data.len() + self.error.len();
-        if held + bytes.len() > self.max_event_bytes {
+        let buffered = self.line.len() + self.event.data.len() + self.error.len();
+        if buffered + bytes.len() > self.max_event_bytes {
             return Err(TooLarge(self.max_event_bytes));
         }
         self.line.extend_from_slice(bytes);
@@ -179,7 +179,7 @@ mod tests {
 
     const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-    fn cut(pieces: &[&[u8]]) -> Vec<SseFrame> {
+    fn decode(pieces: &[&[u8]]) -> Vec<SseFrame> {
         let (mut decoder, mut out) = (SseDecoder::new(MAX_EVENT_BYTES), Vec::new());
         for piece in pieces {
             decoder.take(piece, &mut out).expect("small");
@@ -198,7 +198,7 @@ mod tests {
     fn events_are_decoded_across_any_chunk_boundary() {
         let text = "\u{feff}: hello\r\n\r\ndata: a\r\ndata:  b\rdata\r\rdata: \u{e9}\u{1f600}\n\n\
                     event: x\nid: 1\ndata: c\n\n:\nid: 2\n\ndata:\n\ndata: d";
-        let all = [
+        let expected = [
             event("", "a\n b\n", ""),
             event("", "\u{e9}\u{1f600}", ""),
             event("x", "c", "1"),
@@ -206,11 +206,11 @@ mod tests {
             event("", "d", "2"),
         ];
         for at in 0..=text.len() {
-            let (one, other) = text.as_bytes().split_at(at);
-            assert_eq!(cut(&[one, other]), all, "{at}");
+            let (first, second) = text.as_bytes().split_at(at);
+            assert_eq!(decode(&[first, second]), expected, "{at}");
         }
         let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
-        assert_eq!(cut(&bytes), all);
+        assert_eq!(decode(&bytes), expected);
     }
 
     #[test]
@@ -228,10 +228,10 @@ mod tests {
     #[test]
     fn error_field_becomes_an_error_frame() {
         assert_eq!(
-            cut(&[b"error: {\"code\":500}\n\n"]),
+            decode(&[b"error: {\"code\":500}\n\n"]),
             [SseFrame::Error(b"{\"code\":500}".to_vec())]
         );
-        assert_eq!(cut(&[b"errors: x\n\nnothing\n\n"]), []);
+        assert_eq!(decode(&[b"errors: x\n\nnothing\n\n"]), []);
     }
 
     #[test]
@@ -247,16 +247,16 @@ mod tests {
     fn event_size_is_bounded_with_and_without_line_ends() {
         let (mut decoder, mut out) = (SseDecoder::new(MAX_EVENT_BYTES), Vec::new());
         let piece = [b'x'; 64 * 1024];
-        let mut taken = 0;
+        let mut accepted_bytes = 0;
         while decoder.take(&piece, &mut out).is_ok() {
-            taken += piece.len();
+            accepted_bytes += piece.len();
         }
-        assert_eq!(taken, MAX_EVENT_BYTES);
+        assert_eq!(accepted_bytes, MAX_EVENT_BYTES);
         let (mut decoder, mut line) = (SseDecoder::new(MAX_EVENT_BYTES), b"data: ".to_vec());
         line.extend_from_slice(&piece);
         line.push(b'\n');
-        let refused =
+        let is_refused =
             (0..=MAX_EVENT_BYTES / piece.len()).any(|_| decoder.take(&line, &mut out).is_err());
-        assert!(refused && out.is_empty());
+        assert!(is_refused && out.is_empty());
     }
 }

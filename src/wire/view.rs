@@ -39,14 +39,14 @@ impl Format {
     /// Returns the format that an `Accept` header asks for: Server-Sent Events if it names them, or
     /// if it names no known format.
     pub fn accepted(accept: &str) -> Self {
-        let names = |wanted: &str| {
+        let accepts = |essence: &str| {
             accept.split(',').any(|kind| {
                 let kind = kind.split(';').next().unwrap_or(kind).trim();
-                kind.eq_ignore_ascii_case(wanted)
+                kind.eq_ignore_ascii_case(essence)
             })
         };
         let known = [Self::Sse, Self::Ndjson, Self::Text, Self::Csv];
-        known.into_iter().find(|format| names(format.essence())).unwrap_or_default()
+        known.into_iter().find(|format| accepts(format.essence())).unwrap_or_default()
     }
 
     fn essence(self) -> &'static str {

@@ -1,37 +1,38 @@
 // An answer: requested under one key until that succeeds, and read by an EventSource until it ends.
 
-import { HUB, Refused, ask, why } from '../dashboard/hub.js';
+import { HUB, HubError, errorMessage, request } from '../dashboard/hub.js';
 
-/** Delay before a failed request is repeated, multiplied by the attempt; maximum number of attempts. */
-const AGAIN_MS = 2_000;
-const AGAIN_TIMES = 5;
+/** Delay before a failed request is repeated, multiplied by the number of attempts. */
+const RETRY_DELAY_MS = 2_000;
+/** Maximum number of attempts. */
+const MAX_ATTEMPTS = 5;
 
 /**
  * State of an answer: the text so far and the status beside it.
  *
- * @typedef {{ text: string, thought: string, state: string, kind: '' | 'warn' | 'bad', end: any, chat?: string }} Shown
+ * @typedef {{ text: string, thought: string, status: string, kind: '' | 'warn' | 'bad', end: any, chat?: string }} AnswerState
  */
 
-const pause = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const sleep = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Answer {
-  /** @type {Shown} */
-  shown = { text: '', thought: '', state: 'asking…', kind: '', end: null };
+  /** @type {AnswerState} */
+  state = { text: '', thought: '', status: 'asking…', kind: '', end: null };
   /** @type {EventSource | null} */
   source = null;
   isClosed = false;
   /** Length of the text in code points, not in the code units of a string. */
-  characters = 0;
+  characterCount = 0;
 
-  /** @param {(shown: Shown) => void} changed */
-  constructor(changed) {
-    this.changed = changed;
+  /** @param {(state: AnswerState) => void} onChange */
+  constructor(onChange) {
+    this.onChange = onChange;
   }
 
-  /** @param {Partial<Shown>} news */
-  tell(news) {
-    Object.assign(this.shown, news);
-    if (!this.isClosed) this.changed(this.shown);
+  /** @param {Partial<AnswerState>} changes */
+  update(changes) {
+    Object.assign(this.state, changes);
+    if (!this.isClosed) this.onChange(this.state);
   }
 
   /**
@@ -41,106 +42,106 @@ export class Answer {
    * @param {string} model
    * @param {{ role: string, content: string }[]} messages
    */
-  async ask(key, model, messages) {
-    for (let times = 1; !this.isClosed; times += 1) {
+  async request(key, model, messages) {
+    for (let attempt = 1; !this.isClosed; attempt += 1) {
       try {
-        const chat = await ask('chats', { method: 'POST', body: { model, messages }, headers: { 'Idempotency-Key': key } });
-        this.tell({ chat: chat.id });
+        const chat = await request('chats', { method: 'POST', body: { model, messages }, headers: { 'Idempotency-Key': key } });
+        this.update({ chat: chat.id });
         return this.read(chat.id);
       } catch (error) {
-        const mayPass = !(error instanceof Refused) || error.status === 429 || error.status >= 500;
-        if (!mayPass || times === AGAIN_TIMES) return this.fail(error);
-        this.tell({ state: `${why(error)}; asking again…`, kind: 'warn' });
-        await pause(AGAIN_MS * times);
+        const isTemporary = !(error instanceof HubError) || error.status === 429 || error.status >= 500;
+        if (!isTemporary || attempt === MAX_ATTEMPTS) return this.fail(error);
+        this.update({ status: `${errorMessage(error)}; asking again…`, kind: 'warn' });
+        await sleep(RETRY_DELAY_MS * attempt);
       }
     }
   }
 
-  /** @param {unknown} error */
+  /** Ends the answer, because the request has failed. @param {unknown} error */
   fail(error) {
-    const hint = error instanceof Refused && error.status === 401 ? ': log in on the dashboard, under Access' : '';
-    this.tell({ state: `not asked: ${why(error)}${hint}`, kind: 'bad', end: { type: 'error', code: 'not_asked', message: why(error) } });
+    const hint = error instanceof HubError && error.status === 401 ? ': log in on the dashboard, under Access' : '';
+    this.update({ status: `not asked: ${errorMessage(error)}${hint}`, kind: 'bad', end: { type: 'error', code: 'not_asked', message: errorMessage(error) } });
   }
 
   /** Reads the answer from its start, over as many connections as necessary. @param {string} chat */
   read(chat) {
-    this.anew();
+    this.clearText();
     const source = new EventSource(new URL(`chats/${chat}/events`, HUB));
     this.source = source;
     let isFirst = true;
-    source.onmessage = ({ data }) => this.hear(JSON.parse(data));
+    source.onmessage = ({ data }) => this.handleEvent(JSON.parse(data));
     source.addEventListener('hub-open', ({ data }) => {
       const { resume } = JSON.parse(data);
       // The hub sends the whole answer again.
-      if (!isFirst && resume !== 'resumed') this.anew();
-      if (!isFirst && !this.shown.end) this.tell({ state: resume === 'resumed' ? 'resumed' : 'read again from the start', kind: '' });
+      if (!isFirst && resume !== 'resumed') this.clearText();
+      if (!isFirst && !this.state.end) this.update({ status: resume === 'resumed' ? 'resumed' : 'read again from the start', kind: '' });
       isFirst = false;
     });
     source.addEventListener('hub-error', ({ data }) => {
       const { code, limit } = JSON.parse(data);
-      this.tell({ state: limit ? `waits: the hub's limit ${limit} is reached` : `waits: ${code}`, kind: 'warn' });
+      this.update({ status: limit ? `waits: the hub's limit ${limit} is reached` : `waits: ${code}`, kind: 'warn' });
     });
     source.onerror = () => {
-      if (this.shown.end) return source.close();
-      if (source.readyState === EventSource.CLOSED) return this.look(chat);
-      this.tell({ state: 'connection lost; reconnecting…', kind: 'warn' });
+      if (this.state.end) return source.close();
+      if (source.readyState === EventSource.CLOSED) return this.fetchOutcome(chat);
+      this.update({ status: 'connection lost; reconnecting…', kind: 'warn' });
     };
   }
 
   /** Clears the text before the answer is read from its start. */
-  anew() {
-    this.characters = 0;
-    Object.assign(this.shown, { text: '', thought: '' });
+  clearText() {
+    this.characterCount = 0;
+    Object.assign(this.state, { text: '', thought: '' });
   }
 
-  /** Asks the hub for the outcome once the browser no longer reconnects. @param {string} chat */
-  async look(chat) {
+  /** Requests the outcome once the browser no longer reconnects. @param {string} chat */
+  async fetchOutcome(chat) {
     try {
-      const { text, reasoning, status, error, finish_reason } = await ask(`chats/${chat}`);
+      const { text, reasoning, status, error, finish_reason } = await request(`chats/${chat}`);
       const end = { done: { type: 'done', finish_reason }, cancelled: { type: 'cancelled' }, error }[/** @type {string} */ (status)];
-      if (!end) return setTimeout(() => !this.isClosed && this.read(chat), AGAIN_MS);
-      this.tell({ text, thought: reasoning ?? '' });
-      this.over(end);
+      if (!end) return setTimeout(() => !this.isClosed && this.read(chat), RETRY_DELAY_MS);
+      this.update({ text, thought: reasoning ?? '' });
+      this.finish(end);
     } catch (error) {
-      const isGone = error instanceof Refused && [404, 410].includes(error.status);
-      if (isGone) return this.over({ type: 'error', code: 'gone', message: 'the answer is no longer stored' });
-      this.tell({ state: `${why(error)}; going on…`, kind: 'warn' });
-      setTimeout(() => !this.isClosed && this.look(chat), AGAIN_MS);
+      const isGone = error instanceof HubError && [404, 410].includes(error.status);
+      if (isGone) return this.finish({ type: 'error', code: 'gone', message: 'the answer is no longer stored' });
+      this.update({ status: `${errorMessage(error)}; going on…`, kind: 'warn' });
+      setTimeout(() => !this.isClosed && this.fetchOutcome(chat), RETRY_DELAY_MS);
     }
   }
 
   /** @param {any} event */
-  hear(event) {
-    const { text, thought } = this.shown;
+  handleEvent(event) {
+    const { text, thought } = this.state;
     switch (event.type) {
-      case 'token': return this.token(event);
-      case 'reasoning': return this.tell({ thought: thought + event.content, state: 'thinks…', kind: '' });
-      case 'refusal': return this.tell({ text: text + event.content });
-      case 'status': return this.tell(statusOf(event));
+      case 'token': return this.appendToken(event);
+      case 'reasoning': return this.update({ thought: thought + event.content, status: 'thinks…', kind: '' });
+      case 'refusal': return this.update({ text: text + event.content });
+      case 'status': return this.update(describeStatus(event));
       case 'redact': {
         const characters = [...text];
         // The hub redacts text that it has not sent yet.
-        const there = [...event.replacement].slice(0, Math.max(0, characters.length - event.from_index));
-        characters.splice(event.from_index, there.length, ...there);
-        return this.tell({ text: characters.join('') });
+        const replacement = [...event.replacement].slice(0, Math.max(0, characters.length - event.from_index));
+        characters.splice(event.from_index, replacement.length, ...replacement);
+        return this.update({ text: characters.join('') });
       }
-      case 'done': case 'cancelled': case 'error': return this.over(event);
+      case 'done': case 'cancelled': case 'error': return this.finish(event);
     }
   }
 
   /** @param {{ content: string, index: number, n: number }} token */
-  token({ content, index, n }) {
+  appendToken({ content, index, n }) {
     // This part is already shown: the answer was read from its start again.
-    if (index + n <= this.characters) return;
-    const more = [...content].slice(this.characters - index).join('');
-    this.characters = index + n;
-    this.tell({ text: this.shown.text + more, state: '', kind: '' });
+    if (index + n <= this.characterCount) return;
+    const addedText = [...content].slice(this.characterCount - index).join('');
+    this.characterCount = index + n;
+    this.update({ text: this.state.text + addedText, status: '', kind: '' });
   }
 
-  /** @param {any} end */
-  over(end) {
+  /** Ends the answer. @param {any} end */
+  finish(end) {
     this.source?.close();
-    this.tell({ end, ...saidOf(end) });
+    this.update({ end, ...describeEnd(end) });
   }
 
   close() {
@@ -149,19 +150,19 @@ export class Answer {
   }
 }
 
-/** @param {any} event @returns {Partial<Shown>} */
-function statusOf({ state, after_ms, reason }) {
-  if (state === 'retrying') return { state: `${reason}; asked again in ${Math.ceil(after_ms / 1000)} s`, kind: 'warn' };
-  if (state === 'queued') return { state: 'queued…', kind: '' };
-  if (state === 'stalled') return { state: 'the model says nothing…', kind: 'warn' };
-  return { state: 'waits for the model…', kind: '' };
+/** Returns the status text of an event of type `status`. @param {any} event @returns {Partial<AnswerState>} */
+function describeStatus({ state, after_ms, reason }) {
+  if (state === 'retrying') return { status: `${reason}; asked again in ${Math.ceil(after_ms / 1000)} s`, kind: 'warn' };
+  if (state === 'queued') return { status: 'queued…', kind: '' };
+  if (state === 'stalled') return { status: 'the model says nothing…', kind: 'warn' };
+  return { status: 'waits for the model…', kind: '' };
 }
 
-/** @param {any} end @returns {{ state: string, kind: '' | 'warn' | 'bad' }} */
-function saidOf({ type, by, finish_reason, code, message }) {
-  if (type === 'cancelled') return { state: by === 'deleted' ? 'deleted' : 'stopped', kind: 'warn' };
-  if (type === 'done') return finish_reason === 'length' ? { state: 'cut off: maximum length reached', kind: 'warn' } : { state: '', kind: '' };
-  if (code === 'gone' || code === 'not_asked') return { state: message, kind: 'bad' };
+/** Returns the status text of an ended answer. @param {any} end @returns {{ status: string, kind: '' | 'warn' | 'bad' }} */
+function describeEnd({ type, by, finish_reason, code, message }) {
+  if (type === 'cancelled') return { status: by === 'deleted' ? 'deleted' : 'stopped', kind: 'warn' };
+  if (type === 'done') return finish_reason === 'length' ? { status: 'cut off: maximum length reached', kind: 'warn' } : { status: '', kind: '' };
+  if (code === 'gone' || code === 'not_asked') return { status: message, kind: 'bad' };
   const isCut = ['upstream_incomplete', 'upstream_stalled', 'hub_restarted', 'timeout'].includes(code);
-  return { state: `${isCut ? 'cut' : 'failed'}: ${message}`, kind: 'bad' };
+  return { status: `${isCut ? 'cut' : 'failed'}: ${message}`, kind: 'bad' };
 }

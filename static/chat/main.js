@@ -1,109 +1,109 @@
 // The page `/chat`: a conversation that survives reloads and is shown in every tab of this browser.
 
-import { Refused, ask, why } from '../dashboard/hub.js';
-import { h, replace, say } from '../dashboard/dom.js';
+import { HubError, errorMessage, request } from '../dashboard/hub.js';
+import { h, notify, replaceChildren } from '../dashboard/dom.js';
 import { Answer } from './answer.js';
 import { TurnView } from './turn.js';
 import * as turns from './turns.js';
 
 const byId = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
-const [list, form, message, model, note] = ['turns', 'ask', 'message', 'model', 'note'].map(byId);
+const [list, form, message, model, noteElement] = ['turns', 'ask', 'message', 'model', 'note'].map(byId);
 /** Content of the page while there is no question. */
-const usual = [...byId('empty').childNodes];
+const emptyContent = [...byId('empty').childNodes];
 
-/** True once the models are listed, while they are requested, and while a question waits for them. */
-let [isListed, isAsking, waits] = [false, false, false];
+/** True once the models are listed; while they are requested; while a question waits for them. */
+let [hasModels, isLoadingModels, isSubmitPending] = [false, false, false];
 
 /** Turns on the page by key, in order. @type {Map<string, { turn: turns.Turn, view: TurnView, answer: Answer }>} */
-const shown = new Map();
+const entries = new Map();
 
 /** Returns the conversation up to a turn's question, as messages for a model. @param {string} key */
-function messagesOf(key) {
+function conversationUpTo(key) {
   const messages = [];
-  for (const [known, { turn, answer }] of shown) {
+  for (const [entryKey, { turn, answer }] of entries) {
     messages.push({ role: 'user', content: turn.message });
-    if (known === key) break;
-    if (answer.shown.end && answer.shown.text !== '') messages.push({ role: 'assistant', content: answer.shown.text });
+    if (entryKey === key) break;
+    if (answer.state.end && answer.state.text !== '') messages.push({ role: 'assistant', content: answer.state.text });
   }
   return messages;
 }
 
-/** Time that another tab has to send its question before this tab sends it. */
-const ASKED_WITHIN_MS = 3_000;
+/** Time for another tab to send its own question, after which this tab sends it. */
+const OTHER_TAB_REQUEST_MS = 3_000;
 
-/** @param {turns.Turn} turn @param {boolean} isOthers */
-function show(turn, isOthers) {
-  const view = new TurnView(turn.message, { stop: () => stop(turn.key), retry: () => retry(turn.key) });
-  const answer = new Answer((now) => {
-    view.show(now);
-    if (now.chat && now.chat !== turn.chat) turns.keep(Object.assign(turn, { chat: now.chat }));
-    if (now.end && !turn.end) {
-      turns.keep(Object.assign(turn, { text: now.text, thought: now.thought, end: now.end }));
+/** Adds a turn and reads or requests its answer. @param {turns.Turn} turn @param {boolean} isFromOtherTab */
+function showTurn(turn, isFromOtherTab) {
+  const view = new TurnView(turn.message, { stop: () => stopAnswer(turn.key), retry: () => retryTurn(turn.key) });
+  const answer = new Answer((state) => {
+    view.show(state);
+    if (state.chat && state.chat !== turn.chat) turns.store(Object.assign(turn, { chat: state.chat }));
+    if (state.end && !turn.end) {
+      turns.store(Object.assign(turn, { text: state.text, thought: state.thought, end: state.end }));
       if (view.element.contains(document.activeElement)) message.focus();
     }
   });
-  shown.set(turn.key, { turn, view, answer });
+  entries.set(turn.key, { turn, view, answer });
   if (turn.end) {
-    answer.shown.text = turn.text ?? '';
-    answer.shown.thought = turn.thought ?? '';
-    answer.over(turn.end);
-    view.show(answer.shown, true);
+    answer.state.text = turn.text ?? '';
+    answer.state.thought = turn.thought ?? '';
+    answer.finish(turn.end);
+    view.show(answer.state, true);
   } else if (turn.chat) {
-    answer.shown.chat = turn.chat;
+    answer.state.chat = turn.chat;
     answer.read(turn.chat);
-    view.show(answer.shown);
+    view.show(answer.state);
   } else {
-    view.show(answer.shown);
-    const asks = () => !turn.chat && answer.ask(turn.key, turn.model, messagesOf(turn.key));
-    if (isOthers) setTimeout(asks, ASKED_WITHIN_MS);
-    else asks();
+    view.show(answer.state);
+    const sendRequest = () => !turn.chat && answer.request(turn.key, turn.model, conversationUpTo(turn.key));
+    if (isFromOtherTab) setTimeout(sendRequest, OTHER_TAB_REQUEST_MS);
+    else sendRequest();
   }
   return view;
 }
 
-/** @param {string} key */
-async function stop(key) {
-  const { answer } = shown.get(key) ?? {};
-  if (!answer?.shown.chat) return;
+/** Stops the answer of a turn. @param {string} key */
+async function stopAnswer(key) {
+  const { answer } = entries.get(key) ?? {};
+  if (!answer?.state.chat) return;
   try {
-    await ask(`chats/${answer.shown.chat}/stop`, { method: 'POST' });
+    await request(`chats/${answer.state.chat}/stop`, { method: 'POST' });
   } catch (error) {
-    say(why(error), 'bad');
+    notify(errorMessage(error), 'bad');
   }
 }
 
 /** Replaces a turn by one that asks the same question again. @param {string} key */
-function retry(key) {
-  const { turn } = shown.get(key) ?? {};
+function retryTurn(key) {
+  const { turn } = entries.get(key) ?? {};
   if (!turn) return;
   const next = { key: turns.newKey(), message: turn.message, model: model.value || turn.model };
   turns.replace(key, next);
-  draw();
+  render();
 }
 
 /** Shows the stored turns and leaves those that are already shown unchanged. */
-function draw(isOthers = false) {
-  const wanted = turns.load();
-  for (const [key, { view, answer }] of shown) {
-    if (wanted.some((turn) => turn.key === key)) continue;
+function render(isFromOtherTab = false) {
+  const storedTurns = turns.load();
+  for (const [key, { view, answer }] of entries) {
+    if (storedTurns.some((turn) => turn.key === key)) continue;
     answer.close();
     view.element.remove();
-    shown.delete(key);
+    entries.delete(key);
   }
-  const order = wanted.map((turn) => [turn.key, shown.get(turn.key)]);
-  const known = new Map(/** @type {any} */ (order));
-  shown.clear();
-  for (const turn of wanted) {
-    const there = known.get(turn.key);
-    if (there) shown.set(turn.key, there);
-    if (there && turn.chat && !there.turn.chat) {
-      there.turn.chat = turn.chat;
-      there.answer.tell({ chat: turn.chat });
-      there.answer.read(turn.chat);
+  const keyedEntries = storedTurns.map((turn) => [turn.key, entries.get(turn.key)]);
+  const entriesByKey = new Map(/** @type {any} */ (keyedEntries));
+  entries.clear();
+  for (const turn of storedTurns) {
+    const entry = entriesByKey.get(turn.key);
+    if (entry) entries.set(turn.key, entry);
+    if (entry && turn.chat && !entry.turn.chat) {
+      entry.turn.chat = turn.chat;
+      entry.answer.update({ chat: turn.chat });
+      entry.answer.read(turn.chat);
     }
-    const view = there?.view ?? show(turn, isOthers);
-    const at = list.children[shown.size - 1] ?? null;
-    if (at !== view.element) list.insertBefore(view.element, at);
+    const view = entry?.view ?? showTurn(turn, isFromOtherTab);
+    const nextElement = list.children[entries.size - 1] ?? null;
+    if (nextElement !== view.element) list.insertBefore(view.element, nextElement);
   }
 }
 
@@ -111,16 +111,16 @@ form.addEventListener('submit', (/** @type {Event} */ event) => {
   event.preventDefault();
   const text = message.value.trim();
   if (text === '') return;
-  if (running().length > 0) return say('an answer is being written; stop it, or wait for its end');
-  waits = !isListed;
-  replace(note, waits && 'Waiting for the list of models; the question is sent then.');
-  if (waits) {
-    models();
+  if (runningEntries().length > 0) return notify('an answer is being written; stop it, or wait for its end');
+  isSubmitPending = !hasModels;
+  replaceChildren(noteElement, isSubmitPending && 'Waiting for the list of models; the question is sent then.');
+  if (isSubmitPending) {
+    loadModels();
     return;
   }
   message.value = '';
-  turns.keep({ key: turns.newKey(), message: text, model: model.value });
-  draw();
+  turns.store({ key: turns.newKey(), message: text, model: model.value });
+  render();
   scrollTo({ top: document.documentElement.scrollHeight });
 });
 
@@ -131,64 +131,64 @@ message.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
 });
 
 /** Returns the turns whose answers have not ended. */
-const running = () => [...shown.values()].filter(({ answer }) => !answer.shown.end);
+const runningEntries = () => [...entries.values()].filter(({ answer }) => !answer.state.end);
 
 document.addEventListener('keydown', ({ key }) => {
-  if (key === 'Escape') running().forEach(({ turn }) => stop(turn.key));
+  if (key === 'Escape') runningEntries().forEach(({ turn }) => stopAnswer(turn.key));
 });
 
 byId('fresh').addEventListener('click', async () => {
-  const left = running();
-  if (left.length > 0 && !confirm('An answer is being written. Stop it and start a new chat?')) return;
-  await Promise.all(left.map(({ turn }) => stop(turn.key)));
+  const running = runningEntries();
+  if (running.length > 0 && !confirm('An answer is being written. Stop it and start a new chat?')) return;
+  await Promise.all(running.map(({ turn }) => stopAnswer(turn.key)));
   turns.clear();
-  draw();
+  render();
   message.focus();
 });
 
 /** First and maximum delay before the list of models is requested again. */
-const AGAIN_MS = { first: 1_000, most: 30_000 };
+const MODELS_RETRY_MS = { first: 1_000, max: 30_000 };
 
 /** Lists the models that may be used. Repeats the request until it succeeds or is refused. */
-async function models() {
-  if (isAsking) return;
-  isAsking = true;
+async function loadModels() {
+  if (isLoadingModels) return;
+  isLoadingModels = true;
   try {
-    await listModels();
+    await fetchModels();
   } finally {
-    isAsking = false;
+    isLoadingModels = false;
   }
-  if (waits && isListed) return form.requestSubmit();
+  if (isSubmitPending && hasModels) return form.requestSubmit();
   // The list was refused: the typed text stays.
-  waits = false;
-  replace(note);
+  isSubmitPending = false;
+  replaceChildren(noteElement);
 }
 
-async function listModels() {
-  for (let pause = AGAIN_MS.first; !isListed; pause = Math.min(pause * 2, AGAIN_MS.most)) {
+async function fetchModels() {
+  for (let delayMs = MODELS_RETRY_MS.first; !hasModels; delayMs = Math.min(delayMs * 2, MODELS_RETRY_MS.max)) {
     try {
-      const { data } = await ask('v1/models');
-      replace(model, data.map((/** @type {{ id: string }} */ { id }) => h('option', { value: id }, id)));
-      if (data.length === 0) return say('no model is granted to you', 'bad');
-      const last = turns.chosen();
-      if (data.some((/** @type {{ id: string }} */ { id }) => id === last)) model.value = last;
-      isListed = true;
-      replace(byId('empty'), ...usual);
+      const { data } = await request('v1/models');
+      replaceChildren(model, data.map((/** @type {{ id: string }} */ { id }) => h('option', { value: id }, id)));
+      if (data.length === 0) return notify('no model is granted to you', 'bad');
+      const selectedModel = turns.loadSelectedModel();
+      if (data.some((/** @type {{ id: string }} */ { id }) => id === selectedModel)) model.value = selectedModel;
+      hasModels = true;
+      replaceChildren(byId('empty'), ...emptyContent);
     } catch (error) {
-      const isRefused = error instanceof Refused && error.status < 500 && error.status !== 429;
-      const needs = isRefused && error.status === 401;
+      const isRefused = error instanceof HubError && error.status < 500 && error.status !== 429;
+      const needsLogin = isRefused && error.status === 401;
       const link = h('a', { href: './#/access' }, 'log in on the dashboard');
-      replace(byId('empty'), `The models are not known: ${why(error)}. `, needs && ['Please ', link, '.']);
+      replaceChildren(byId('empty'), `The models are not known: ${errorMessage(error)}. `, needsLogin && ['Please ', link, '.']);
       if (isRefused) return;
-      await new Promise((resolve) => { setTimeout(resolve, pause); });
+      await new Promise((resolve) => { setTimeout(resolve, delayMs); });
     }
   }
 }
 
-model.addEventListener('change', () => turns.choose(model.value));
+model.addEventListener('change', () => turns.saveSelectedModel(model.value));
 
-turns.onChange(() => draw(true));
-draw();
-models();
+turns.onChange(() => render(true));
+render();
+loadModels();
 scrollTo({ top: document.documentElement.scrollHeight });
 message.focus();

@@ -1,11 +1,11 @@
-// A turn on the page: the question, the answer as it is typed out, and its status.
+// View of a turn: the question, the answer as it is typed out, and its status.
 
-import { h, replace, say, write } from '../dashboard/dom.js';
-import { markdown } from './markdown.js';
+import { h, notify, replaceChildren, setText } from '../dashboard/dom.js';
+import { renderMarkdown } from './markdown.js';
 
-/** Minimum interval between two drawings of the Markdown. */
-const DRAWN_EVERY_MS = 60;
-/** Share of the text not yet shown that a drawing adds: the more has arrived, the faster it types. */
+/** Minimum interval between two renderings of the Markdown. */
+const DRAW_INTERVAL_MS = 60;
+/** Share of the remaining text that a rendering adds: the more has arrived, the faster it is typed. */
 const TYPED_SHARE = 0.35;
 
 export class TurnView {
@@ -14,82 +14,82 @@ export class TurnView {
 
   /**
    * @param {string} message
-   * @param {{ stop: () => void, retry: () => void }} acts
+   * @param {{ stop: () => void, retry: () => void }} actions
    */
   constructor(message, { stop, retry }) {
     this.text = '';
-    this.typed = 0;
-    this.isOver = false;
-    this.drawnAt = 0;
-    this.said = h('div', { class: 'said', 'aria-busy': 'true' });
-    this.thought = h('details', { class: 'thought', hidden: true }, h('summary', {}, 'Reasoning'), h('pre'));
-    this.state = h('span', { class: 'state', role: 'status' });
-    this.stop = h('button', { type: 'button', onclick: stop }, 'Stop');
-    this.retry = h('button', { type: 'button', onclick: retry, hidden: true }, 'Retry');
-    this.copy = h('button', { type: 'button', onclick: () => copied(this.text), hidden: true }, 'Copy');
-    this.element = h('li', {}, h('p', { class: 'asked' }, message), this.thought, this.said,
-      h('div', { class: 'foot' }, this.state, this.stop, this.copy, this.retry));
+    this.typedLength = 0;
+    this.hasEnded = false;
+    this.lastDrawnAt = 0;
+    this.answerElement = h('div', { class: 'said', 'aria-busy': 'true' });
+    this.reasoningElement = h('details', { class: 'thought', hidden: true }, h('summary', {}, 'Reasoning'), h('pre'));
+    this.statusElement = h('span', { class: 'state', role: 'status' });
+    this.stopButton = h('button', { type: 'button', onclick: stop }, 'Stop');
+    this.retryButton = h('button', { type: 'button', onclick: retry, hidden: true }, 'Retry');
+    this.copyButton = h('button', { type: 'button', onclick: () => copyText(this.text), hidden: true }, 'Copy');
+    this.element = h('li', {}, h('p', { class: 'asked' }, message), this.reasoningElement, this.answerElement,
+      h('div', { class: 'foot' }, this.statusElement, this.stopButton, this.copyButton, this.retryButton));
   }
 
-  /** @param {import('./answer.js').Shown} shown @param {boolean} [isAtOnce] */
-  show({ text, thought, state, kind, end }, isAtOnce = false) {
+  /** @param {import('./answer.js').AnswerState} state @param {boolean} [isImmediate] */
+  show({ text, thought, status, kind, end }, isImmediate = false) {
     // Text before a redaction is not typed out again.
-    if (!text.startsWith(this.text)) this.typed = Math.min(this.typed, text.length);
+    if (!text.startsWith(this.text)) this.typedLength = Math.min(this.typedLength, text.length);
     this.text = text;
-    if (isAtOnce) this.typed = text.length;
-    this.isOver = end !== null;
-    this.thought.hidden = thought === '';
-    write(/** @type {Element} */ (this.thought.lastElementChild), thought);
-    write(this.state, state);
-    this.state.dataset.kind = kind;
-    this.stop.hidden = this.isOver;
-    this.retry.hidden = !this.isOver;
-    this.copy.hidden = !this.isOver || text === '';
+    if (isImmediate) this.typedLength = text.length;
+    this.hasEnded = end !== null;
+    this.reasoningElement.hidden = thought === '';
+    setText(/** @type {Element} */ (this.reasoningElement.lastElementChild), thought);
+    setText(this.statusElement, status);
+    this.statusElement.dataset.kind = kind;
+    this.stopButton.hidden = this.hasEnded;
+    this.retryButton.hidden = !this.hasEnded;
+    this.copyButton.hidden = !this.hasEnded || text === '';
     this.draw();
   }
 
   draw() {
-    const left = this.text.length - this.typed;
-    if (left === 0 && this.isDrawn && this.drawnText === this.text) return this.settle();
-    const wait = this.drawnAt + DRAWN_EVERY_MS - performance.now();
-    if (wait > 0 && document.visibilityState === 'visible') {
-      this.timer ??= setTimeout(() => { this.timer = undefined; this.draw(); }, wait);
+    const remaining = this.text.length - this.typedLength;
+    if (remaining === 0 && this.isDrawn && this.drawnText === this.text) return this.updateBusy();
+    const delayMs = this.lastDrawnAt + DRAW_INTERVAL_MS - performance.now();
+    if (delayMs > 0 && document.visibilityState === 'visible') {
+      this.timer ??= setTimeout(() => { this.timer = undefined; this.draw(); }, delayMs);
       return;
     }
     // A hidden tab shows all text without typing it out.
-    const isSeen = document.visibilityState === 'visible';
-    this.typed += isSeen ? Math.min(left, Math.max(4, Math.ceil(left * TYPED_SHARE))) : left;
-    this.drawnAt = performance.now();
-    this.drawnText = this.text.slice(0, whole(this.text, this.typed));
+    const isVisible = document.visibilityState === 'visible';
+    this.typedLength += isVisible ? Math.min(remaining, Math.max(4, Math.ceil(remaining * TYPED_SHARE))) : remaining;
+    this.lastDrawnAt = performance.now();
+    this.drawnText = this.text.slice(0, alignToCodePoint(this.text, this.typedLength));
     const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
-    replace(this.said, markdown(this.drawnText));
-    for (const pre of this.said.querySelectorAll('pre')) {
+    replaceChildren(this.answerElement, renderMarkdown(this.drawnText));
+    for (const pre of this.answerElement.querySelectorAll('pre')) {
       const code = pre.textContent ?? '';
-      pre.append(h('button', { type: 'button', onclick: () => copied(code) }, 'Copy'));
+      pre.append(h('button', { type: 'button', onclick: () => copyText(code) }, 'Copy'));
     }
     this.isDrawn = true;
     if (isAtEnd) scrollTo({ top: document.documentElement.scrollHeight });
-    if (this.typed < this.text.length) this.draw();
-    else this.settle();
+    if (this.typedLength < this.text.length) this.draw();
+    else this.updateBusy();
   }
 
-  settle() {
-    this.said.setAttribute('aria-busy', String(!this.isOver));
+  updateBusy() {
+    this.answerElement.setAttribute('aria-busy', String(!this.hasEnded));
   }
 }
 
-/** Returns `at`, moved so that it splits no surrogate pair. @param {string} text @param {number} at */
-function whole(text, at) {
-  const code = text.charCodeAt(at - 1);
-  return code >= 0xd800 && code <= 0xdbff ? at - 1 : at;
+/** Returns `index`, reduced by one if it would split a surrogate pair. @param {string} text @param {number} index */
+function alignToCodePoint(text, index) {
+  const code = text.charCodeAt(index - 1);
+  return code >= 0xd800 && code <= 0xdbff ? index - 1 : index;
 }
 
-/** @param {string} text */
-async function copied(text) {
+/** Copies a text to the clipboard. @param {string} text */
+async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
-    say('copied', 'good');
+    notify('copied', 'good');
   } catch {
-    say('the browser does not allow it', 'bad');
+    notify('the browser does not allow it', 'bad');
   }
 }

@@ -8,12 +8,12 @@
  *   end?: any }} Turn
  */
 
-const NAME = 'fanfare-chat';
+const STORAGE_KEY = 'fanfare-chat';
 
 /** @returns {Turn[]} */
 export function load() {
   try {
-    const turns = JSON.parse(localStorage.getItem(NAME) ?? '[]');
+    const turns = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? '[]');
     return Array.isArray(turns) ? turns.filter((turn) => typeof turn?.key === 'string' && typeof turn.message === 'string') : [];
   } catch {
     return [];
@@ -23,37 +23,37 @@ export function load() {
 /** @param {Turn[]} turns */
 function save(turns) {
   try {
-    localStorage.setItem(NAME, JSON.stringify(turns));
+    localStorage.setItem(STORAGE_KEY, JSON.stringify(turns));
   } catch {
     // Storage is full or forbidden: only this tab has the conversation.
   }
 }
 
 /** Stores a turn and leaves turns of other tabs unchanged. @param {Turn} turn */
-export function keep(turn) {
+export function store(turn) {
   const turns = load();
-  const at = turns.findIndex(({ key }) => key === turn.key);
-  if (at < 0) turns.push(turn);
-  else turns[at] = turn;
+  const index = turns.findIndex(({ key }) => key === turn.key);
+  if (index < 0) turns.push(turn);
+  else turns[index] = turn;
   save(turns);
 }
 
 /** Replaces the turn `key`. @param {string} key @param {Turn} turn */
 export function replace(key, turn) {
-  save(load().map((known) => (known.key === key ? turn : known)));
+  save(load().map((other) => (other.key === key ? turn : other)));
 }
 
 export const clear = () => save([]);
 
 /** Returns the model that was chosen last. */
-export const chosen = () => localStorage.getItem(`${NAME}-model`);
-/** @param {string} model */
-export const choose = (model) => localStorage.setItem(`${NAME}-model`, model);
+export const loadSelectedModel = () => localStorage.getItem(`${STORAGE_KEY}-model`);
+/** Stores the chosen model. @param {string} model */
+export const saveSelectedModel = (model) => localStorage.setItem(`${STORAGE_KEY}-model`, model);
 
-/** Calls `told` when another tab has changed the conversation. @param {() => void} told */
-export function onChange(told) {
+/** Calls `callback` when another tab has changed the conversation. @param {() => void} callback */
+export function onChange(callback) {
   addEventListener('storage', ({ key }) => {
-    if (key === NAME || key === null) told();
+    if (key === STORAGE_KEY || key === null) callback();
   });
 }
 

@@ -1,111 +1,111 @@
 // Page `Access`: login and logout, and tickets and a token decoder for developers.
 
-import { copyable, field, h, replace, say, write } from './dom.js';
-import { ask, HUB, why } from './hub.js';
+import { copyable, field, h, notify, replaceChildren, setText } from './dom.js';
+import { HUB, errorMessage, request } from './hub.js';
 
 /** @param {import('./main.js').Context} context */
-export function access({ main, who, changed }) {
+export function access({ main, user, onUserChange }) {
   main.append(h('h1', {}, 'Access'), h('div', { class: 'columns' },
-    h('div', { class: 'stack' }, whoCard(who, changed), ticketCard(who)), decodeCard()));
+    h('div', { class: 'stack' }, userCard(user, onUserChange), ticketCard(user)), decodeCard()));
 }
 
 /** @param {string[]} names */
-const listed = (names) => (names.length === 0 ? 'nothing' : names.join(', '));
+const joinNames = (names) => (names.length === 0 ? 'nothing' : names.join(', '));
 
-/** @param {import('./hub.js').Who} who @param {() => void} changed */
-function whoCard(who, changed) {
+/** @param {import('./hub.js').User} user @param {() => void} onUserChange */
+function userCard(user, onUserChange) {
   const token = h('input', { name: 'token', type: 'password', required: true, autocomplete: 'current-password', spellcheck: 'false' });
-  const wrong = h('span', { class: 'bad', role: 'status' });
+  const errorElement = h('span', { class: 'bad', role: 'status' });
   const login = async (/** @type {Event} */ event) => {
     event.preventDefault();
     try {
-      await ask('session', { method: 'POST', headers: { Authorization: `Bearer ${token.value.trim()}` } });
+      await request('session', { method: 'POST', headers: { Authorization: `Bearer ${token.value.trim()}` } });
       token.value = '';
-      say('You are logged in.', 'good');
-      changed();
+      notify('You are logged in.', 'good');
+      onUserChange();
     } catch (error) {
-      write(wrong, why(error));
+      setText(errorElement, errorMessage(error));
     }
   };
   const logout = async () => {
     try {
-      await ask('session', { method: 'DELETE' });
+      await request('session', { method: 'DELETE' });
     } catch {
       // The refusal of an expired login ends it as well.
     }
-    changed();
+    onUserChange();
   };
   return h('section', { class: 'card' },
-    h('h2', {}, who.subject ?? 'Not logged in'),
-    who.subject || !who.admin ? null : h('p', { class: 'muted' }, 'This hub needs no login: it has no credentials and answers only its own machine.'),
+    h('h2', {}, user.subject ?? 'Not logged in'),
+    user.subject || !user.admin ? null : h('p', { class: 'muted' }, 'This hub needs no login: it has no credentials and answers only its own machine.'),
     h('dl', {},
-      h('dt', {}, 'reads'), h('dd', {}, listed(who.subscribe)),
-      h('dt', {}, 'publishes to'), h('dd', {}, listed(who.publish)),
-      h('dt', {}, 'ends'), h('dd', {}, listed(who.end)),
-      h('dt', {}, 'chats with'), h('dd', {}, listed(who.chat)),
-      h('dt', {}, 'runs'), h('dd', {}, listed(who.run)),
-      h('dt', {}, 'downloads from'), h('dd', {}, listed(who.files)),
-      h('dt', {}, 'admin'), h('dd', {}, who.admin ? 'yes' : 'no'),
-      who.expires_at ? [h('dt', {}, 'until'), h('dd', {}, new Date(who.expires_at).toLocaleString())] : null),
-    who.subject ? h('p', {}, h('button', { type: 'button', onclick: logout }, 'Log out')) : null,
+      h('dt', {}, 'reads'), h('dd', {}, joinNames(user.subscribe)),
+      h('dt', {}, 'publishes to'), h('dd', {}, joinNames(user.publish)),
+      h('dt', {}, 'ends'), h('dd', {}, joinNames(user.end)),
+      h('dt', {}, 'chats with'), h('dd', {}, joinNames(user.chat)),
+      h('dt', {}, 'runs'), h('dd', {}, joinNames(user.run)),
+      h('dt', {}, 'downloads from'), h('dd', {}, joinNames(user.files)),
+      h('dt', {}, 'admin'), h('dd', {}, user.admin ? 'yes' : 'no'),
+      user.expires_at ? [h('dt', {}, 'until'), h('dd', {}, new Date(user.expires_at).toLocaleString())] : null),
+    user.subject ? h('p', {}, h('button', { type: 'button', onclick: logout }, 'Log out')) : null,
     h('form', { class: 'form', onsubmit: login },
       // For password managers.
-      h('input', { name: 'username', autocomplete: 'username', value: who.subject ?? 'fanfare', hidden: true }),
+      h('input', { name: 'username', autocomplete: 'username', value: user.subject ?? 'fanfare', hidden: true }),
       field('An API key or a token', token),
       h('p', { class: 'muted' }, 'It is kept in a cookie that no script can read.'),
-      h('div', { class: 'bar' }, h('button', { class: 'main' }, 'Log in'), wrong)));
+      h('div', { class: 'bar' }, h('button', { class: 'main' }, 'Log in'), errorElement)));
 }
 
-/** @param {import('./hub.js').Who} who */
-function ticketCard(who) {
+/** @param {import('./hub.js').User} user */
+function ticketCard(user) {
   const streams = h('input', { name: 'streams', required: true, value: 'builds.*', autocomplete: 'off', spellcheck: 'false' });
   const ttl = h('input', { name: 'ttl', value: '10m', size: 6, autocomplete: 'off' });
-  const made = h('div', { 'aria-live': 'polite' });
-  const mint = async (/** @type {Event} */ event) => {
+  const ticketOutput = h('div', { 'aria-live': 'polite' });
+  const createTicket = async (/** @type {Event} */ event) => {
     event.preventDefault();
-    const wanted = streams.value.split(/[\s,]+/).filter(Boolean);
+    const selectors = streams.value.split(/[\s,]+/).filter(Boolean);
     try {
-      const { ticket, expires_at: until } = await ask('tickets', { method: 'POST', body: { streams: wanted, ttl: ttl.value } });
-      const query = new URLSearchParams([...wanted.map((/** @type {string} */ stream) => ['stream', stream]), ['ticket', ticket]]);
-      replace(made, h('p', { class: 'good' }, `For new connections until ${new Date(until).toLocaleTimeString()}:`),
+      const { ticket, expires_at: expiresAt } = await request('tickets', { method: 'POST', body: { streams: selectors, ttl: ttl.value } });
+      const query = new URLSearchParams([...selectors.map((/** @type {string} */ stream) => ['stream', stream]), ['ticket', ticket]]);
+      replaceChildren(ticketOutput, h('p', { class: 'good' }, `For new connections until ${new Date(expiresAt).toLocaleTimeString()}:`),
         copyable(`new EventSource('${new URL(`events?${query}`, HUB).href}')`),
         h('p', { class: 'muted' }, 'Events with a type need addEventListener(type, …); onmessage gets only those without.'));
     } catch (error) {
-      replace(made, h('p', { class: 'bad' }, why(error)));
+      replaceChildren(ticketOutput, h('p', { class: 'bad' }, errorMessage(error)));
     }
   };
   return h('section', { class: 'card' }, h('h2', {}, 'Ticket for an EventSource'),
-    h('p', { class: 'muted' }, `An EventSource sends no header; a ticket stands in its URL, reads only, and no more than ${who.subject ?? 'you'} may.`),
-    h('form', { class: 'form', onsubmit: mint }, field('Streams', streams), field('Valid for', ttl), h('button', {}, 'Make a ticket')), made);
+    h('p', { class: 'muted' }, `An EventSource sends no header; a ticket stands in its URL, reads only, and no more than ${user.subject ?? 'you'} may.`),
+    h('form', { class: 'form', onsubmit: createTicket }, field('Streams', streams), field('Valid for', ttl), h('button', {}, 'Make a ticket')), ticketOutput);
 }
 
 /** Decodes a token in the page, which sends it nowhere. */
 function decodeCard() {
   const token = h('textarea', { name: 'jwt', rows: 4, spellcheck: 'false', autocomplete: 'off' });
-  const said = h('div', { 'aria-live': 'polite' });
-  const part = (/** @type {string} */ text) => {
+  const output = h('div', { 'aria-live': 'polite' });
+  const decodePart = (/** @type {string} */ text) => {
     const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
     return JSON.parse(new TextDecoder().decode(bytes));
   };
-  const time = (/** @type {any} */ at) => (typeof at === 'number' ? new Date(at * 1000).toLocaleString() : '–');
+  const time = (/** @type {any} */ seconds) => (typeof seconds === 'number' ? new Date(seconds * 1000).toLocaleString() : '–');
   token.addEventListener('input', () => {
     const parts = token.value.trim().split('.');
-    if (token.value.trim() === '') return replace(said);
+    if (token.value.trim() === '') return replaceChildren(output);
     try {
       if (parts.length !== 3) throw new Error('a JWT has three parts with dots between them');
-      const [head, claims] = [part(parts[0]), part(parts[1])];
-      const left = claims.exp * 1000 - Date.now();
+      const [head, claims] = [decodePart(parts[0]), decodePart(parts[1])];
+      const remainingMs = claims.exp * 1000 - Date.now();
       const grants = claims.fanfare;
-      replace(said,
+      replaceChildren(output,
         claims.nbf * 1000 > Date.now() ? h('p', { class: 'bad' }, `Not valid before ${time(claims.nbf)}.`) : null,
-        h('p', { class: left > 0 ? 'good' : 'bad' }, claims.exp === undefined ? 'No expiry (`exp`): the hub rejects it.' : left > 0 ? `Valid until ${time(claims.exp)}.` : `Expired at ${time(claims.exp)}.`),
+        h('p', { class: remainingMs > 0 ? 'good' : 'bad' }, claims.exp === undefined ? 'No expiry (`exp`): the hub rejects it.' : remainingMs > 0 ? `Valid until ${time(claims.exp)}.` : `Expired at ${time(claims.exp)}.`),
         grants === undefined ? h('p', { class: 'bad' }, 'It grants nothing: there is no claim `fanfare`.') : null,
         h('pre', { class: 'command' }, JSON.stringify(head, null, 2), '\n', JSON.stringify(claims, null, 2)),
         h('p', { class: 'muted' }, 'Only the hub can verify the signature.'));
     } catch (error) {
-      replace(said, h('p', { class: 'bad' }, `This is no token that can be read: ${why(error)}`));
+      replaceChildren(output, h('p', { class: 'bad' }, `This is no token that can be read: ${errorMessage(error)}`));
     }
   });
   return h('section', { class: 'card form' }, h('h2', {}, 'Decode a token'),
-    field('A JWT; it is read here and sent nowhere', token), said);
+    field('A JWT; it is read here and sent nowhere', token), output);
 }

@@ -1,19 +1,20 @@
 // Time series charts by uPlot, in the colours of the page.
 
 import uPlot from '../vendor/uplot/uPlot.esm.js';
-import { h, write } from './dom.js';
-import { clock } from './figures.js';
+import { h, setText } from './dom.js';
+import { formatTime } from './figures.js';
 
-const HEIGHT = 140;
+const HEIGHT_PX = 140;
 const COLOURS = ['--line-1', '--line-2', '--line-3', '--line-4'];
-/** Minimum interval between two drawings, and between two points. */
-const DRAW_MS = 250;
-const APART_S = 1;
-/** Time for which a chart scrolls on without a new point. */
-const AFTER_S = 30;
-/** Minimum distance of points with a gap between them: in seconds, and relative to the usual distance. */
-const GAP_S = 15;
-const GAP_TIMES = 4;
+/** Minimum interval between two drawings. */
+const DRAW_INTERVAL_MS = 250;
+/** Minimum distance of two points. */
+const POINT_INTERVAL_S = 1;
+/** Time for which a chart continues to scroll without a new point. */
+const IDLE_SCROLL_S = 30;
+/** Minimum distance of points with a gap between them: in seconds, and relative to the average distance. */
+const MIN_GAP_S = 15;
+const GAP_FACTOR = 4;
 
 /** Returns a colour of the page in a form that a canvas accepts. @param {string} name */
 function colour(name) {
@@ -26,18 +27,18 @@ function colour(name) {
 }
 
 /**
- * Creates a chart of the last `span` seconds.
+ * Creates a chart of the last `spanSeconds` seconds.
  *
  * @param {object} options
  * @param {string} options.title
  * @param {string[]} options.series Names of the series.
- * @param {number} options.span
+ * @param {number} options.spanSeconds
  * @param {(value: number) => string} options.format
  * @param {number} [options.max] Minimum upper end of the scale.
- * @param {boolean} [options.isWhole] True if a missing value is a gap.
+ * @param {boolean} [options.showsGaps] True if a missing value is a gap.
  * @param {AbortSignal} options.signal
  */
-export function chart({ title, series, span, format, max = 0, isWhole = false, signal }) {
+export function createChart({ title, series, spanSeconds, format, max = 0, showsGaps = false, signal }) {
   /** @type {any} */
   const data = [[], ...series.map(() => [])];
   const value = h('span', { class: 'value' }, '–');
@@ -46,14 +47,14 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
   /** @type {any} */
   let plot = null;
   /** Average number of seconds between two points. */
-  let usual = 0;
+  let averageInterval = 0;
   /** @type {ReturnType<typeof setTimeout> | null} */
-  let due = null;
+  let drawTimer = null;
 
   // Follows the points, because the browser's clock may differ.
   const end = () => {
     const [newest, now] = [data[0].at(-1) ?? 0, Date.now() / 1000];
-    return Math.max(newest, Math.min(now, newest + AFTER_S));
+    return Math.max(newest, Math.min(now, newest + IDLE_SCROLL_S));
   };
   /** @returns {any} */
   const options = () => {
@@ -61,16 +62,16 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
     const axis = (/** @type {any} */ more) => ({ stroke: text, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: '11px system-ui', ...more });
     return {
       width: Math.max(box.clientWidth, 100),
-      height: HEIGHT,
+      height: HEIGHT_PX,
       legend: { show: series.length > 1, live: false },
       cursor: { drag: { x: false, y: false } },
       padding: [8, 8, 0, 0],
       scales: {
-        x: { range: () => [end() - span, end()] },
+        x: { range: () => [end() - spanSeconds, end()] },
         y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [Math.min(0, low ?? 0), Math.max(max, (high ?? 0) * 1.1) || 1] },
       },
       axes: [
-        axis({ space: 70, size: 24, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((at) => clock(at * 1000).slice(-8, -3)) }),
+        axis({ space: 70, size: 24, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map((time) => formatTime(time * 1000).slice(-8, -3)) }),
         axis({ size: 56, values: (/** @type {any} */ _, /** @type {number[]} */ ticks) => ticks.map(format) }),
       ],
       series: [{}, ...series.map((label, n) => ({
@@ -81,30 +82,30 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
   };
 
   const draw = () => {
-    due = null;
+    drawTimer = null;
     if (signal.aborted || !box.isConnected) return;
-    const from = end() - span;
-    let old = 0;
-    while (old < data[0].length && data[0][old] < from) old += 1;
-    if (old > 0) data.forEach((/** @type {number[]} */ column) => column.splice(0, old));
+    const from = end() - spanSeconds;
+    let expiredCount = 0;
+    while (expiredCount < data[0].length && data[0][expiredCount] < from) expiredCount += 1;
+    if (expiredCount > 0) data.forEach((/** @type {number[]} */ column) => column.splice(0, expiredCount));
     plot ??= new uPlot(options(), data, box);
     plot.setData(data);
-    const now = data.slice(1).map((/** @type {any[]} */ column) => column.findLast((n) => isWhole || typeof n === 'number'));
-    write(value, now.map((/** @type {any} */ n) => (n === null || n === undefined ? '–' : format(n))).join(' / '));
+    const now = data.slice(1).map((/** @type {any[]} */ column) => column.findLast((n) => showsGaps || typeof n === 'number'));
+    setText(value, now.map((/** @type {any} */ n) => (n === null || n === undefined ? '–' : format(n))).join(' / '));
   };
-  const soon = () => { due ??= setTimeout(() => requestAnimationFrame(draw), DRAW_MS); };
+  const scheduleDraw = () => { drawTimer ??= setTimeout(() => requestAnimationFrame(draw), DRAW_INTERVAL_MS); };
 
-  const resized = new ResizeObserver(() => plot?.setSize({ width: Math.max(box.clientWidth, 100), height: HEIGHT }));
-  resized.observe(box);
+  const resizeObserver = new ResizeObserver(() => plot?.setSize({ width: Math.max(box.clientWidth, 100), height: HEIGHT_PX }));
+  resizeObserver.observe(box);
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const recolour = () => {
     plot?.destroy();
     plot = null;
-    soon();
+    scheduleDraw();
   };
   dark.addEventListener('change', recolour);
   signal.addEventListener('abort', () => {
-    resized.disconnect();
+    resizeObserver.disconnect();
     dark.removeEventListener('change', recolour);
     plot?.destroy();
   }, { once: true });
@@ -116,20 +117,20 @@ export function chart({ title, series, span, format, max = 0, isWhole = false, s
       const [times] = data;
       const last = times.at(-1) ?? -Infinity;
       if (time < last) return;
-      if (time - last < APART_S) {
-        values.forEach((n, at) => { if (n !== null) data[at + 1][times.length - 1] = n; });
+      if (time - last < POINT_INTERVAL_S) {
+        values.forEach((n, index) => { if (n !== null) data[index + 1][times.length - 1] = n; });
       } else {
-        if (time - last > GAP_S && time - last > GAP_TIMES * usual && times.length > 1) {
-          times.push(last + APART_S);
+        if (time - last > MIN_GAP_S && time - last > GAP_FACTOR * averageInterval && times.length > 1) {
+          times.push(last + POINT_INTERVAL_S);
           data.slice(1).forEach((/** @type {any[]} */ column) => column.push(null));
         } else if (last > 0) {
-          usual = usual === 0 ? time - last : usual * 0.8 + (time - last) * 0.2;
+          averageInterval = averageInterval === 0 ? time - last : averageInterval * 0.8 + (time - last) * 0.2;
         }
         times.push(time);
-        // An unknown value is no gap unless `isWhole`: uPlot distinguishes null from undefined.
-        values.forEach((n, at) => data[at + 1].push(isWhole ? n : n ?? undefined));
+        // An unknown value is no gap unless `showsGaps`: uPlot distinguishes null from undefined.
+        values.forEach((n, index) => data[index + 1].push(showsGaps ? n : n ?? undefined));
       }
-      soon();
+      scheduleDraw();
     },
   };
 }

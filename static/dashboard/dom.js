@@ -1,6 +1,6 @@
 // Elements of a page. External data is only ever inserted as text.
 
-import { clock } from './figures.js';
+import { formatTime } from './figures.js';
 
 /**
  * Creates an element. `on…` adds a listener; other names are attributes, which true sets and false omits.
@@ -17,23 +17,23 @@ export function h(tag, attributes = {}, ...children) {
     else if (value === true) element.setAttribute(name, '');
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, String(value));
   }
-  put(element, ...children);
+  append(element, ...children);
   return element;
 }
 
-/** @param {Element} element @param {...any} children */
-export function put(element, ...children) {
+/** Appends children; null and false are skipped. @param {Element} element @param {...any} children */
+export function append(element, ...children) {
   element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
 }
 
 /** Replaces the children of an element. @param {Element} element @param {...any} children */
-export function replace(element, ...children) {
+export function replaceChildren(element, ...children) {
   element.replaceChildren();
-  put(element, ...children);
+  append(element, ...children);
 }
 
 /** Sets a text only if it differs, so that it is not announced twice. @param {Element} element @param {string} text */
-export function write(element, text) {
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -41,23 +41,23 @@ const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.
 
 /** Shows a notice, which screen readers announce.
  * @param {string} text @param {'good' | 'bad' | ''} [kind] */
-export function say(text, kind = '') {
+export function notify(text, kind = '') {
   const notice = h('p', { class: `notice ${kind}` }, text);
   byId('notices').append(notice);
   setTimeout(() => notice.remove(), kind === 'bad' ? 10_000 : 4_000);
 }
 
 /** Removes the error notices of the previous page. */
-export function quiet() {
+export function clearErrors() {
   byId('notices').querySelectorAll('.bad').forEach((notice) => notice.remove());
 }
 
-/** Shows that the page is out of date, since when and why; an empty reason hides that.
+/** Shows a banner that the page is out of date, with the reason and the time; an empty reason hides it.
  * @param {string} reason @param {number} [since] */
-export function stale(reason, since) {
+export function showStale(reason, since) {
   const banner = byId('stale');
   banner.hidden = reason === '';
-  write(banner, reason === '' ? '' : `${since === undefined ? '' : `As of ${clock(since)}. `}The hub does not answer as it should: ${reason}`);
+  setText(banner, reason === '' ? '' : `${since === undefined ? '' : `As of ${formatTime(since)}. `}The hub does not answer as it should: ${reason}`);
 }
 
 /** Returns a label around a control. @param {string} text @param {...any} control */
@@ -69,31 +69,31 @@ export function copyable(text) {
     try {
       // `clipboard` is missing outside of a secure context.
       await navigator.clipboard.writeText(text);
-      say('copied', 'good');
+      notify('copied', 'good');
     } catch {
-      getSelection()?.selectAllChildren(shown);
-      say('the browser does not allow it; it is selected', 'bad');
+      getSelection()?.selectAllChildren(pre);
+      notify('the browser does not allow it; it is selected', 'bad');
     }
   };
-  const shown = h('pre', { class: 'command' }, text);
-  return h('div', {}, shown, h('button', { type: 'button', onclick: copy }, 'Copy'));
+  const pre = h('pre', { class: 'command' }, text);
+  return h('div', {}, pre, h('button', { type: 'button', onclick: copy }, 'Copy'));
 }
 
 /**
- * Returns a table whose body is filled by `keepRows`.
+ * Returns a table whose body is filled by `updateRows`.
  *
  * @param {string} caption
- * @param {(string | [string])[]} heads Heads of columns; those of numbers are in an array.
+ * @param {(string | [string])[]} headings Headings of columns; those of numeric columns are in an array.
  */
-export function table(caption, heads) {
+export function table(caption, headings) {
   const body = h('tbody');
-  const head = h('tr', {}, heads.map((head) => {
-    const isOfNumbers = Array.isArray(head);
-    const [text] = isOfNumbers ? head : [head];
-    return text === '' ? h('td') : h('th', { scope: 'col', class: isOfNumbers && 'number' }, text);
+  const headRow = h('tr', {}, headings.map((heading) => {
+    const isNumeric = Array.isArray(heading);
+    const [text] = isNumeric ? heading : [heading];
+    return text === '' ? h('td') : h('th', { scope: 'col', class: isNumeric && 'number' }, text);
   }));
   const element = h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
-    h('table', {}, h('caption', { class: 'unseen' }, caption), h('thead', {}, head), body));
+    h('table', {}, h('caption', { class: 'unseen' }, caption), h('thead', {}, headRow), body));
   return { element, body };
 }
 
@@ -106,23 +106,23 @@ export function table(caption, heads) {
  * @param {(item: T) => string} key Identity of an item.
  * @param {(item: T) => (string | Node)[]} cells Elements are inserted once, texts are updated.
  */
-export function keepRows(body, items, key, cells) {
-  const wanted = new Set(items.map(key));
-  const heads = body.parentElement?.querySelector('tr')?.cells;
+export function updateRows(body, items, key, cells) {
+  const keys = new Set(items.map(key));
+  const headings = body.parentElement?.querySelector('tr')?.cells;
   /** @type {Map<string, HTMLTableRowElement>} */
-  const known = new Map();
+  const rowsByKey = new Map();
   for (const row of [...body.rows]) {
-    if (wanted.has(String(row.dataset.key))) known.set(String(row.dataset.key), row);
+    if (keys.has(String(row.dataset.key))) rowsByKey.set(String(row.dataset.key), row);
     else row.remove();
   }
-  items.forEach((item, at) => {
-    const name = key(item);
-    const row = known.get(name) ?? h('tr', { 'data-key': name });
-    cells(item).forEach((cell, n) => {
-      const there = row.cells[n];
-      if (!there) row.append(h('td', { class: heads?.[n]?.className || false }, cell));
-      else if (typeof cell === 'string') write(there, cell);
+  items.forEach((item, index) => {
+    const id = key(item);
+    const row = rowsByKey.get(id) ?? h('tr', { 'data-key': id });
+    cells(item).forEach((cell, column) => {
+      const existing = row.cells[column];
+      if (!existing) row.append(h('td', { class: headings?.[column]?.className || false }, cell));
+      else if (typeof cell === 'string') setText(existing, cell);
     });
-    if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null);
+    if (body.rows[index] !== row) body.insertBefore(row, body.rows[index] ?? null);
   });
 }

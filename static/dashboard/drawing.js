@@ -1,26 +1,26 @@
 // Draws events: metrics as charts by name and labels, heartbeats as a board, progress as bars.
 
-import { chart } from './charts.js';
-import { h, replace, write } from './dom.js';
-import { bytes, count } from './figures.js';
-import { watch } from './hub.js';
+import { createChart } from './charts.js';
+import { h, replaceChildren, setText } from './dom.js';
+import { formatBytes, formatCount } from './figures.js';
+import { subscribeToHub } from './hub.js';
 
 /** Maximum number of charts, bars and sources on a page. */
-const MOST_CHARTS = 24;
-const MOST_BARS = 24;
-const MOST_SOURCES = 200;
-const SPAN = 600;
+const MAX_CHARTS = 24;
+const MAX_BARS = 24;
+const MAX_SOURCES = 200;
+const SPAN_S = 600;
 /** Seconds without a heartbeat after which a source is late or down, if the hub does not report that. */
 const [LATE_S, DOWN_S] = [30, 90];
 /** Final states of a download. */
-const OVER = ['done', 'aborted'];
+const FINAL_STATES = ['done', 'aborted'];
 
 /** @typedef {import('../fanfare.d.ts').FanfareEvent} FanfareEvent */
-/** @typedef {{ element: any, add: (event: FanfareEvent) => void }} Part */
+/** @typedef {{ element: any, add: (event: FanfareEvent) => void }} Drawing */
 
-/** @param {AbortSignal} signal */
-export function drawing(signal) {
-  const [charts, board, bars] = [metrics(signal), heartbeats(signal), progress()];
+/** Creates the charts, the board and the bars of a page. @param {AbortSignal} signal */
+export function createDrawings(signal) {
+  const [charts, board, bars] = [createMetrics(signal), createHeartbeats(signal), createProgress()];
   return {
     element: h('div', { class: 'drawn stack' }, charts.element, board.element, bars.element),
     /** @param {FanfareEvent[]} events */
@@ -36,47 +36,47 @@ export function drawing(signal) {
   };
 }
 
-/** @param {AbortSignal} signal @returns {Part} */
-function metrics(signal) {
-  /** @type {Map<string, ReturnType<typeof chart>>} */
-  const known = new Map();
-  const left = new Set();
+/** @param {AbortSignal} signal @returns {Drawing} */
+function createMetrics(signal) {
+  /** @type {Map<string, ReturnType<typeof createChart>>} */
+  const chartsByKey = new Map();
+  const omittedKeys = new Set();
   const cards = h('div', { class: 'cards' });
-  const more = h('p', { class: 'muted', hidden: true });
-  const element = h('div', { hidden: true }, cards, more);
+  const omittedNote = h('p', { class: 'muted', hidden: true });
+  const element = h('div', { hidden: true }, cards, omittedNote);
   return {
     element,
     add({ time, data: { name, value, unit, labels, timestamp } }) {
       if (!Number.isFinite(value)) return;
-      const labelled = Object.entries(labels ?? {}).map(([label, is]) => `${label}=${is}`).sort().join(' ');
-      const key = `${name} ${labelled}`;
-      let found = known.get(key);
-      if (!found) {
-        if (known.size >= MOST_CHARTS) {
-          if (left.size < 10_000) left.add(key);
-          more.hidden = false;
-          return write(more, `and ${left.size} more metrics`);
+      const labelText = Object.entries(labels ?? {}).map(([label, labelValue]) => `${label}=${labelValue}`).sort().join(' ');
+      const key = `${name} ${labelText}`;
+      let metricChart = chartsByKey.get(key);
+      if (!metricChart) {
+        if (chartsByKey.size >= MAX_CHARTS) {
+          if (omittedKeys.size < 10_000) omittedKeys.add(key);
+          omittedNote.hidden = false;
+          return setText(omittedNote, `and ${omittedKeys.size} more metrics`);
         }
-        const ends = unit === 'percent' ? ' %' : '';
-        const format = (/** @type {number} */ n) => (String(unit ?? '').startsWith('bytes') ? bytes(n) : `${count(n)}${ends}`);
-        found = chart({ title: labelled ? `${name} (${labelled})` : name, series: [name], span: SPAN, format, signal });
-        known.set(key, found);
+        const suffix = unit === 'percent' ? ' %' : '';
+        const format = (/** @type {number} */ n) => (String(unit ?? '').startsWith('bytes') ? formatBytes(n) : `${formatCount(n)}${suffix}`);
+        metricChart = createChart({ title: labelText ? `${name} (${labelText})` : name, series: [name], spanSeconds: SPAN_S, format, signal });
+        chartsByKey.set(key, metricChart);
         element.hidden = false;
-        cards.append(found.element);
+        cards.append(metricChart.element);
       }
-      found.add(Date.parse(timestamp ?? time) / 1000, [value]);
+      metricChart.add(Date.parse(timestamp ?? time) / 1000, [value]);
     },
   };
 }
 
-/** @param {AbortSignal} signal @returns {Part} */
-function heartbeats(signal) {
+/** @param {AbortSignal} signal @returns {Drawing} */
+function createHeartbeats(signal) {
   /** Sources by stream and name: another stream says nothing about a source.
    * @type {Map<string, { source: string, time: number, status: string, state?: string }>} */
   const sources = new Map();
   const keyOf = (/** @type {any} */ stream, /** @type {string} */ source) => JSON.stringify([[stream].flat()[0], source]);
   const element = h('div', { class: 'board', hidden: true });
-  let isAsked = false;
+  let isSubscribed = false;
   const draw = () => {
     element.hidden = sources.size === 0;
     if (element.hidden) return;
@@ -87,29 +87,29 @@ function heartbeats(signal) {
     }));
     const order = ['down', 'late', 'up'];
     all.sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state) || a.source.localeCompare(b.source));
-    replace(element, all.slice(0, MOST_SOURCES).map(({ source, status, state }) => h('div', { class: 'source', 'data-state': state },
+    replaceChildren(element, all.slice(0, MAX_SOURCES).map(({ source, status, state }) => h('div', { class: 'source', 'data-state': state },
       h('b', {}, source), ` ${state} `, h('span', { class: 'muted' }, status))),
-    all.length > MOST_SOURCES ? h('span', { class: 'muted' }, `and ${all.length - MOST_SOURCES} more`) : null);
+    all.length > MAX_SOURCES ? h('span', { class: 'muted' }, `and ${all.length - MAX_SOURCES} more`) : null);
   };
   const timer = setInterval(draw, 1_000);
   signal.addEventListener('abort', () => clearInterval(timer), { once: true });
-  const told = (/** @type {FanfareEvent} */ { time, data }) => {
+  const handleStatus = (/** @type {FanfareEvent} */ { time, data }) => {
     const { source, stream, status } = data;
     const key = keyOf(stream, source);
     sources.set(key, { source, time: Date.parse(time), status: '', ...sources.get(key), state: status });
   };
-  // The hub knows better which sources are late, if its stream may be read.
-  const ask = () => {
-    isAsked = true;
-    watch({ streams: 'heartbeats', types: ['status'], from: '24h', share: false, signal, onEvent: told });
+  // The hub's own status of the sources is more accurate, but not every user may read its stream.
+  const subscribeToStatus = () => {
+    isSubscribed = true;
+    subscribeToHub({ streams: 'heartbeats', types: ['status'], from: '24h', share: false, signal, onEvent: handleStatus });
   };
   return {
     element,
     add(event) {
       const { source, status, timestamp } = event.data;
       if (typeof source !== 'string') return;
-      if (event.type === 'status') return told(event);
-      if (!isAsked) ask();
+      if (event.type === 'status') return handleStatus(event);
+      if (!isSubscribed) subscribeToStatus();
       const key = keyOf(event.stream, source);
       sources.set(key, { ...sources.get(key), source, time: Date.parse(timestamp ?? event.time), status: String(status ?? '') });
       if (element.hidden) draw();
@@ -117,33 +117,33 @@ function heartbeats(signal) {
   };
 }
 
-/** @returns {Part} */
-function progress() {
-  /** @type {Map<string, { row: any, bar: any, said: any, isOver: boolean }>} */
-  const moving = new Map();
+/** @returns {Drawing} */
+function createProgress() {
+  /** @type {Map<string, { row: any, bar: any, amount: any, isFinished: boolean }>} */
+  const downloads = new Map();
   const element = h('div', { class: 'bars', hidden: true });
   return {
     element,
     add({ stream, data: { file, state, bytes_sent: sent, total_size: size, percentage } }) {
       const name = String(file ?? stream);
-      let found = moving.get(name);
-      if (!found) {
-        if (moving.size >= MOST_BARS) {
+      let download = downloads.get(name);
+      if (!download) {
+        if (downloads.size >= MAX_BARS) {
           // Removes a finished download, or else the oldest one.
-          const [gone] = [...moving].find(([, { isOver }]) => isOver) ?? [...moving][0];
-          moving.get(gone)?.row.remove();
-          moving.delete(gone);
+          const [evicted] = [...downloads].find(([, { isFinished }]) => isFinished) ?? [...downloads][0];
+          downloads.get(evicted)?.row.remove();
+          downloads.delete(evicted);
         }
         const bar = h('progress', { max: 100, 'aria-label': name });
-        const said = h('span', { class: 'muted' });
-        found = { bar, said, row: h('div', { class: 'moving' }, h('span', { class: 'name' }, name), bar, said), isOver: false };
-        moving.set(name, found);
+        const amount = h('span', { class: 'muted' });
+        download = { bar, amount, row: h('div', { class: 'moving' }, h('span', { class: 'name' }, name), bar, amount), isFinished: false };
+        downloads.set(name, download);
         element.hidden = false;
-        element.append(found.row);
+        element.append(download.row);
       }
-      found.isOver = OVER.includes(state);
-      if (Number.isFinite(percentage)) found.bar.value = percentage;
-      write(found.said, `${bytes(sent)} of ${bytes(size)} ${state ?? ''}`);
+      download.isFinished = FINAL_STATES.includes(state);
+      if (Number.isFinite(percentage)) download.bar.value = percentage;
+      setText(download.amount, `${formatBytes(sent)} of ${formatBytes(size)} ${state ?? ''}`);
     },
   };
 }

@@ -2,32 +2,32 @@
 
 const STEPS = ['', 'k', 'M', 'G', 'T'];
 
-/** @param {number | null | undefined} n */
-export function count(n) {
+/** Returns a count with few digits: `12.3`, `123k`. @param {number | null | undefined} n */
+export function formatCount(n) {
   if (n === null || n === undefined || !Number.isFinite(n)) return '–';
-  let at = 0;
+  let step = 0;
   let value = n;
-  while (Math.abs(value) >= 9_999.5 && at < STEPS.length - 1) {
+  while (Math.abs(value) >= 9_999.5 && step < STEPS.length - 1) {
     value /= 1000;
-    at += 1;
+    step += 1;
   }
-  const digits = at > 0 || Number.isInteger(value) || value >= 100 ? 0 : value >= 10 ? 1 : 2;
-  return `${value.toFixed(at > 0 && value < 100 ? 1 : digits)}${STEPS[at]}`;
+  const digits = step > 0 || Number.isInteger(value) || value >= 100 ? 0 : value >= 10 ? 1 : 2;
+  return `${value.toFixed(step > 0 && value < 100 ? 1 : digits)}${STEPS[step]}`;
 }
 
-/** @param {number | null | undefined} n */
-export function bytes(n) {
+/** Returns a size in bytes with a unit: `1.5 KiB`. @param {number | null | undefined} n */
+export function formatBytes(n) {
   if (n === null || n === undefined || !Number.isFinite(n)) return '–';
   const steps = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const at = n < 1024 ? 0 : Math.min(steps.length - 1, Math.floor(Math.log2(n) / 10));
-  const value = n / 1024 ** at;
-  return `${at === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${steps[at]}`;
+  const step = n < 1024 ? 0 : Math.min(steps.length - 1, Math.floor(Math.log2(n) / 10));
+  const value = n / 1024 ** step;
+  return `${step === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${steps[step]}`;
 }
 
-/** @param {number | null | undefined} s */
-export function seconds(s) {
+/** Returns a duration in seconds with a unit: `1.2 ms`, `2 h 1 m`. @param {number | null | undefined} s */
+export function formatDuration(s) {
   if (s === null || s === undefined || Number.isNaN(s)) return '–';
-  // Beyond the last bucket of a histogram.
+  // The value lies beyond the last bucket of a histogram.
   if (s === Infinity) return '> 10 s';
   if (s < 0.001) return `${Math.round(s * 1e6)} µs`;
   if (s < 1) return `${(s * 1000).toFixed(s < 0.01 ? 1 : 0)} ms`;
@@ -37,13 +37,13 @@ export function seconds(s) {
 }
 
 /** Returns the time of day, with the date unless it is today. @param {string | number} time @param {boolean} [exact] */
-export function clock(time, exact = false) {
+export function formatTime(time, exact = false) {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return '';
   const text = date.toTimeString().slice(0, 8);
   const isToday = date.toDateString() === new Date().toDateString();
-  const two = (/** @type {number} */ n) => String(n).padStart(2, '0');
-  const day = isToday ? '' : `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} `;
+  const pad2 = (/** @type {number} */ n) => String(n).padStart(2, '0');
+  const day = isToday ? '' : `${date.getFullYear()}-${pad2(date.getMonth() + 1)}-${pad2(date.getDate())} `;
   return `${day}${text}${exact ? `.${String(date.getMilliseconds()).padStart(3, '0')}` : ''}`;
 }
 
@@ -64,12 +64,12 @@ export function clock(time, exact = false) {
 export function quantile(before, now, q) {
   const all = now.count - before.count;
   if (all <= 0) return null;
-  const wanted = all * q;
-  let [low, below] = [0, 0];
+  const rank = all * q;
+  let [low, previousCount] = [0, 0];
   for (const [n, { le_s: high, count }] of now.buckets.entries()) {
     const within = count - (before.buckets[n]?.count ?? 0);
-    if (within >= wanted) return low + (high - low) * ((wanted - below) / (within - below));
-    [low, below] = [high, within];
+    if (within >= rank) return low + (high - low) * ((rank - previousCount) / (within - previousCount));
+    [low, previousCount] = [high, within];
   }
   return Infinity;
 }

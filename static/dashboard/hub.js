@@ -1,16 +1,16 @@
 // Requests and subscriptions to the hub that served this page.
 
 import { subscribe } from '../fanfare.js';
-import { stale } from './dom.js';
+import { showStale } from './dom.js';
 
 /** Base URL of the hub, also behind a proxy that adds a path. */
 export const HUB = new URL('..', import.meta.url);
 
 /** Timeout of a request. */
-const ANSWER_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 5_000;
 
 /** Error response of the hub (RFC 9457). */
-export class Refused extends Error {
+export class HubError extends Error {
   /** @param {number} status @param {any} problem */
   constructor(status, problem) {
     super(problem?.detail ?? problem?.title ?? problem?.error?.message ?? `the hub answered ${status}`);
@@ -21,16 +21,16 @@ export class Refused extends Error {
 }
 
 /** Returns the message of an error, with the field that it concerns. @param {unknown} error */
-export function why(error) {
-  if (error instanceof Refused) return error.field ? `${error.message} (${error.field})` : error.message;
-  if (error instanceof DOMException && error.name === 'TimeoutError') return `it took more than ${ANSWER_MS / 1000} s`;
+export function errorMessage(error) {
+  if (error instanceof HubError) return error.field ? `${error.message} (${error.field})` : error.message;
+  if (error instanceof DOMException && error.name === 'TimeoutError') return `it took more than ${REQUEST_TIMEOUT_MS / 1000} s`;
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Called when the hub no longer accepts a credential. */
-let unauthorized = () => {};
-/** @param {() => void} told */
-export const onUnauthorized = (told) => { unauthorized = told; };
+/** Listener of `onUnauthorized`. */
+let unauthorizedListener = () => {};
+/** Sets the listener that is called when the hub no longer accepts a credential. @param {() => void} listener */
+export const onUnauthorized = (listener) => { unauthorizedListener = listener; };
 
 /**
  * Sends a request and returns the parsed JSON, or null for a 204. A string as `body` must be JSON.
@@ -38,97 +38,97 @@ export const onUnauthorized = (told) => { unauthorized = told; };
  * @param {string} path
  * @param {{ method?: string, body?: any, headers?: Record<string, string>, signal?: AbortSignal }} [init]
  */
-export async function ask(path, { method = 'GET', body, headers = {}, signal } = {}) {
-  const timeout = AbortSignal.timeout(ANSWER_MS);
+export async function request(path, { method = 'GET', body, headers = {}, signal } = {}) {
+  const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
   /** @type {RequestInit} */
-  const request = { method, headers, cache: 'no-store', signal: signal ? AbortSignal.any([signal, timeout]) : timeout };
+  const fetchInit = { method, headers, cache: 'no-store', signal: signal ? AbortSignal.any([signal, timeout]) : timeout };
   if (body !== undefined) {
-    request.body = typeof body === 'string' ? body : JSON.stringify(body);
-    request.headers = { 'Content-Type': 'application/json', ...headers };
+    fetchInit.body = typeof body === 'string' ? body : JSON.stringify(body);
+    fetchInit.headers = { 'Content-Type': 'application/json', ...headers };
   }
-  const answer = await fetch(new URL(path, HUB), request);
-  const text = await answer.text();
-  let said = null;
+  const response = await fetch(new URL(path, HUB), fetchInit);
+  const text = await response.text();
+  let payload = null;
   try {
-    said = text === '' ? null : JSON.parse(text);
+    payload = text === '' ? null : JSON.parse(text);
   } catch {
-    said = { detail: text.slice(0, 200) };
+    payload = { detail: text.slice(0, 200) };
   }
-  if (answer.ok) return said;
-  if (answer.status === 401 && path !== 'session') unauthorized();
-  throw new Refused(answer.status, said);
+  if (response.ok) return payload;
+  if (response.status === 401 && path !== 'session') unauthorizedListener();
+  throw new HubError(response.status, payload);
 }
 
 /**
  * User of this page. `isKnown` is false without a login if nothing is granted to anonymous users.
  *
  * @typedef {{ isKnown: boolean, subject: string | null, expires_at: string | null, publish: string[],
- *   end: string[], subscribe: string[], run: string[], files: string[], chat: string[], admin: boolean }} Who
+ *   end: string[], subscribe: string[], run: string[], files: string[], chat: string[], admin: boolean }} User
  */
 
-/** @type {Who} */
+/** @type {User} */
 const NOBODY = { isKnown: false, subject: null, expires_at: null, publish: [], end: [], subscribe: [], run: [], files: [], chat: [], admin: false };
 
 /** Name under which tabs of the same user share a connection. */
 let identity = 'nobody';
 
-/** @returns {Promise<Who>} */
-export async function who() {
-  /** @type {Who} */
-  let found = NOBODY;
+/** Returns the user of this page. @returns {Promise<User>} */
+export async function fetchUser() {
+  /** @type {User} */
+  let user = NOBODY;
   try {
-    found = { isKnown: true, ...(await ask('session')) };
+    user = { isKnown: true, ...(await request('session')) };
   } catch (error) {
-    if (!(error instanceof Refused) || error.status !== 401) throw error;
+    if (!(error instanceof HubError) || error.status !== 401) throw error;
   }
-  identity = found.subject ?? 'nobody';
-  return found;
+  identity = user.subject ?? 'nobody';
+  return user;
 }
 
 /** Subscribes over one connection for all tabs of the same user.
- * @param {import('../fanfare.d.ts').Options} options */
-export const watch = (options) => subscribe({ url: HUB, share: identity, ...options });
+ * @param {import('../fanfare.d.ts').SubscriptionOptions} options */
+export const subscribeToHub = (options) => subscribe({ url: HUB, share: identity, ...options });
 
 /**
- * Calls `act` now and then every `ms` milliseconds while the page is visible, never concurrently. If it
- * fails, the page shows why, and the time of the last success.
+ * Calls `callback` at once and then every `intervalMs` milliseconds while the page is visible, never
+ * concurrently. If it fails, the page shows the error and the time of the last success.
  *
  * @param {AbortSignal} signal
- * @param {number} ms
- * @param {() => Promise<void>} act
+ * @param {number} intervalMs
+ * @param {() => Promise<void>} callback
  */
-export async function every(signal, ms, act) {
+export async function poll(signal, intervalMs, callback) {
   let wake = () => {};
   signal.addEventListener('abort', () => wake(), { once: true });
-  let last = Date.now();
+  let lastSuccess = Date.now();
   while (!signal.aborted) {
     if (!document.hidden) {
       try {
-        await act();
-        last = Date.now();
-        stale('');
+        await callback();
+        lastSuccess = Date.now();
+        showStale('');
       } catch (error) {
-        if (!signal.aborted) stale(why(error), last);
+        if (!signal.aborted) showStale(errorMessage(error), lastSuccess);
       }
     }
     if (signal.aborted) return;
     await new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
+      const timer = setTimeout(resolve, intervalMs);
       wake = () => (clearTimeout(timer), resolve(undefined));
     });
   }
 }
 
 /**
- * Returns a function that calls `act` once, 250 ms after the last of its calls.
+ * Returns a function that calls `callback` once, 250 ms after the last of its calls.
  *
- * @param {() => Promise<void>} act
+ * @param {() => Promise<void>} callback
  */
-export function settled(act) {
+export function debounce(callback) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   return () => {
     clearTimeout(timer);
-    timer = setTimeout(() => act().catch((error) => stale(why(error))), 250);
+    timer = setTimeout(() => callback().catch((error) => showStale(errorMessage(error))), 250);
   };
 }

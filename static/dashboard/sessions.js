@@ -1,73 +1,74 @@
 // Page `Sessions`: lists and disconnects sessions, for admins.
 
-import { field, h, keepRows, say, table, write } from './dom.js';
-import { bytes, clock, count } from './figures.js';
-import { ask, every, settled, why } from './hub.js';
-import { pages } from './pages.js';
+import { field, h, notify, setText, table, updateRows } from './dom.js';
+import { formatBytes, formatCount, formatTime } from './figures.js';
+import { debounce, errorMessage, poll, request } from './hub.js';
+import { createPager } from './pages.js';
 
-const ASK_MS = 2_000;
-/** Number of sessions requested, and of those shown: the ones that lag most. */
-const LOOKED_AT = 1_000;
-const SHOWN = 200;
+const POLL_INTERVAL_MS = 2_000;
+/** Maximum number of sessions requested. */
+const MAX_REQUESTED = 1_000;
+/** Maximum number of sessions shown: those that lag most. */
+const MAX_ROWS = 200;
 
 /** @param {import('./main.js').Context} context */
-export function sessions({ main, who, signal }) {
+export function sessions({ main, user, signal }) {
   main.append(h('h1', {}, 'Sessions'));
-  if (!who.admin) {
+  if (!user.admin) {
     main.append(h('p', {}, 'Only admins can see sessions. ', h('a', { href: '#/access' }, 'Log in'), ' as an admin.'));
     return;
   }
   const filters = ['stream', 'subject', 'address'].map((name) => h('input', { name, type: 'search', autocomplete: 'off', spellcheck: 'false' }));
   const list = table('Sessions', ['session', 'streams', 'subject', 'address', ['since'], ['behind'], ['queued'], ['sent'], 'resume', '']);
   const more = h('span', { class: 'muted' });
-  const part = pages(`Next ${count(LOOKED_AT)}`, () => look());
-  const end = async (/** @type {string} */ id) => {
+  const pager = createPager(`Next ${formatCount(MAX_REQUESTED)}`, () => refresh());
+  const disconnect = async (/** @type {string} */ id) => {
     try {
-      await ask(`sessions/${id}`, { method: 'DELETE' });
-      say('Session closed; its client may reconnect.', 'good');
-      await look();
+      await request(`sessions/${id}`, { method: 'DELETE' });
+      notify('Session closed; its client may reconnect.', 'good');
+      await refresh();
     } catch (error) {
-      if (!signal.aborted) say(why(error), 'bad');
+      if (!signal.aborted) notify(errorMessage(error), 'bad');
     }
   };
-  let turn = 0;
-  const look = async () => {
-    const mine = turn += 1;
-    const query = new URLSearchParams({ limit: String(LOOKED_AT) });
-    const after = part.after();
+  let latestRequest = 0;
+  const refresh = async () => {
+    const thisRequest = latestRequest += 1;
+    const query = new URLSearchParams({ limit: String(MAX_REQUESTED) });
+    const after = pager.after();
     if (after !== null) query.set('after', after);
     for (const input of filters) if (input.value !== '') query.set(input.name, input.value);
-    const { sessions, next, silent_workers: silent } = await ask(`sessions?${query}`, { signal });
-    if (mine !== turn) return;
-    part.came(next);
-    const behind = (/** @type {any} */ { lag }) => (lag === null ? Infinity : lag);
-    sessions.sort((/** @type {any} */ a, /** @type {any} */ b) => behind(b) - behind(a) || b.queued_bytes - a.queued_bytes || a.since.localeCompare(b.since));
-    keepRows(list.body, sessions.slice(0, SHOWN), (/** @type {any} */ { id }) => id, (/** @type {any} */ session) => [
+    const { sessions, next, silent_workers: silentWorkers } = await request(`sessions?${query}`, { signal });
+    if (thisRequest !== latestRequest) return;
+    pager.update(next);
+    const lagOf = (/** @type {any} */ { lag }) => (lag === null ? Infinity : lag);
+    sessions.sort((/** @type {any} */ a, /** @type {any} */ b) => lagOf(b) - lagOf(a) || b.queued_bytes - a.queued_bytes || a.since.localeCompare(b.since));
+    updateRows(list.body, sessions.slice(0, MAX_ROWS), (/** @type {any} */ { id }) => id, (/** @type {any} */ session) => [
       h('code', { title: session.id }, session.id.slice(0, 8)),
       h('span', {}, session.streams.join(', ')),
       h('span', {}, session.subject ?? '–'),
       h('span', {}, session.address),
-      clock(session.since),
-      session.lag === null ? '– catching up' : `${count(session.lag)} ms`,
-      bytes(session.queued_bytes),
-      count(session.sent_events),
+      formatTime(session.since),
+      session.lag === null ? '– catching up' : `${formatCount(session.lag)} ms`,
+      formatBytes(session.queued_bytes),
+      formatCount(session.sent_events),
       session.resume,
-      h('button', { type: 'button', 'aria-label': `Disconnect ${session.id.slice(0, 8)}`, onclick: () => end(session.id) }, 'Disconnect'),
+      h('button', { type: 'button', 'aria-label': `Disconnect ${session.id.slice(0, 8)}`, onclick: () => disconnect(session.id) }, 'Disconnect'),
     ]);
-    write(more, [
+    setText(more, [
       sessions.length === 0 ? 'No sessions.' : '',
-      sessions.length > SHOWN ? `These are ${SHOWN} of ${count(sessions.length)}, those that are behind most.` : '',
+      sessions.length > MAX_ROWS ? `These are ${MAX_ROWS} of ${formatCount(sessions.length)}, those that are behind most.` : '',
       next === null ? '' : 'There are more.',
-      silent > 0 ? `${silent} worker threads have not answered; theirs are missing.` : '',
+      silentWorkers > 0 ? `${silentWorkers} worker threads have not answered; theirs are missing.` : '',
     ].join(' '));
   };
-  const refilter = settled(look);
+  const refilter = debounce(refresh);
   for (const input of filters) {
     input.addEventListener('input', () => {
-      part.first();
+      pager.first();
       refilter();
     });
   }
-  main.append(h('div', { class: 'bar' }, filters.map((input) => field(input.name, input))), list.element, h('p', { class: 'bar' }, more, part.buttons));
-  every(signal, ASK_MS, look);
+  main.append(h('div', { class: 'bar' }, filters.map((input) => field(input.name, input))), list.element, h('p', { class: 'bar' }, more, pager.buttons));
+  poll(signal, POLL_INTERVAL_MS, refresh);
 }

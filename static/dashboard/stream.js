@@ -1,202 +1,205 @@
 // Page of a stream or a pattern: a live tail of events, drawings of them, and the opened event.
 
-import { follow } from './connection.js';
-import { field, h, say, write } from './dom.js';
-import { drawing } from './drawing.js';
-import { count } from './figures.js';
-import { filter } from './filter.js';
-import { why } from './hub.js';
-import { show } from './opened.js';
-import { cells, levelOf, rowOf } from './row.js';
-import { MOST, tail } from './tail.js';
+import { subscribeForPage } from './connection.js';
+import { field, h, notify, setText } from './dom.js';
+import { createDrawings } from './drawing.js';
+import { formatCount } from './figures.js';
+import { createFilter } from './filter.js';
+import { errorMessage } from './hub.js';
+import { showEvent } from './opened.js';
+import { levelOf, rowCells, toRow } from './row.js';
+import { MAX_ITEMS, createTail } from './tail.js';
 
 /** Number of earlier events shown at first. */
-const LAST = 1_000;
-/** Bounds of the events that wait to be shown; further ones wait in the hub. */
-const MOST_WAITING = 20_000;
-const MOST_WAITING_CHARS = 32_000_000;
+const INITIAL_EVENTS = 1_000;
+/** Maximum number of rows that wait to be shown; further events wait in the hub. */
+const MAX_PENDING_ROWS = 20_000;
+/** Maximum number of characters in these rows. */
+const MAX_PENDING_CHARS = 32_000_000;
 
 /** @typedef {import('../fanfare.d.ts').FanfareEvent} FanfareEvent */
 /** @typedef {import('./row.js').Row} Row */
 
 /**
+ * Shows a stream or a pattern.
+ *
  * @param {import('./main.js').Context} context
  * @param {string} name
  */
 export function openStream({ main, query, signal }, name) {
   const isPattern = name.includes('*');
-  const opened = h('aside', { class: 'opened card', hidden: true, 'aria-label': 'The chosen event' });
-  const status = h('span', { class: 'muted', id: 'counts' });
-  const state = h('p', { class: 'told', role: 'status' });
-  const close = () => {
-    opened.hidden = true;
-    list.focus();
+  const eventPanel = h('aside', { class: 'opened card', hidden: true, 'aria-label': 'The chosen event' });
+  const statusElement = h('span', { class: 'muted', id: 'counts' });
+  const stateElement = h('p', { class: 'told', role: 'status' });
+  const closePanel = () => {
+    eventPanel.hidden = true;
+    tail.focus();
   };
-  const list = tail({
+  const tail = createTail({
     label: `Events of ${name}`,
     signal,
     classes: ['time', ...(isPattern ? ['stream'] : []), 'kind', 'text'],
-    look: (/** @type {Row} */ row) => (row.event ? `level-${levelOf(row.event)}` : 'mark'),
-    cells: (/** @type {Row} */ row) => cells(row, isPattern),
-    open: (/** @type {Row} */ row) => { if (row.event) show(opened, row.event, close); },
-    moved: () => go(),
+    rowClass: (/** @type {Row} */ row) => (row.event ? `level-${levelOf(row.event)}` : 'mark'),
+    cells: (/** @type {Row} */ row) => rowCells(row, isPattern),
+    onOpen: (/** @type {Row} */ row) => { if (row.event) showEvent(eventPanel, row.event, closePanel); },
+    onEndChange: () => resumeReading(),
   });
 
   // Filter.
-  const wanted = filter(query, (isWanted) => {
-    list.filter(isWanted);
-    tell();
-    keep();
+  const eventFilter = createFilter(query, (matches) => {
+    tail.filter(matches);
+    updateStatus();
+    saveQuery();
   });
   /** Stores the filter in the address, for reloads and for sharing. */
-  const keep = () => {
-    const said = new URLSearchParams({ ...(from ? { from } : {}), ...wanted.said() }).toString();
-    history.replaceState(null, '', `#/streams/${encodeURIComponent(name)}${said ? `?${said}` : ''}`);
+  const saveQuery = () => {
+    const search = new URLSearchParams({ ...(from ? { from } : {}), ...eventFilter.values() }).toString();
+    history.replaceState(null, '', `#/streams/${encodeURIComponent(name)}${search ? `?${search}` : ''}`);
   };
 
-  // Events wait for the next frame or for the end of a pause; beyond the bounds they wait in the hub.
+  // Events wait for the next frame or for the end of a pause; beyond the maximum they wait in the hub.
   let isPaused = false;
   /** @type {Row[]} */
-  let waiting = [];
-  let waitingChars = 0;
+  let pendingRows = [];
+  let pendingChars = 0;
   /** @type {FanfareEvent[]} */
-  let fresh = [];
-  let isDue = false;
-  let go = () => {};
-  const isHeld = () => waiting.length >= MOST_WAITING || waitingChars >= MOST_WAITING_CHARS || list.isFull();
+  let undrawnEvents = [];
+  let isFlushScheduled = false;
+  let resumeReading = () => {};
+  const isFull = () => pendingRows.length >= MAX_PENDING_ROWS || pendingChars >= MAX_PENDING_CHARS || tail.isFull();
   const flush = () => {
-    isDue = false;
-    drawn.add(fresh);
-    fresh = [];
+    isFlushScheduled = false;
+    drawings.add(undrawnEvents);
+    undrawnEvents = [];
     if (!isPaused) {
-      list.add(waiting);
-      [waiting, waitingChars] = [[], 0];
+      tail.add(pendingRows);
+      [pendingRows, pendingChars] = [[], 0];
     }
-    if (!isHeld()) go();
-    tell();
+    if (!isFull()) resumeReading();
+    updateStatus();
   };
-  const soon = () => {
-    if (isDue) return;
-    isDue = true;
+  const scheduleFlush = () => {
+    if (isFlushScheduled) return;
+    isFlushScheduled = true;
     requestAnimationFrame(flush);
   };
-  const tell = () => {
-    const { all, shown, removed } = list.count();
-    const parts = [`${shown === all ? count(all) : `${count(shown)} of ${count(all)}`} ${all === 1 ? 'event' : 'events'}`];
-    if (removed > 0) parts.push(`${count(removed)} older ones left out`);
-    if (isPaused) parts.push(`${count(waiting.length)} waiting`);
-    if (isHeld()) parts.push('more events remain in the hub');
-    write(status, parts.join(', '));
-    list.sayEmpty(shown > 0 ? '' : all > 0 ? 'No event matches the filter.' : from ? 'No events since then.' : 'No events yet.');
+  const updateStatus = () => {
+    const { total, matching, removed } = tail.count();
+    const parts = [`${matching === total ? formatCount(total) : `${formatCount(matching)} of ${formatCount(total)}`} ${total === 1 ? 'event' : 'events'}`];
+    if (removed > 0) parts.push(`${formatCount(removed)} older ones left out`);
+    if (isPaused) parts.push(`${formatCount(pendingRows.length)} waiting`);
+    if (isFull()) parts.push('more events remain in the hub');
+    setText(statusElement, parts.join(', '));
+    tail.setEmptyText(matching > 0 ? '' : total > 0 ? 'No event matches the filter.' : from ? 'No events since then.' : 'No events yet.');
   };
-  const pause = h('button', {
+  const pauseButton = h('button', {
     type: 'button', 'aria-pressed': 'false',
     onclick: () => {
       isPaused = !isPaused;
-      pause.setAttribute('aria-pressed', String(isPaused));
+      pauseButton.setAttribute('aria-pressed', String(isPaused));
       flush();
     },
   }, 'Pause');
 
   // Start of reading.
   let from = query.get('from');
-  let last = LAST;
-  const at = h('input', { name: 'at', type: 'datetime-local', step: 1 });
-  let reading = new AbortController();
-  let drawn = drawing(reading.signal);
+  let eventLimit = INITIAL_EVENTS;
+  const timeInput = h('input', { name: 'at', type: 'datetime-local', step: 1 });
+  let currentController = new AbortController();
+  let drawings = createDrawings(currentController.signal);
   /** @param {Row} row */
-  const wait = (row) => {
-    waiting.push(row);
-    waitingChars += row.chars;
-    soon();
+  const enqueue = (row) => {
+    pendingRows.push(row);
+    pendingChars += row.chars;
+    scheduleFlush();
   };
-  /** Events received and taken. A mark follows the events received before it, once they are taken. */
-  let [came, taken] = [0, 0];
-  /** @type {{ behind: number, row: Row }[]} */
+  // A mark follows the events received before it, once they were taken from the iterator.
+  let [receivedCount, takenCount] = [0, 0];
+  /** @type {{ after: number, row: Row }[]} */
   let marks = [];
-  /** @param {string} mark */
-  const mark = (mark) => {
-    marks.push({ behind: came, row: { event: null, mark, time: Date.now(), chars: 100, hay: '' } });
-    place();
+  /** @param {string} text */
+  const addMark = (text) => {
+    marks.push({ after: receivedCount, row: { event: null, mark: text, time: Date.now(), chars: 100, searchText: '' } });
+    enqueueMarks();
   };
-  const place = () => {
-    while (marks[0]?.behind <= taken) wait(/** @type {{ row: Row }} */ (marks.shift()).row);
+  const enqueueMarks = () => {
+    while (marks[0]?.after <= takenCount) enqueue(/** @type {{ row: Row }} */ (marks.shift()).row);
   };
-  /** @param {boolean} atEnd True if the view follows the end. */
-  const read = async (atEnd) => {
-    keep();
-    reading.abort();
-    const mine = reading = new AbortController();
-    const before = drawn.element;
-    drawn = drawing(mine.signal);
-    before.replaceWith(drawn.element);
-    [waiting, waitingChars, fresh, isPaused] = [[], 0, [], false];
-    pause.setAttribute('aria-pressed', 'false');
-    list.clear(atEnd);
+  /** Reads the stream from its start position. @param {boolean} atEnd True if the view follows the end. */
+  const startReading = async (atEnd) => {
+    saveQuery();
+    currentController.abort();
+    const controller = currentController = new AbortController();
+    const previousElement = drawings.element;
+    drawings = createDrawings(controller.signal);
+    previousElement.replaceWith(drawings.element);
+    [pendingRows, pendingChars, undrawnEvents, isPaused] = [[], 0, [], false];
+    pauseButton.setAttribute('aria-pressed', 'false');
+    tail.clear(atEnd);
     marks = [];
-    [came, taken] = [0, 0];
-    tell();
-    write(state, '');
-    const subscription = follow({
+    [receivedCount, takenCount] = [0, 0];
+    updateStatus();
+    setText(stateElement, '');
+    const subscription = subscribeForPage({
       streams: name,
-      ...(from ? { from } : { last }),
-      signal: mine.signal,
-      onEvent: () => { came += 1; },
-      onState: (told) => {
-        if (mine.signal.aborted) return;
-        if (told.state === 'gap') mark(`— ${told.missed ?? 'some'} events were removed before they could be read —`);
-        if (told.state === 'reset') mark('— the journal was replaced; all stored events follow —');
-        if (told.state === 'stream-ended') mark(`— ${told.stream} has ended (${told.reason}) —`);
-        if (told.state === 'ended') write(state, 'It has ended.');
-        if (told.state === 'refused' || told.state === 'expired') write(state, `${told.state}: ${told.detail ?? told.code ?? ''}`);
+      ...(from ? { from } : { last: eventLimit }),
+      signal: controller.signal,
+      onEvent: () => { receivedCount += 1; },
+      onState: (state) => {
+        if (controller.signal.aborted) return;
+        if (state.state === 'gap') addMark(`— ${state.missed ?? 'some'} events were removed before they could be read —`);
+        if (state.state === 'reset') addMark('— the journal was replaced; all stored events follow —');
+        if (state.state === 'stream-ended') addMark(`— ${state.stream} has ended (${state.reason}) —`);
+        if (state.state === 'ended') setText(stateElement, 'It has ended.');
+        if (state.state === 'refused' || state.state === 'expired') setText(stateElement, `${state.state}: ${state.detail ?? state.code ?? ''}`);
       },
     });
     try {
       for await (const event of subscription) {
-        if (mine.signal.aborted) return;
-        fresh.push(event);
-        wanted.know(event);
-        wait(rowOf(event));
-        taken += 1;
-        place();
-        if (isHeld()) await new Promise((resolve) => { go = () => resolve(undefined); });
+        if (controller.signal.aborted) return;
+        undrawnEvents.push(event);
+        eventFilter.addType(event);
+        enqueue(toRow(event));
+        takenCount += 1;
+        enqueueMarks();
+        if (isFull()) await new Promise((resolve) => { resumeReading = () => resolve(undefined); });
       }
     } catch {
       // `onState` has shown the reason.
     }
   };
   signal.addEventListener('abort', () => {
-    reading.abort();
-    go();
+    currentController.abort();
+    resumeReading();
   }, { once: true });
 
-  /** @param {string | null} at @param {boolean} [atEnd] */
-  const begin = (at, atEnd = true) => {
-    from = at;
-    read(atEnd).catch((error) => say(why(error), 'bad'));
+  /** Reads again from another start position. @param {string | null} start @param {boolean} [atEnd] */
+  const restart = (start, atEnd = true) => {
+    from = start;
+    startReading(atEnd).catch((error) => notify(errorMessage(error), 'bad'));
   };
-  const newest = () => (list.isFull() ? begin(null) : list.end());
-  const older = () => {
-    last = Math.min(MOST, last * 10);
-    begin(null);
+  const showNewest = () => (tail.isFull() ? restart(null) : tail.end());
+  const loadOlder = () => {
+    eventLimit = Math.min(MAX_ITEMS, eventLimit * 10);
+    restart(null);
   };
   main.append(
     h('h1', {}, h('a', { href: '#/streams' }, 'Streams'), ' / ', h('span', { class: 'name' }, name)),
-    drawn.element,
+    drawings.element,
     h('div', { class: 'bar' },
-      wanted.fields, pause,
+      eventFilter.fields, pauseButton,
       h('form', {
         onsubmit: (/** @type {Event} */ event) => {
           event.preventDefault();
-          if (at.value === '') begin(null);
-          else begin(new Date(at.value).toISOString(), false);
+          if (timeInput.value === '') restart(null);
+          else restart(new Date(timeInput.value).toISOString(), false);
         },
-      }, field('From', at), h('button', {}, 'Jump')),
-      h('button', { type: 'button', onclick: newest }, 'Newest'),
-      h('button', { type: 'button', onclick: older, title: 'Begins ten times as far back' }, 'Older'),
-      status),
-    state,
-    h('div', { class: 'split' }, list.element, opened));
-  wanted.apply();
-  begin(from);
+      }, field('From', timeInput), h('button', {}, 'Jump')),
+      h('button', { type: 'button', onclick: showNewest }, 'Newest'),
+      h('button', { type: 'button', onclick: loadOlder, title: 'Begins ten times as far back' }, 'Older'),
+      statusElement),
+    stateElement,
+    h('div', { class: 'split' }, tail.element, eventPanel));
+  eventFilter.apply();
+  restart(from);
 }

@@ -1,10 +1,10 @@
 // Shows JSON as a tree, and an event as commands.
 
-import { h, put } from './dom.js';
+import { append, h } from './dom.js';
 
 /** Depth that is open at first, and number of members shown at a time. */
 const OPEN_DEPTH = 2;
-const SHOWN = 200;
+const PAGE_SIZE = 200;
 
 /**
  * Returns JSON as a tree that can be opened.
@@ -24,15 +24,15 @@ export function tree(value, depth = 0) {
   const element = h('details', { open: depth < OPEN_DEPTH },
     h('summary', {}, `${open} ${members.length} ${members.length === 1 ? 'member' : 'members'} ${close}`), list);
   // Members are created when they are opened.
-  const more = (/** @type {number} */ from) => {
-    put(list, members.slice(from, from + SHOWN).map(([name, member]) => h('li', {}, h('span', { class: 'name' }, `${name}: `), tree(member, depth + 1))));
-    const left = members.length - from - SHOWN;
-    if (left <= 0) return;
-    const button = h('button', { type: 'button', onclick: () => (button.parentElement.remove(), more(from + SHOWN)) }, `${left} more`);
-    put(list, h('li', {}, button));
+  const showMembers = (/** @type {number} */ from) => {
+    append(list, members.slice(from, from + PAGE_SIZE).map(([name, member]) => h('li', {}, h('span', { class: 'name' }, `${name}: `), tree(member, depth + 1))));
+    const remaining = members.length - from - PAGE_SIZE;
+    if (remaining <= 0) return;
+    const button = h('button', { type: 'button', onclick: () => (button.parentElement.remove(), showMembers(from + PAGE_SIZE)) }, `${remaining} more`);
+    append(list, h('li', {}, button));
   };
   const fill = () => {
-    if (element.open && list.children.length === 0) more(0);
+    if (element.open && list.children.length === 0) showMembers(0);
   };
   element.addEventListener('toggle', fill);
   fill();
@@ -40,7 +40,7 @@ export function tree(value, depth = 0) {
 }
 
 /** Quotes a text for a shell. @param {string} text */
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const shellQuote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /**
  * Returns the command that publishes an event again.
@@ -48,9 +48,9 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
  * @param {import('../fanfare.d.ts').FanfareEvent} event
  * @param {URL} hub
  */
-export function again({ streams, stream, type, data }, hub) {
-  const again = { stream: streams.length > 1 ? streams : stream, ...(type === 'message' ? {} : { type }), data };
-  return `curl -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(again))} ${quoted(new URL('publish', hub).href)}`;
+export function publishCommand({ streams, stream, type, data }, hub) {
+  const body = { stream: streams.length > 1 ? streams : stream, ...(type === 'message' ? {} : { type }), data };
+  return `curl -H 'Content-Type: application/json' -d ${shellQuote(JSON.stringify(body))} ${shellQuote(new URL('publish', hub).href)}`;
 }
 
 /**
@@ -59,8 +59,8 @@ export function again({ streams, stream, type, data }, hub) {
  * @param {import('../fanfare.d.ts').FanfareEvent} event
  * @param {URL} hub
  */
-export function onward({ stream, time }, hub) {
+export function readCommand({ stream, time }, hub) {
   const url = new URL(`streams/${encodeURIComponent(stream)}/events`, hub);
   url.searchParams.set('from', time);
-  return `curl -N ${quoted(url.href)}`;
+  return `curl -N ${shellQuote(url.href)}`;
 }

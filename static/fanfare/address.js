@@ -6,13 +6,13 @@
  * @param {string | URL | undefined} url
  * @throws {TypeError} if the URL is invalid or not HTTP(S)
  */
-export function hubAt(url) {
+export function resolveHubUrl(url) {
   const base = globalThis.location?.href ?? import.meta.url;
-  const at = new URL(url ?? new URL('..', import.meta.url), base);
-  if (!at.pathname.endsWith('/')) at.pathname += '/';
-  at.search = at.hash = '';
-  if (!/^https?:$/.test(at.protocol)) {
-    throw new TypeError(`\`url\` must be the http(s) URL of a hub, not ${at.href}; set it outside of a browser`);
+  const hubUrl = new URL(url ?? new URL('..', import.meta.url), base);
+  if (!hubUrl.pathname.endsWith('/')) hubUrl.pathname += '/';
+  hubUrl.search = hubUrl.hash = '';
+  if (!/^https?:$/.test(hubUrl.protocol)) {
+    throw new TypeError(`\`url\` must be the http(s) URL of a hub, not ${hubUrl.href}; set it outside of a browser`);
   }
-  return at;
+  return hubUrl;
 }

@@ -1,66 +1,68 @@
 // A connection to a hub. It reconnects until it is stopped or the hub has no more events for it.
 
 /** @import { FanfareEvent, State } from '../fanfare.d.ts' */
-/** @import { Meant } from './subscription.js' */
+/** @import { NormalizedOptions } from './subscription.js' */
 
 import { Parser } from './parser.js';
 import { Secret } from './secret.js';
 
-/** Interval of heartbeats, and time without any bytes after which the connection counts as lost. */
+/** Interval of heartbeats that the hub is asked for. */
 const HEARTBEAT_S = 15;
-export const SILENCE_MS = 45_000;
-/** Delay of the first reconnect if the hub has named none, and upper bound of the backoff. */
-const RETRY_MS = 2_000;
-const MAX_RETRY_MS = 30_000;
-/** Bounds of the delays that a hub may ask for. */
-const [LEAST_MS, MOST_MS] = [100, 3_600_000];
+/** Time without any bytes after which the connection counts as lost. */
+export const SILENCE_TIMEOUT_MS = 45_000;
+/** Delay of the first reconnect if the hub has sent no `retry`. */
+const DEFAULT_RETRY_MS = 2_000;
+/** Maximum delay by backoff. */
+const MAX_BACKOFF_MS = 30_000;
+/** Minimum and maximum of the delays that a hub may ask for. */
+const [MIN_RETRY_MS, MAX_RETRY_MS] = [100, 3_600_000];
 /** Maximum length of a URL. Proxies may refuse longer ones, so longer lists of streams are posted. */
 const MAX_URL_CHARS = 2_000;
 
 /**
- * @typedef {object} Sink
- * @property {(events: FanfareEvent[], place: string, bytes: number) => void} events Receives events
- *   up to `place` and their approximate size in memory.
- * @property {(state: State, place: string | null) => void} told Receives a state; `place` is set if
- *   the state moved it.
- * @property {() => Promise<void>} ready Awaited before more is read.
- * @property {() => void} done Called when everything was read, if `follow` is false.
- * @property {() => void} [alive] Called when bytes arrive that do not move `place`.
+ * @typedef {object} ConnectionHandlers
+ * @property {(events: FanfareEvent[], position: string, bytes: number) => void} onEvents Receives events
+ *   up to `position` and their approximate size in memory.
+ * @property {(state: State, position: string | null) => void} onState Receives a state; `position` is
+ *   set if it has changed with the state.
+ * @property {() => Promise<void>} waitUntilReady Awaited before more is read.
+ * @property {() => void} onCaughtUp Called when everything was read, if `follow` is false.
+ * @property {() => void} [onActivity] Called when bytes arrive that do not change `position`.
  *
- * Reason for which an attempt ended, if another one may follow.
+ * Failure of an attempt after which another one may follow.
  *
- * @typedef {{ reason: string, limit?: string, detail?: string, after?: number }} Lost
+ * @typedef {{ reason: string, limit?: string, detail?: string, retryAfterMs?: number }} RetryableFailure
  */
 
 export class Connection {
   /**
-   * @param {Meant} options
+   * @param {NormalizedOptions} options
    * @param {string[]} streams
-   * @param {{ follow: boolean, secret: Secret }} how
-   * @param {Sink} sink
+   * @param {{ follow: boolean, secret: Secret }} mode
+   * @param {ConnectionHandlers} handlers
    */
-  constructor(options, streams, { follow, secret }, sink) {
+  constructor(options, streams, { follow, secret }, handlers) {
     this.options = options;
     this.secret = secret;
     this.streams = streams;
     this.follow = follow;
-    this.sink = sink;
-    /** Id up to which everything was received. @type {string | null} */
-    this.place = null;
+    this.handlers = handlers;
+    /** Id of the last event that was received. @type {string | null} */
+    this.position = null;
     this.isOpen = false;
     this.isStopped = false;
-    this.abort = new AbortController();
-    this.retry = RETRY_MS * (0.5 + Math.random());
+    this.abortController = new AbortController();
+    this.retryMs = DEFAULT_RETRY_MS * (0.5 + Math.random());
     /** Set by `reconnect`: skips the delay (`isForced`), reports no `connecting` (`isQuiet`). */
     this.isForced = false;
     this.isQuiet = false;
-    /** Ends a wait. */
+    /** Ends `sleep` early. */
     this.wake = () => {};
   }
 
   stop() {
     this.isStopped = true;
-    this.abort.abort();
+    this.abortController.abort();
     this.wake();
   }
 
@@ -73,49 +75,54 @@ export class Connection {
     this.streams = streams ?? this.streams;
     this.isForced = true;
     this.isQuiet = streams !== undefined;
-    this.abort.abort();
+    this.abortController.abort();
     this.wake();
   }
 
+  /** Connects until the connection is stopped or the hub has no more events. */
   async run() {
-    for (let failed = 0; !this.isStopped; ) {
+    for (let failures = 0; !this.isStopped; ) {
       this.isForced = false;
       if (globalThis.navigator?.onLine === false) {
-        this.tell({ state: 'offline' });
-        await this.wait(MAX_RETRY_MS);
+        this.reportState({ state: 'offline' });
+        await this.sleep(MAX_BACKOFF_MS);
       }
-      if (!this.isQuiet) this.tell({ state: 'connecting', attempt: failed });
+      if (!this.isQuiet) this.reportState({ state: 'connecting', attempt: failures });
       this.isQuiet = false;
       if (this.isStopped) return;
-      const began = Date.now();
-      const why = await this.once();
+      const startedAt = Date.now();
+      const outcome = await this.connectOnce();
       if (this.isStopped) return;
-      if (why === 'done') return this.sink.done();
-      if ('state' in why) return this.tell(why);
+      if (outcome === 'done') return this.handlers.onCaughtUp();
+      if ('state' in outcome) return this.reportState(outcome);
       if (this.isForced) continue;
-      // A connection that held for longer than `retry` resets the count of failures.
-      failed = this.isOpen && Date.now() - began > this.retry ? 0 : failed + 1;
-      const delay = Math.round(this.delay(failed, why.after));
-      const { reason, limit, detail } = why;
-      this.tell({ state: 'waiting', reason, limit, detail, delay, attempt: failed });
-      await this.wait(delay);
+      // A connection that was open for longer than `retryMs` resets the count of failures.
+      failures = this.isOpen && Date.now() - startedAt > this.retryMs ? 0 : failures + 1;
+      const delay = Math.round(this.reconnectDelay(failures, outcome.retryAfterMs));
+      const { reason, limit, detail } = outcome;
+      this.reportState({ state: 'waiting', reason, limit, detail, delay, attempt: failures });
+      await this.sleep(delay);
     }
   }
 
   /**
-   * @param {number} failed
-   * @param {number | undefined} after
+   * Returns the delay before the next attempt, in milliseconds.
+   *
+   * @param {number} failures
+   * @param {number | undefined} retryAfterMs
    */
-  delay(failed, after) {
-    const grown = Math.min(MAX_RETRY_MS, this.retry * 2 ** (failed - 1)) * (0.5 + Math.random() / 2);
-    const asked = after === undefined ? 0 : Math.min(after, MOST_MS) + Math.random() * Math.max(1_000, after / 5);
+  reconnectDelay(failures, retryAfterMs) {
+    const backoff = Math.min(MAX_BACKOFF_MS, this.retryMs * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
+    const requestedDelay = retryAfterMs === undefined
+      ? 0
+      : Math.min(retryAfterMs, MAX_RETRY_MS) + Math.random() * Math.max(1_000, retryAfterMs / 5);
     // The hub has already jittered its `retry` over all clients that must come back.
-    if (failed <= 1) return asked || this.retry;
-    return Math.min(MOST_MS, Math.max(asked, grown));
+    if (failures <= 1) return requestedDelay || this.retryMs;
+    return Math.min(MAX_RETRY_MS, Math.max(requestedDelay, backoff));
   }
 
-  /** @param {number} ms */
-  async wait(ms) {
+  /** Waits, at most until `wake` is called or the browser is online again. @param {number} ms */
+  async sleep(ms) {
     if (this.isStopped) return;
     /** @type {() => void} */
     let wake = () => {};
@@ -129,63 +136,65 @@ export class Connection {
 
   /**
    * @param {State} state
-   * @param {string | null} [place]
+   * @param {string | null} [position]
    */
-  tell(state, place = null) {
-    if (!this.isStopped) this.sink.told(state, place);
+  reportState(state, position = null) {
+    if (!this.isStopped) this.handlers.onState(state, position);
   }
 
   /**
-   * Makes one attempt and returns how it ended.
+   * Makes one attempt and returns its outcome.
    *
-   * @returns {Promise<'done' | State | Lost>}
+   * @returns {Promise<'done' | State | RetryableFailure>}
    */
-  async once() {
+  async connectOnce() {
     this.isOpen = false;
-    this.abort = new AbortController();
+    this.abortController = new AbortController();
     const { secret, options } = this;
-    let shown;
+    let credential;
     try {
-      shown = await secret.get();
+      credential = await secret.get();
     } catch (error) {
       return { reason: 'credential', detail: String(error) };
     }
     if (this.isStopped) return 'done';
-    if ((options.token || options.ticket) && !shown) return { state: 'expired', code: 'token_expired' };
+    if ((options.token || options.ticket) && !credential) return { state: 'expired', code: 'token_expired' };
 
-    const watch = new Watch(SILENCE_MS, () => this.abort.abort('silent'));
+    const watchdog = new Watchdog(SILENCE_TIMEOUT_MS, () => this.abortController.abort('silent'));
     try {
-      const { url, ...init } = this.request(shown);
-      const response = await (options.fetch ?? fetch)(url, { ...init, signal: this.abort.signal });
-      watch.seen();
+      const { url, ...init } = this.buildRequest(credential);
+      const response = await (options.fetch ?? fetch)(url, { ...init, signal: this.abortController.signal });
+      watchdog.reset();
       if (response.status === 204) {
         // With the header, a request without `follow` is up to date; without it, the stream has ended.
-        const place = response.headers.get('last-event-id');
-        this.place = place ?? this.place;
-        return place === null ? { state: 'ended' } : 'done';
+        const lastEventId = response.headers.get('last-event-id');
+        this.position = lastEventId ?? this.position;
+        return lastEventId === null ? { state: 'ended' } : 'done';
       }
-      if (response.status !== 200) return await this.refused(response);
-      secret.wasTaken = true;
-      const kind = response.headers.get('content-type') ?? '';
-      if (!kind.startsWith('text/event-stream') || !response.body) {
-        const detail = `expected text/event-stream, got ${kind || 'no content type'}; is \`url\` a hub?`;
+      if (response.status !== 200) return await this.handleErrorResponse(response);
+      secret.wasAccepted = true;
+      const contentType = response.headers.get('content-type') ?? '';
+      if (!contentType.startsWith('text/event-stream') || !response.body) {
+        const detail = `expected text/event-stream, got ${contentType || 'no content type'}; is \`url\` a hub?`;
         return { state: 'refused', status: 200, detail };
       }
-      return await this.read(response.body, watch);
+      return await this.readBody(response.body, watchdog);
     } catch (error) {
-      const isSilent = this.abort.signal.reason === 'silent';
+      const isSilent = this.abortController.signal.reason === 'silent';
       return isSilent ? { reason: 'silent' } : { reason: 'lost', detail: String(error) };
     } finally {
-      watch.end();
-      this.abort.abort();
+      watchdog.stop();
+      this.abortController.abort();
     }
   }
 
   /**
-   * @param {string | null} secret
+   * Returns the URL and the options of a request.
+   *
+   * @param {string | null} credential
    * @returns {RequestInit & { url: URL }}
    */
-  request(secret) {
+  buildRequest(credential) {
     const { options } = this;
     const url = new URL('events', options.url);
     const query = url.searchParams;
@@ -193,152 +202,159 @@ export class Connection {
     query.set('refusal', 'status');
     query.set('heartbeat', `${HEARTBEAT_S}s`);
     if (!this.follow) query.set('follow', 'false');
-    if (this.place !== null) query.set('last_event_id', this.place);
+    if (this.position !== null) query.set('last_event_id', this.position);
     else if (options.last !== undefined) query.set('last', String(options.last));
-    else if (isId(options.from)) query.set('last_event_id', String(options.from));
+    else if (isEventId(options.from)) query.set('last_event_id', String(options.from));
     else query.set('from', options.from ?? 'now');
-    if (options.ticket) query.set('ticket', String(secret));
+    if (options.ticket) query.set('ticket', String(credential));
     /** @type {Record<string, string>} */
     const headers = { ...options.headers, Accept: 'text/event-stream' };
-    if (options.token) headers.Authorization = `Bearer ${secret}`;
+    if (options.token) headers.Authorization = `Bearer ${credential}`;
     const { credentials = 'same-origin' } = options;
     const init = { headers, credentials, cache: /** @type {const} */ ('no-store') };
 
-    const long = new URL(url);
-    for (const stream of this.streams) long.searchParams.append('stream', stream);
-    if (options.types) long.searchParams.set('types', options.types.join(','));
-    if (long.href.length <= MAX_URL_CHARS) return { url: long, ...init };
+    const fullUrl = new URL(url);
+    for (const stream of this.streams) fullUrl.searchParams.append('stream', stream);
+    if (options.types) fullUrl.searchParams.set('types', options.types.join(','));
+    if (fullUrl.href.length <= MAX_URL_CHARS) return { url: fullUrl, ...init };
     headers['Content-Type'] = 'application/json';
     const body = JSON.stringify({ stream: this.streams, types: options.types });
     return { url, method: 'POST', body, ...init };
   }
 
   /**
+   * Returns the outcome of an attempt that the hub answered with an error.
+   *
    * @param {Response} response
-   * @returns {Promise<State | Lost>}
+   * @returns {Promise<State | RetryableFailure>}
    */
-  async refused(response) {
+  async handleErrorResponse(response) {
     const { status } = response;
     const text = await response.text();
-    const said = attempt(() => JSON.parse(text), true) ?? {};
-    const { code = undefined, limit = undefined, detail = text.slice(0, 200) || undefined } = Object(said);
+    const problem = callSafely(() => JSON.parse(text), true) ?? {};
+    const { code = undefined, limit = undefined, detail = text.slice(0, 200) || undefined } = Object(problem);
     if (status === 401) {
-      if (this.secret.spend()) return { reason: 'credential', detail, after: 0 };
+      if (this.secret.markExpired()) return { reason: 'credential', detail, retryAfterMs: 0 };
       return { state: code === 'token_expired' ? 'expired' : 'refused', status, code, detail };
     }
     if (status < 500 && status !== 408 && status !== 425 && status !== 429) {
       return { state: 'refused', status, code, detail };
     }
-    return { reason: code ?? 'status', limit, detail: detail ?? String(status), after: retryAfter(response) };
+    const retryAfterMs = parseRetryAfter(response);
+    return { reason: code ?? 'status', limit, detail: detail ?? String(status), retryAfterMs };
   }
 
   /**
+   * Reads the events of a response and returns how the attempt ended.
+   *
    * @param {ReadableStream<Uint8Array>} body
-   * @param {Watch} watch
-   * @returns {Promise<'done' | State | Lost>}
+   * @param {Watchdog} watchdog
+   * @returns {Promise<'done' | State | RetryableFailure>}
    */
-  async read(body, watch) {
+  async readBody(body, watchdog) {
     /** @type {FanfareEvent[]} */
     let events = [];
     let chars = 0;
-    /** Reason that the hub gave for closing the connection. @type {Lost | null} */
-    let ended = null;
+    /** Reason that the hub gave for closing the connection. @type {RetryableFailure | null} */
+    let closeReason = null;
     const flush = () => {
-      const [batch, size] = [events, chars];
+      const [batch, batchChars] = [events, chars];
       [events, chars] = [[], 0];
-      if (batch.length > 0 && !this.isStopped) this.sink.events(batch, String(this.place), 2 * size);
+      if (batch.length > 0 && !this.isStopped) this.handlers.onEvents(batch, String(this.position), 2 * batchChars);
     };
     const parser = new Parser(({ type, data, lastEventId }) => {
-      const said = JSON.parse(data);
+      const payload = JSON.parse(data);
       if (!type.startsWith('hub-')) {
-        this.place = lastEventId;
-        events.push(eventOf(lastEventId, said));
+        this.position = lastEventId;
+        events.push(toEvent(lastEventId, payload));
         chars += data.length;
         return;
       }
       flush();
-      if (lastEventId) this.place = lastEventId;
-      if (type === 'hub-error') ended = { reason: said.code, limit: said.limit };
-      if (said.code === 'token_expired') this.secret.spend();
-      for (const state of statesOf(type, said)) this.tell(state, lastEventId || null);
+      if (lastEventId) this.position = lastEventId;
+      if (type === 'hub-error') closeReason = { reason: payload.code, limit: payload.limit };
+      if (payload.code === 'token_expired') this.secret.markExpired();
+      for (const state of toStates(type, payload)) this.reportState(state, lastEventId || null);
     });
     const reader = body.getReader();
     for (;;) {
       const { done, value } = await reader.read();
       if (this.isStopped || this.isForced) break;
       if (done) {
-        if (!this.follow && !ended) return 'done';
+        if (!this.follow && !closeReason) return 'done';
         break;
       }
-      watch.seen();
+      watchdog.reset();
       this.isOpen = true;
-      const before = this.place;
+      const previousPosition = this.position;
       try {
         parser.push(value);
       } finally {
         flush();
       }
-      this.retry = Math.min(MOST_MS, Math.max(LEAST_MS, parser.retry ?? this.retry));
-      if (this.place === before) this.sink.alive?.();
+      this.retryMs = Math.min(MAX_RETRY_MS, Math.max(MIN_RETRY_MS, parser.retry ?? this.retryMs));
+      if (this.position === previousPosition) this.handlers.onActivity?.();
       // The silence timeout does not run while the consumer is not ready.
-      watch.end();
-      await this.sink.ready();
-      watch.seen();
+      watchdog.stop();
+      await this.handlers.waitUntilReady();
+      watchdog.reset();
     }
-    const why = ended ?? { reason: 'lost' };
-    return this.secret.isSpent ? { ...why, after: 0 } : why;
+    const failure = closeReason ?? { reason: 'lost' };
+    return this.secret.isExpired ? { ...failure, retryAfterMs: 0 } : failure;
   }
 }
 
-/** Timer that acts once nothing was seen for `ms`. */
-class Watch {
+/** Timer that calls `onTimeout` unless it is reset within `timeoutMs`. */
+class Watchdog {
   /**
-   * @param {number} ms
-   * @param {() => void} act
+   * @param {number} timeoutMs
+   * @param {() => void} onTimeout
    */
-  constructor(ms, act) {
-    this.ms = ms;
-    this.act = act;
-    this.seen();
+  constructor(timeoutMs, onTimeout) {
+    this.timeoutMs = timeoutMs;
+    this.onTimeout = onTimeout;
+    this.reset();
   }
 
-  seen() {
+  reset() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(this.act, this.ms);
+    this.timer = setTimeout(this.onTimeout, this.timeoutMs);
   }
 
-  end() {
+  stop() {
     clearTimeout(this.timer);
   }
 }
 
-/** @param {string | undefined} from */
-function isId(from) {
+/** Returns true if the option `from` is the id of an event. @param {string | undefined} from */
+function isEventId(from) {
   return /^[0-9a-f]{8}-[0-9a-f]{16}$/.test(from ?? '');
 }
 
 /**
+ * Returns the event of an envelope.
+ *
  * @param {string} id
  * @param {any} envelope
  * @returns {FanfareEvent}
  */
-function eventOf(id, { stream, type, time, data }) {
+function toEvent(id, { stream, type, time, data }) {
   const streams = [stream].flat();
   return { id, stream: streams[0], streams, type, time, data };
 }
 
 /**
- * Returns the states that a control event of the hub stands for.
+ * Returns the states that a control event of the hub leads to.
  *
  * @param {string} type
- * @param {any} said
+ * @param {any} payload
  * @returns {State[]}
  */
-function statesOf(type, { resume, requested, missed = null, first = null, stream, reason, ...said }) {
+function toStates(type, { resume, requested, missed = null, first = null, stream, reason, ...rest }) {
   const gap = { state: /** @type {const} */ ('gap'), missed, first };
   switch (type) {
     case 'hub-open': {
-      const { from, session } = said;
+      const { from, session } = rest;
       /** @type {State} */
       const live = { state: 'live', resume, requested, from, session, shared: null };
       if (resume === 'gap') return [live, gap];
@@ -346,7 +362,7 @@ function statesOf(type, { resume, requested, missed = null, first = null, stream
     }
     case 'hub-gap': return [gap];
     case 'hub-end': return [{ state: 'stream-ended', stream, reason }];
-    case 'hub-notice': return said.code === 'token_expires' ? [{ state: 'expiring', at: said.at }] : [];
+    case 'hub-notice': return rest.code === 'token_expires' ? [{ state: 'expiring', at: rest.at }] : [];
     default: return [];
   }
 }
@@ -356,24 +372,24 @@ function statesOf(type, { resume, requested, missed = null, first = null, stream
  *
  * @param {Response} response
  */
-function retryAfter(response) {
-  const said = response.headers.get('retry-after');
-  if (said === null) return undefined;
-  const ms = /^\d+$/.test(said) ? Number(said) * 1_000 : Date.parse(said) - Date.now();
+function parseRetryAfter(response) {
+  const header = response.headers.get('retry-after');
+  if (header === null) return undefined;
+  const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - Date.now();
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
 
 /**
- * Calls `act` and reports an error that it throws instead of passing it on.
+ * Calls a function; an error that it throws is reported, but not passed on.
  *
  * @template T
- * @param {() => T} act
- * @param {boolean} [isExpected] True if an error is not reported.
+ * @param {() => T} callback
+ * @param {boolean} [isExpected] True if errors are expected and not reported.
  * @returns {T | undefined}
  */
-export function attempt(act, isExpected = false) {
+export function callSafely(callback, isExpected = false) {
   try {
-    return act();
+    return callback();
   } catch (error) {
     if (!isExpected) (globalThis.reportError ?? console.error)(error);
     return undefined;

@@ -1,13 +1,13 @@
 // Stores the last id of a subscription across loads of a page.
 
-/** @import { Place } from '../fanfare.d.ts' */
-/** @import { Meant } from './subscription.js' */
+/** @import { PositionStorage } from '../fanfare.d.ts' */
+/** @import { NormalizedOptions } from './subscription.js' */
 
-import { attempt } from './connection.js';
+import { callSafely } from './connection.js';
 
-class Memory {
+class PositionStore {
   /**
-   * @param {Place} storage
+   * @param {PositionStorage} storage
    * @param {string} key
    */
   constructor(storage, key) {
@@ -16,22 +16,22 @@ class Memory {
   }
 
   load() {
-    return attempt(() => this.storage.getItem(this.key), true) ?? null;
+    return callSafely(() => this.storage.getItem(this.key), true) ?? null;
   }
 
-  /** @param {string} place */
-  save(place) {
+  /** @param {string} id */
+  save(id) {
     // Storage may be full, or forbidden.
-    attempt(() => this.storage.setItem(this.key, place), true);
+    callSafely(() => this.storage.setItem(this.key, id), true);
   }
 }
 
-/** @param {Meant} options */
-export function memoryOf({ remember, url, streams, types = [] }) {
+/** Returns the store of the option `remember`, or null. @param {NormalizedOptions} options */
+export function createPositionStore({ remember, url, streams, types = [] }) {
   if (!remember) return null;
-  if (typeof remember === 'object') return new Memory(remember.storage, remember.key);
+  if (typeof remember === 'object') return new PositionStore(remember.storage, remember.key);
   const name = typeof remember === 'string' ? remember : `${url.href} ${[...streams, ...types]}`;
   // `sessionStorage` is missing outside of a browser, and throws if it is forbidden.
-  const storage = attempt(() => sessionStorage, true);
-  return storage ? new Memory(storage, `fanfare ${name}`) : null;
+  const storage = callSafely(() => sessionStorage, true);
+  return storage ? new PositionStore(storage, `fanfare ${name}`) : null;
 }

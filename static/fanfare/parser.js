@@ -1,4 +1,4 @@
-// Parser of `text/event-stream`. Knows nothing of hubs.
+// Parser of `text/event-stream`, without anything specific to Fanfare.
 
 /**
  * Parses `text/event-stream` (WHATWG HTML §9.2.6) from bytes in chunks of any size.
@@ -12,10 +12,10 @@ export class Parser {
   /** @param {(block: { type: string, data: string, lastEventId: string }) => void} onBlock */
   constructor(onBlock) {
     this.onBlock = onBlock;
-    // Removes one byte order mark and joins characters that were cut.
+    // Removes one byte order mark and joins characters that are split between chunks.
     this.decoder = new TextDecoder();
-    this.rest = '';
-    this.afterReturn = false;
+    this.partialLine = '';
+    this.endsWithCr = false;
     this.type = '';
     /** @type {string[]} */
     this.data = [];
@@ -26,21 +26,21 @@ export class Parser {
   push(bytes) {
     let text = this.decoder.decode(bytes, { stream: true });
     if (text === '') return;
-    const endsPair = this.afterReturn && text[0] === '\n';
-    this.afterReturn = text[text.length - 1] === '\r';
-    if (endsPair) text = text.slice(1);
+    const isSplitCrLf = this.endsWithCr && text[0] === '\n';
+    this.endsWithCr = text[text.length - 1] === '\r';
+    if (isSplitCrLf) text = text.slice(1);
     const lines = text.split(/\r\n|\n|\r/);
-    const last = /** @type {string} */ (lines.pop());
+    const incompleteLine = /** @type {string} */ (lines.pop());
     for (const line of lines) {
-      this.line(this.rest + line);
-      this.rest = '';
+      this.processLine(this.partialLine + line);
+      this.partialLine = '';
     }
     // A line in many chunks is joined once its end has arrived.
-    this.rest += last;
+    this.partialLine += incompleteLine;
   }
 
   /** @param {string} line */
-  line(line) {
+  processLine(line) {
     if (line === '') return this.dispatch();
     const colon = line.indexOf(':');
     if (colon === 0) return;

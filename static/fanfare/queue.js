@@ -2,25 +2,26 @@
 
 /** @import { FanfareEvent } from '../fanfare.d.ts' */
 
-/** Maximum number of queued events; at this number reading from the hub pauses. */
-const MAX_QUEUED = 1_000;
+/** Maximum number of queued events; at this number, reading from the hub pauses. */
+const MAX_QUEUED_EVENTS = 1_000;
 
 export class Queue {
   /** True once the subscription is iterated. */
-  isRead = false;
+  isIterated = false;
   /** @type {FanfareEvent[]} */
   events = [];
-  /** @type {Array<{ resolve: (r: IteratorResult<FanfareEvent>) => void, reject: (e: unknown) => void }>} */
-  waiting = [];
-  /** @type {Array<() => void>} */
-  readers = [];
-  /** @type {{ error: Error | null } | null} */
-  over = null;
+  /** Calls of `next` that wait for an event.
+   * @type {Array<{ resolve: (result: IteratorResult<FanfareEvent>) => void, reject: (error: unknown) => void }>} */
+  pendingReads = [];
+  /** Callbacks that wait for room in the queue. @type {Array<() => void>} */
+  capacityWaiters = [];
+  /** Set once the queue has ended. @type {{ error: Error | null } | null} */
+  completion = null;
 
   /** @param {FanfareEvent} event */
   add(event) {
-    if (!this.isRead) return;
-    const next = this.waiting.shift();
+    if (!this.isIterated) return;
+    const next = this.pendingReads.shift();
     if (next) next.resolve({ done: false, value: event });
     else this.events.push(event);
   }
@@ -30,30 +31,30 @@ export class Queue {
   }
 
   isFull() {
-    return this.events.length >= MAX_QUEUED;
+    return this.events.length >= MAX_QUEUED_EVENTS;
   }
 
-  /** Resolves once there is room. @returns {Promise<void>} */
-  async ready() {
-    if (this.isFull()) await new Promise((resolve) => this.readers.push(() => resolve(undefined)));
+  /** Resolves once the queue has room. @returns {Promise<void>} */
+  async waitForCapacity() {
+    if (this.isFull()) await new Promise((resolve) => this.capacityWaiters.push(() => resolve(undefined)));
   }
 
   /** @returns {Promise<IteratorResult<FanfareEvent>>} */
   next() {
     const event = this.events.shift();
-    if (this.events.length === MAX_QUEUED >> 1) this.readers.splice(0).forEach((go) => go());
+    if (this.events.length === MAX_QUEUED_EVENTS >> 1) this.capacityWaiters.splice(0).forEach((resume) => resume());
     if (event) return Promise.resolve({ done: false, value: event });
-    if (!this.over) return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
-    const { error } = this.over;
-    this.over.error = null;
+    if (!this.completion) return new Promise((resolve, reject) => this.pendingReads.push({ resolve, reject }));
+    const { error } = this.completion;
+    this.completion.error = null;
     return error ? Promise.reject(error) : Promise.resolve({ done: true, value: undefined });
   }
 
-  /** @param {Error | null} error */
+  /** Ends the queue: iterators throw `error` once, or end. @param {Error | null} error */
   end(error) {
-    this.over = { error };
-    this.readers.splice(0).forEach((go) => go());
-    for (const { resolve, reject } of this.waiting.splice(0)) {
+    this.completion = { error };
+    this.capacityWaiters.splice(0).forEach((resume) => resume());
+    for (const { resolve, reject } of this.pendingReads.splice(0)) {
       if (error) reject(error);
       else resolve({ done: true, value: undefined });
     }

@@ -6,10 +6,11 @@ export class Secret {
   /** Credential that the function returned last. @type {string | null} */
   value = null;
   /** True once the hub no longer accepts the credential. */
-  isSpent = false;
-  /** True once the function was called, and once the hub has accepted its last result. */
-  wasAsked = false;
-  wasTaken = false;
+  isExpired = false;
+  /** True once the function was called. */
+  wasRequested = false;
+  /** True once the hub has accepted the current credential. */
+  wasAccepted = false;
 
   /** @param {Credential | undefined} credential */
   constructor(credential) {
@@ -23,26 +24,26 @@ export class Secret {
    */
   async get() {
     const { credential } = this;
-    if (typeof credential !== 'function') return this.isSpent ? null : (credential ?? null);
-    if (this.value === null || this.isSpent) {
-      this.value = (await credential(this.wasAsked ? 'expired' : 'first')) ?? null;
-      this.isFresh = this.wasAsked;
-      [this.wasAsked, this.isSpent, this.wasTaken] = [true, false, false];
+    if (typeof credential !== 'function') return this.isExpired ? null : (credential ?? null);
+    if (this.value === null || this.isExpired) {
+      this.value = (await credential(this.wasRequested ? 'expired' : 'first')) ?? null;
+      this.isReplacement = this.wasRequested;
+      [this.wasRequested, this.isExpired, this.wasAccepted] = [true, false, false];
     }
     return this.value;
   }
 
-  /** True if the current credential replaced a spent one. */
-  isFresh = false;
+  /** True if the current credential replaced an expired one. */
+  isReplacement = false;
 
   /**
    * Marks the credential as no longer accepted.
    *
-   * @returns {boolean} True if another one may be requested: not if the current one replaced a spent
+   * @returns {boolean} True if another one may be requested: not if the current one replaced an expired
    *   one and was never accepted.
    */
-  spend() {
-    this.isSpent = true;
-    return typeof this.credential === 'function' && (this.wasTaken || !this.isFresh);
+  markExpired() {
+    this.isExpired = true;
+    return typeof this.credential === 'function' && (this.wasAccepted || !this.isReplacement);
   }
 }

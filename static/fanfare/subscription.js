@@ -1,72 +1,72 @@
 // A subscription and its read position. It reads over a connection of its own or over one that tabs
 // share, and reads from history what the shared connection did not deliver.
 
-/** @import { Final, FanfareEvent, Options, State, Subscription } from '../fanfare.d.ts' */
+/** @import { FanfareEvent, FinalState, State, Subscription, SubscriptionOptions } from '../fanfare.d.ts' */
 
-import { hubAt } from './address.js';
-import { Connection, attempt } from './connection.js';
-import { memoryOf } from './memory.js';
+import { resolveHubUrl } from './address.js';
+import { Connection, callSafely } from './connection.js';
+import { createPositionStore } from './memory.js';
 import { Queue } from './queue.js';
 import { Secret } from './secret.js';
 import { checkSelector, selects } from './selector.js';
-import { Tabs, canShare } from './tabs.js';
+import { TabGroup, canShare } from './tabs.js';
 
-/** Maximum approximate size of the events held while a subscription reads from history. */
-const MAX_HELD_BYTES = 16 << 20;
+/** Maximum approximate size of the events that are buffered while a subscription reads from history. */
+const MAX_BUFFERED_BYTES = 16 << 20;
 
 /**
  * Options with `url` and `streams` normalised.
  *
- * @typedef {Options & { url: URL, streams: string[] }} Meant
+ * @typedef {SubscriptionOptions & { url: URL, streams: string[] }} NormalizedOptions
  *
- * Events of a shared connection, held while a subscription reads from history.
+ * Events of a shared connection, buffered while a subscription reads from history.
  *
- * @typedef {object} Held
- * @property {string} at Position of that connection when this began.
- * @property {Live | null} opening State that that connection began with.
- * @property {Array<[() => void, number]>} acts Calls to make after reading, with their sizes.
- * @property {number} bytes Size of all calls, including those dropped beyond the bound.
+ * @typedef {object} CatchUpBuffer
+ * @property {string} position Position of that connection when buffering began.
+ * @property {LiveState | null} openState The `live` state that the connection opened with.
+ * @property {Array<[() => void, number]>} actions Calls to make after catching up, with their sizes.
+ * @property {number} bytes Size of all calls, including those dropped beyond the maximum.
  *
- * @typedef {State & { state: 'live' }} Live
+ * @typedef {State & { state: 'live' }} LiveState
  */
 
 /** @implements {Subscription} */
 export class LiveSubscription {
-  /** Id up to which events were handed on. @type {string | null} */
+  /** Id of the last event that was delivered. @type {string | null} */
   lastEventId = null;
-  /** Id up to which events were read; ahead of `lastEventId` if the iterator lags. @type {string | null} */
-  place = null;
+  /** Id of the last event that was read; ahead of `lastEventId` if the iterator lags. @type {string | null} */
+  position = null;
   /** @type {State} */
   state = { state: 'connecting', attempt: 0 };
-  /** Connection that only this subscription reads. @type {Connection | null} */
+  /** Connection of this subscription alone. @type {Connection | null} */
   connection = null;
-  /** @type {Tabs | null} */
-  tabs = null;
-  /** Events held while it catches up; null once it is live. @type {Held | null} */
-  held = null;
-  /** True once it follows the shared connection from a known position. */
+  /** @type {TabGroup | null} */
+  tabGroup = null;
+  /** Events buffered during catch-up; null while live. @type {CatchUpBuffer | null} */
+  buffer = null;
+  /** True once the subscription follows the shared connection from a known position. */
   isAttached = false;
   isFinal = false;
   queue = new Queue();
   /** Names of the streams that have ended. @type {Set<string>} */
-  over = new Set();
-  /** @type {Array<() => void>} */
-  forget = [];
+  endedStreams = new Set();
+  /** Functions that remove event listeners. @type {Array<() => void>} */
+  cleanups = [];
 
-  /** @param {Options} options */
+  /** @param {SubscriptionOptions} options */
   constructor(options) {
     const streams = [options.streams].flat();
     if (streams.length === 0) throw new TypeError('`streams` names no stream');
     streams.forEach(checkSelector);
     if (options.token && options.ticket) throw new TypeError('a token or a ticket, not both');
-    /** @type {Meant} */
-    this.options = { ...options, streams, url: hubAt(options.url) };
+    /** @type {NormalizedOptions} */
+    this.options = { ...options, streams, url: resolveHubUrl(options.url) };
     this.streams = streams;
-    this.memory = memoryOf(this.options);
-    this.lastEventId = this.place = this.memory?.load() ?? null;
+    this.positionStore = createPositionStore(this.options);
+    this.lastEventId = this.position = this.positionStore?.load() ?? null;
     this.secret = new Secret(options.token ?? options.ticket);
-    this.isAlone = options.share === false || !canShare();
-    this.listen();
+    this.isStandalone = options.share === false || !canShare();
+    this.addListeners();
     // States are reported only after the caller has the subscription.
     queueMicrotask(() => {
       if (options.signal?.aborted) this.close();
@@ -80,22 +80,22 @@ export class LiveSubscription {
   }
 
   reconnect() {
-    if (this.tabs) this.tabs.reconnect();
+    if (this.tabGroup) this.tabGroup.reconnect();
     else this.connection?.reconnect();
   }
 
   /** @returns {AsyncIterator<FanfareEvent>} */
   [Symbol.asyncIterator]() {
-    this.queue.isRead = true;
+    this.queue.isIterated = true;
     /** @type {string | null} */
-    let given = null;
+    let deliveredId = null;
     return {
       next: async () => {
         // Requesting the next event acknowledges the previous one.
-        if (given) this.handed(given);
-        const next = await this.queue.next();
-        given = next.value?.id ?? null;
-        return next;
+        if (deliveredId) this.acknowledge(deliveredId);
+        const result = await this.queue.next();
+        deliveredId = result.value?.id ?? null;
+        return result;
       },
       return: async () => {
         this.close();
@@ -104,19 +104,19 @@ export class LiveSubscription {
     };
   }
 
-  listen() {
-    /** @param {EventTarget | undefined} target @param {string} name @param {(event: any) => void} act */
-    const on = (target, name, act) => {
-      target?.addEventListener(name, act);
-      this.forget.push(() => target?.removeEventListener(name, act));
+  addListeners() {
+    /** @param {EventTarget | undefined} target @param {string} name @param {(event: any) => void} listener */
+    const addListener = (target, name, listener) => {
+      target?.addEventListener(name, listener);
+      this.cleanups.push(() => target?.removeEventListener(name, listener));
     };
-    on(this.options.signal, 'abort', () => this.close());
+    addListener(this.options.signal, 'abort', () => this.close());
     if (typeof document === 'undefined') return;
-    const shown = () => (this.isHidden() ? this.pause() : this.resume());
-    if (this.options.pauseHidden) on(document, 'visibilitychange', shown);
+    const onVisibilityChange = () => (this.isHidden() ? this.pause() : this.resume());
+    if (this.options.pauseHidden) addListener(document, 'visibilitychange', onVisibilityChange);
     // A page in the back-forward cache neither leads nor reads.
-    on(window, 'pagehide', () => this.leave());
-    on(window, 'pageshow', (event) => event.persisted && this.resume());
+    addListener(window, 'pagehide', () => this.disconnect());
+    addListener(window, 'pageshow', (event) => event.persisted && this.resume());
   }
 
   isHidden() {
@@ -125,123 +125,120 @@ export class LiveSubscription {
 
   pause() {
     if (this.isFinal) return;
-    this.leave();
-    this.tell({ state: 'paused' });
+    this.disconnect();
+    this.setState({ state: 'paused' });
   }
 
   resume() {
-    if (this.isFinal || this.connection || this.tabs || this.isHidden()) return;
-    if (!this.isAlone) {
-      this.tell({ state: 'connecting', attempt: 0 });
-      if (this.isFinal || this.tabs) return;
-      this.tabs = attempt(() => Tabs.of(this.options), true) ?? null;
-      if (this.tabs) return this.tabs.join(this);
-      this.isAlone = true;
+    if (this.isFinal || this.connection || this.tabGroup || this.isHidden()) return;
+    if (!this.isStandalone) {
+      this.setState({ state: 'connecting', attempt: 0 });
+      if (this.isFinal || this.tabGroup) return;
+      this.tabGroup = callSafely(() => TabGroup.forOptions(this.options), true) ?? null;
+      if (this.tabGroup) return this.tabGroup.join(this);
+      this.isStandalone = true;
     }
-    this.read(true);
+    this.connect(true);
   }
 
-  leave() {
-    this.tabs?.leave(this);
+  disconnect() {
+    this.tabGroup?.leave(this);
     this.connection?.stop();
-    this.tabs = this.connection = this.held = null;
+    this.tabGroup = this.connection = this.buffer = null;
     this.isAttached = false;
   }
 
-  /** Stops sharing, because no other tab can read for this one. */
-  goAlone() {
-    this.leave();
-    this.isAlone = true;
+  /** Continues on a connection of its own, because no other tab can read for this one. */
+  stopSharing() {
+    this.disconnect();
+    this.isStandalone = true;
     this.resume();
   }
 
-  /** @param {boolean} follow */
-  read(follow) {
+  /** Opens a connection; without `follow` it ends at the newest event. @param {boolean} follow */
+  connect(follow) {
     /** @type {Connection} */
     const connection = new Connection(this.options, this.streams, { follow, secret: this.secret }, {
-      events: (events, place) => this.take(events, place),
-      told: (state, place) => this.hear(state, place),
-      ready: () => this.queue.ready(),
-      done: () => this.caughtUp(connection),
+      onEvents: (events, position) => this.deliver(events, position),
+      onState: (state, position) => this.handleState(state, position),
+      waitUntilReady: () => this.queue.waitForCapacity(),
+      onCaughtUp: () => this.finishCatchUp(connection),
     });
-    connection.place = this.place;
+    connection.position = this.position;
     this.connection = connection;
     connection.run();
   }
 
   /**
-   * Hands on `events`, which complete everything up to `place`.
+   * Delivers events, after which everything up to `position` was read.
    *
    * @param {FanfareEvent[]} events
-   * @param {string} place
+   * @param {string} position
    */
-  take(events, place) {
+  deliver(events, position) {
     for (const event of events) {
       if (this.isFinal) break;
-      this.place = event.id;
+      this.position = event.id;
       // A stream that ended and was deleted may begin again.
-      for (const stream of event.streams) this.over.delete(stream);
+      for (const stream of event.streams) this.endedStreams.delete(stream);
       this.queue.add(event);
-      attempt(() => this.options.onEvent?.(event));
+      callSafely(() => this.options.onEvent?.(event));
     }
-    this.moveTo(this.isFinal ? this.place : place);
+    this.advanceTo(this.isFinal ? this.position : position);
   }
 
   /**
-   * Records that everything up to `place` was read.
+   * Records that everything up to `position` was read.
    *
-   * @param {string | null} place
+   * @param {string | null} position
    */
-  moveTo(place) {
-    this.place = place;
+  advanceTo(position) {
+    this.position = position;
     // Otherwise the iterator acknowledges it later.
-    if (place !== null && this.queue.isEmpty()) this.handed(place);
+    if (position !== null && this.queue.isEmpty()) this.acknowledge(position);
   }
 
-  /** @param {string} place */
-  handed(place) {
-    this.lastEventId = place;
-    this.memory?.save(place);
+  /** Records the last delivered id. @param {string} id */
+  acknowledge(id) {
+    this.lastEventId = id;
+    this.positionStore?.save(id);
   }
 
-  /**
-   * @param {State} state
-   * @param {string | null} place
-   */
-  hear(state, place) {
+  /** Handles a state of a connection. @param {State} state @param {string | null} position */
+  handleState(state, position) {
     if (this.isFinal) return;
-    if (place) this.moveTo(place);
+    if (position) this.advanceTo(position);
     switch (state.state) {
       case 'ended': case 'refused': case 'expired': case 'closed':
         return this.finish(state);
       case 'stream-ended': {
         const { stream } = state;
-        if (this.over.has(stream) || !this.streams.some((wanted) => selects(wanted, stream))) return;
+        if (this.endedStreams.has(stream) || !this.streams.some((selector) => selects(selector, stream))) return;
         // Only the end of streams that are selected by name can end the subscription.
-        if (this.streams.includes(stream)) this.over.add(stream);
-        this.tell(state);
-        if (this.streams.every((wanted) => this.over.has(wanted))) this.finish({ state: 'ended' });
+        if (this.streams.includes(stream)) this.endedStreams.add(stream);
+        this.setState(state);
+        if (this.streams.every((selector) => this.endedStreams.has(selector))) this.finish({ state: 'ended' });
         return;
       }
       default:
-        this.tell(state);
+        this.setState(state);
     }
   }
 
-  /** @param {State} state */
-  tell(state) {
-    const told = state.state === 'live' ? { ...state, shared: this.tabs?.role() ?? null } : state;
-    this.state = told;
-    attempt(() => this.options.onState?.(told));
+  /** Sets and reports the state. @param {State} state */
+  setState(state) {
+    const reported = state.state === 'live' ? { ...state, shared: this.tabGroup?.role() ?? null } : state;
+    this.state = reported;
+    callSafely(() => this.options.onState?.(reported));
   }
 
-  /** @param {Final} state */
+  /** Ends the subscription. @param {FinalState} state */
   finish(state) {
     if (this.isFinal) return;
-    this.leave();
+    this.disconnect();
     this.isFinal = true;
-    this.forget.forEach((forget) => forget());
-    this.tell(state);
+    this.cleanups.forEach((cleanup) => cleanup());
+    this.setState(state);
     const isRefused = state.state === 'refused' || state.state === 'expired';
     this.queue.end(isRefused ? new SubscriptionError(state) : null);
   }
@@ -249,139 +246,148 @@ export class LiveSubscription {
   // Shared connection.
 
   /**
-   * Joins the connection of a leader, which reads `streams` after `at`.
+   * Joins the connection of a leader, which reads `streams` after `position`.
    *
-   * @param {string} at
+   * @param {string} position
    * @param {string[]} streams
-   * @param {Live} opening
+   * @param {LiveState} openState
    */
-  attach(at, streams, opening) {
+  attach(position, streams, openState) {
     if (!this.streams.every((stream) => streams.includes(stream))) {
       // The leader does not read all of its streams yet; until it does, its events are incomplete.
       this.connection?.stop();
-      this.connection = this.held = null;
+      this.connection = this.buffer = null;
       this.isAttached = false;
-      this.tabs?.want();
+      this.tabGroup?.announceStreams();
       return;
     }
-    if (!this.isAttached || !this.hasUpTo(at) || opening.resume === 'reset') return this.catchUp(at, opening);
-    if (this.held === null && this.state.state !== 'live') {
-      this.tell({ ...opening, resume: 'resumed', requested: this.place });
+    if (!this.isAttached || !this.hasRead(position) || openState.resume === 'reset') {
+      return this.catchUp(position, openState);
+    }
+    if (this.buffer === null && this.state.state !== 'live') {
+      this.setState({ ...openState, resume: 'resumed', requested: this.position });
     }
   }
 
   /**
    * Joins a connection that a leader opened for this subscription alone, at its position.
    *
-   * @param {Live} opening
+   * @param {LiveState} openState
    */
-  found(opening) {
+  attachInitial(openState) {
     this.isAttached = true;
-    this.hear(opening, opening.from);
+    this.handleState(openState, openState.from);
   }
 
-  /** Returns true if everything up to `at` was read, in the same epoch. @param {string} at */
-  hasUpTo(at) {
-    return this.place !== null && isSame(this.place, at) && this.place >= at;
+  /** Returns true if everything up to `position` was read, in the same epoch. @param {string} position */
+  hasRead(position) {
+    return this.position !== null && hasSameEpoch(this.position, position) && this.position >= position;
   }
 
   /**
-   * Reads missing events from history, then takes the events that were held meanwhile.
+   * Reads missing events from history, then delivers the events that were buffered meanwhile.
    *
-   * @param {string} at Position of the shared connection.
-   * @param {Live | null} opening State that that connection began with.
+   * @param {string} position Position of the shared connection.
+   * @param {LiveState | null} openState The `live` state that the connection opened with.
    */
-  catchUp(at, opening) {
+  catchUp(position, openState) {
     this.connection?.stop();
     this.isAttached = true;
-    this.held = { at, opening, acts: [], bytes: 0 };
-    this.read(false);
+    this.buffer = { position, openState, actions: [], bytes: 0 };
+    this.connect(false);
   }
 
-  /** @param {Connection} connection */
-  caughtUp(connection) {
-    if (this.isFinal || connection !== this.connection || this.held === null) return;
-    const { at, opening, acts, bytes } = this.held;
-    if (bytes > MAX_HELD_BYTES) return this.catchUp(this.tabs?.at ?? at, this.tabs?.opening ?? opening);
-    this.connection = this.held = null;
-    if (connection.place !== this.place && connection.place) this.moveTo(connection.place);
-    // There was nothing to read, so no state was reported.
-    if (this.state.state !== 'live' && opening) {
-      this.tell({ ...opening, resume: 'resumed', requested: this.place });
+  /** Delivers the buffered events once history was read. @param {Connection} connection */
+  finishCatchUp(connection) {
+    if (this.isFinal || connection !== this.connection || this.buffer === null) return;
+    const { position, openState, actions, bytes } = this.buffer;
+    if (bytes > MAX_BUFFERED_BYTES) {
+      return this.catchUp(this.tabGroup?.position ?? position, this.tabGroup?.openState ?? openState);
     }
-    // History was read up to `at`.
-    if (this.place === null || (isSame(this.place, at) && this.place < at)) this.moveTo(at);
-    for (const [act, bytes] of acts) this.hold(act, bytes);
+    this.connection = this.buffer = null;
+    if (connection.position !== this.position && connection.position) this.advanceTo(connection.position);
+    // There was nothing to read, so no state was reported.
+    if (this.state.state !== 'live' && openState) {
+      this.setState({ ...openState, resume: 'resumed', requested: this.position });
+    }
+    // History was read up to `position`.
+    if (this.position === null || (hasSameEpoch(this.position, position) && this.position < position)) {
+      this.advanceTo(position);
+    }
+    for (const [action, bytes] of actions) this.runOrBuffer(action, bytes);
   }
 
   /**
-   * @param {() => void} act
+   * Runs an action, or buffers it during catch-up.
+   *
+   * @param {() => void} action
    * @param {number} bytes
    */
-  hold(act, bytes) {
-    if (this.held === null) return act();
-    this.held.bytes += bytes;
-    // Beyond the bound, events are dropped and read from history again.
-    if (this.held.bytes > MAX_HELD_BYTES) this.held.acts = [];
-    else this.held.acts.push([act, bytes]);
+  runOrBuffer(action, bytes) {
+    if (this.buffer === null) return action();
+    this.buffer.bytes += bytes;
+    // Beyond the maximum, events are dropped and read from history again.
+    if (this.buffer.bytes > MAX_BUFFERED_BYTES) this.buffer.actions = [];
+    else this.buffer.actions.push([action, bytes]);
   }
 
   /**
-   * Takes events of the shared connection.
+   * Handles events of the shared connection.
    *
    * @param {FanfareEvent[]} events
-   * @param {string} place
+   * @param {string} position
    * @param {number} bytes
    */
-  offer(events, place, bytes) {
+  handleSharedEvents(events, position, bytes) {
     const { types } = this.options;
     /** @type {FanfareEvent[]} */
-    const mine = [];
+    const selected = [];
     for (const event of events) {
       if (types && !types.includes(event.type)) continue;
-      const streams = event.streams.filter((name) => this.streams.some((wanted) => selects(wanted, name)));
-      if (streams.length > 0) mine.push({ ...event, stream: streams[0], streams });
+      const streams = event.streams.filter((name) => this.streams.some((selector) => selects(selector, name)));
+      if (streams.length > 0) selected.push({ ...event, stream: streams[0], streams });
     }
-    this.hold(() => {
-      if (this.isFinal || this.hasUpTo(place)) return;
-      const has = this.place ?? '';
-      this.take(mine.filter(({ id }) => !isSame(id, has) || id > has), place);
-      if (!this.isFinal && this.queue.isFull()) this.wait(place);
+    this.runOrBuffer(() => {
+      if (this.isFinal || this.hasRead(position)) return;
+      const lastRead = this.position ?? '';
+      this.deliver(selected.filter(({ id }) => !hasSameEpoch(id, lastRead) || id > lastRead), position);
+      if (!this.isFinal && this.queue.isFull()) this.waitForConsumer(position);
     }, bytes);
   }
 
   /**
-   * Waits until the iterator has room, then reads the events after `at` from history.
+   * Waits until the iterator has room, then reads the events after `position` from history.
    *
-   * @param {string} at
+   * @param {string} position
    */
-  wait(at) {
-    /** @type {Held} */
-    const held = { at, opening: null, acts: [], bytes: MAX_HELD_BYTES + 1 };
-    this.held = held;
-    this.queue.ready().then(() => {
-      if (this.held === held && !this.isFinal) this.catchUp(this.tabs?.at ?? at, this.tabs?.opening ?? null);
+  waitForConsumer(position) {
+    /** @type {CatchUpBuffer} */
+    const buffer = { position, openState: null, actions: [], bytes: MAX_BUFFERED_BYTES + 1 };
+    this.buffer = buffer;
+    this.queue.waitForCapacity().then(() => {
+      if (this.buffer !== buffer || this.isFinal) return;
+      this.catchUp(this.tabGroup?.position ?? position, this.tabGroup?.openState ?? null);
     });
   }
 
   /**
-   * Takes a state of the shared connection. While it reads on its own, only ends of streams matter.
+   * Handles a state of the shared connection. During catch-up only ends of streams matter.
    *
    * @param {State} state
-   * @param {string} at
+   * @param {string} position
    */
-  shared(state, at) {
+  handleSharedState(state, position) {
     if (state.state !== 'stream-ended') {
-      if (this.connection === null) this.hear(state, null);
+      if (this.connection === null) this.handleState(state, null);
     } else if (this.isAttached) {
-      this.hold(() => this.hear(state, this.hasUpTo(at) ? null : at), 0);
+      this.runOrBuffer(() => this.handleState(state, this.hasRead(position) ? null : position), 0);
     }
   }
 }
 
 /** Error of an iterated subscription that was refused or has expired. */
 export class SubscriptionError extends Error {
-  /** @param {Extract<Final, { state: 'refused' | 'expired' }>} state */
+  /** @param {Extract<FinalState, { state: 'refused' | 'expired' }>} state */
   constructor(state) {
     const { code, detail, status } = /** @type {{ code?: string, detail?: string, status?: number }} */ (state);
     super(`${state.state}: ${detail ?? code ?? status}`);
@@ -390,5 +396,5 @@ export class SubscriptionError extends Error {
   }
 }
 
-/** Returns true if two ids have the same epoch. @param {string} one @param {string} other */
-const isSame = (one, other) => one.slice(0, 8) === other.slice(0, 8);
+/** Returns true if two ids have the same epoch. @param {string} a @param {string} b */
+const hasSameEpoch = (a, b) => a.slice(0, 8) === b.slice(0, 8);

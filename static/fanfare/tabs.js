@@ -6,38 +6,38 @@
 // nothing depends on when a tab joins. A silent leader loses the lock.
 
 /** @import { FanfareEvent, State } from '../fanfare.d.ts' */
-/** @import { Live, LiveSubscription, Meant } from './subscription.js' */
+/** @import { LiveState, LiveSubscription, NormalizedOptions } from './subscription.js' */
 
-import { Connection, SILENCE_MS } from './connection.js';
+import { Connection, SILENCE_TIMEOUT_MS } from './connection.js';
 import { Secret } from './secret.js';
 
 /** Delay before added streams are read, so that tabs that join together cause one reconnect. */
-const JOINING_MS = 20;
+const ADD_STREAMS_DELAY_MS = 20;
 /** Time for which streams without a tab are still read, because pages are often reloaded. */
-const LEAVING_MS = 5_000;
+const REMOVE_STREAMS_DELAY_MS = 5_000;
 /** Maximum number of selectors of one subscription (`--max-selectors`). */
-const MOST_SELECTORS = 100;
+const MAX_SELECTORS = 100;
 /** Version of the messages between tabs, part of the channel's name. */
-const VERSION = 2;
+const PROTOCOL_VERSION = 3;
 /** Minimum time for a silent leader to answer; up to twice as much is added at random. */
-const ANSWER_MS = 1_000;
+const LEADER_ANSWER_MS = 1_000;
 
 /**
- * Messages between tabs. A leader numbers its messages; `at` is its position after one.
+ * Messages between tabs. A leader numbers its messages; `position` is its position after it.
  *
- * @typedef {{ kind: 'open' | 'here', at: string, streams: string[], state: Live }
- *   | { kind: 'events', at: string, events: FanfareEvent[], bytes: number }
- *   | { kind: 'state', at: string, state: State }} Said
- * @typedef {Said & { leader: string, number: number }} Numbered
- * @typedef {Numbered
+ * @typedef {{ kind: 'open' | 'snapshot', position: string, streams: string[], state: LiveState }
+ *   | { kind: 'events', position: string, events: FanfareEvent[], bytes: number }
+ *   | { kind: 'state', position: string, state: State }} LeaderMessage
+ * @typedef {LeaderMessage & { leader: string, sequence: number }} SequencedMessage
+ * @typedef {SequencedMessage
  *   | { kind: 'alive', leader: string }
- *   | { kind: 'want', tab: string, streams: string[] }
- *   | { kind: 'bye', tab: string }
+ *   | { kind: 'set-streams', tabId: string, streams: string[] }
+ *   | { kind: 'leave', tabId: string }
  *   | { kind: 'dissolve', leader: string }
- *   | { kind: 'roll' | 'reconnect' }} Message
+ *   | { kind: 'request-streams' | 'reconnect' }} TabMessage
  */
 
-/** @type {Map<string, Tabs>} */
+/** @type {Map<string, TabGroup>} */
 const groups = new Map();
 
 /** Returns true if tabs can share a connection: only in a browser and in a secure context. */
@@ -45,75 +45,78 @@ export function canShare() {
   return typeof document !== 'undefined' && typeof BroadcastChannel === 'function' && !!navigator.locks;
 }
 
-export class Tabs {
-  tab = crypto.randomUUID();
+export class TabGroup {
+  tabId = crypto.randomUUID();
   /** @type {Set<LiveSubscription>} */
   members = new Set();
-  /** Name of the leader, number of its last message, and its position. */
+  /** Random name of the leader. */
   leader = '';
-  number = 0;
-  at = '';
-  /** Streams that the leader reads, and the state that its connection began with. @type {string[]} */
+  /** Number of the leader's last message. */
+  sequence = 0;
+  /** Position of the leader. */
+  position = '';
+  /** Streams that the leader reads. @type {string[]} */
   streams = [];
-  /** @type {Live | null} */
-  opening = null;
-  heard = Date.now();
-  over = new AbortController();
+  /** The `live` state that the leader's connection opened with. @type {LiveState | null} */
+  openState = null;
+  /** Time of the last message of a leader. */
+  lastMessageAt = Date.now();
+  abortController = new AbortController();
 
   /** The shared connection, if this tab leads. @type {Connection | null} */
   connection = null;
   /** Streams of each tab, if this tab leads. @type {Map<string, string[]>} */
-  wants = new Map();
-  /** True while the connection is open. */
+  streamsByTab = new Map();
+  /** True while the shared connection is open. */
   isOpen = false;
-  /** The only subscription, at whose position the connection begins. @type {LiveSubscription | null} */
-  founder = null;
+  /** Only subscription of a new group; the connection begins at its position. @type {LiveSubscription | null} */
+  initialMember = null;
 
-  /** @param {Meant} options */
-  static of(options) {
+  /** Returns the group that shares a connection for these options. @param {NormalizedOptions} options */
+  static forOptions(options) {
     const { url, types, headers, credentials, token, ticket, share } = options;
-    const shown = [token, ticket].map((secret) => (typeof secret === 'function' ? true : secret));
-    const same = digest(JSON.stringify([url.href, types, headers, credentials, shown]));
-    const name = `fanfare/${VERSION}/${typeof share === 'string' ? share : ''}/${same}`;
-    const found = groups.get(name) ?? new Tabs(name, options);
-    groups.set(name, found);
-    return found;
+    const secrets = [token, ticket].map((secret) => (typeof secret === 'function' ? true : secret));
+    const hash = digest(JSON.stringify([url.href, types, headers, credentials, secrets]));
+    const name = `fanfare/${PROTOCOL_VERSION}/${typeof share === 'string' ? share : ''}/${hash}`;
+    const group = groups.get(name) ?? new TabGroup(name, options);
+    groups.set(name, group);
+    return group;
   }
 
   /**
    * @param {string} name
-   * @param {Meant} options
+   * @param {NormalizedOptions} options
    */
   constructor(name, options) {
     this.name = name;
     this.options = options;
     this.secret = new Secret(options.token ?? options.ticket);
     this.channel = new BroadcastChannel(name);
-    this.channel.onmessage = ({ data }) => this.hear(data);
-    this.timer = setInterval(() => this.look(), SILENCE_MS / 3);
+    this.channel.onmessage = ({ data }) => this.handleMessage(data);
+    this.checkTimer = setInterval(() => this.checkTabs(), SILENCE_TIMEOUT_MS / 3);
     // This lock shows the leader that the tab still exists.
-    this.hold(`${name}/${this.tab}`, {}, () => {}).catch(() => {});
-    this.stand({});
+    this.holdLock(`${name}/${this.tabId}`, {}, () => {}).catch(() => {});
+    this.requestLeadership({});
   }
 
   /** @param {LiveSubscription} member */
   join(member) {
     this.members.add(member);
     // Beyond the limit on selectors, a subscription uses a connection of its own.
-    const all = new Set([...this.streams, ...this.wanted()]);
-    if (all.size > MOST_SELECTORS) return member.goAlone();
-    this.want();
+    const all = new Set([...this.streams, ...this.memberStreams()]);
+    if (all.size > MAX_SELECTORS) return member.stopSharing();
+    this.announceStreams();
   }
 
   /** @param {LiveSubscription} member */
   leave(member) {
     if (!this.members.delete(member)) return;
-    if (this.members.size > 0) return this.want();
+    if (this.members.size > 0) return this.announceStreams();
     groups.delete(this.name);
-    clearInterval(this.timer);
+    clearInterval(this.checkTimer);
     this.stepDown();
-    this.post({ kind: 'bye', tab: this.tab });
-    this.over.abort();
+    this.post({ kind: 'leave', tabId: this.tabId });
+    this.abortController.abort();
     this.channel.close();
   }
 
@@ -130,138 +133,139 @@ export class Tabs {
   // Election.
 
   /**
-   * Calls `have` once a lock is granted, and holds the lock until this instance ends.
+   * Calls `onGranted` once a lock is granted, and holds the lock until this instance ends.
    *
-   * @param {string} lock
-   * @param {LockOptions} how
-   * @param {() => void} have
+   * @param {string} name
+   * @param {LockOptions} options
+   * @param {() => void} onGranted
    */
-  hold(lock, how, have) {
-    const { signal } = this.over;
-    const held = () => {
+  holdLock(name, options, onGranted) {
+    const { signal } = this.abortController;
+    const callback = () => {
       if (signal.aborted) return;
-      have();
+      onGranted();
       if (signal.aborted) return;
       return new Promise((resolve) => signal.addEventListener('abort', resolve));
     };
-    return navigator.locks.request(lock, how.steal ? how : { ...how, signal }, held);
+    return navigator.locks.request(name, options.steal ? options : { ...options, signal }, callback);
   }
 
-  /**
-   * Leads once the lock is free, or takes the lock away (`steal`).
-   *
-   * @param {LockOptions} how
-   */
-  stand(how) {
-    const lost = (/** @type {any} */ error) => {
-      if (this.over.signal.aborted) return;
+  /** Becomes the leader once the lock is free, or takes the lock away (`steal`). @param {LockOptions} options */
+  requestLeadership(options) {
+    const handleError = (/** @type {any} */ error) => {
+      if (this.abortController.signal.aborted) return;
       // Without locks no tab can lead.
       if (error?.name !== 'AbortError') return this.dissolve();
       // Another tab took the lock, because this one was silent.
       this.stepDown();
-      this.stand({});
-      this.want();
+      this.requestLeadership({});
+      this.announceStreams();
     };
-    this.hold(`${this.name}/leader`, how, () => this.lead()).catch(lost);
+    this.holdLock(`${this.name}/leader`, options, () => this.lead()).catch(handleError);
   }
 
+  /** Opens the shared connection, because this tab has become the leader. */
   lead() {
     this.stepDown();
     this.leader = crypto.randomUUID();
-    this.number = 0;
-    this.wants = new Map([[this.tab, this.wanted()]]);
+    this.sequence = 0;
+    this.streamsByTab = new Map([[this.tabId, this.memberStreams()]]);
     // The former leader's streams are still read until the tabs had time to announce theirs.
-    const before = this.at === '' ? [] : this.streams;
-    const streams = [...new Set([...this.union(), ...before])].sort();
+    const formerStreams = this.position === '' ? [] : this.streams;
+    const streams = [...new Set([...this.allStreams(), ...formerStreams])].sort();
     const [member, ...others] = this.members;
-    this.founder = this.at === '' && others.length === 0 && !member.queue.isRead ? member : null;
+    this.initialMember = this.position === '' && others.length === 0 && !member.queue.isIterated ? member : null;
     // All other subscriptions read earlier events from history.
-    const options = this.founder ? member.options : { ...this.options, from: 'now', last: undefined };
+    const options = this.initialMember ? member.options : { ...this.options, from: 'now', last: undefined };
     this.connection = new Connection(options, streams, { follow: true, secret: this.secret }, {
-      events: (events, at, bytes) => this.pass({ kind: 'events', events, at, bytes }),
-      told: (state, at) => this.told(state, at),
-      ready: () => Promise.resolve(),
-      done: () => {},
-      alive: () => this.post({ kind: 'alive', leader: this.leader }),
+      onEvents: (events, position, bytes) => this.broadcast({ kind: 'events', events, position, bytes }),
+      onState: (state, position) => this.handleState(state, position),
+      waitUntilReady: () => Promise.resolve(),
+      onCaughtUp: () => {},
+      onActivity: () => this.post({ kind: 'alive', leader: this.leader }),
     });
-    this.connection.place = this.founder ? member.place : this.at || null;
-    this.post({ kind: 'roll' });
+    this.connection.position = this.initialMember ? member.position : this.position || null;
+    this.post({ kind: 'request-streams' });
     this.connection.run();
-    this.change = setTimeout(() => this.settle(), LEAVING_MS);
+    this.streamUpdateTimer = setTimeout(() => this.scheduleStreamUpdate(), REMOVE_STREAMS_DELAY_MS);
   }
 
   stepDown() {
-    clearTimeout(this.change);
+    clearTimeout(this.streamUpdateTimer);
     this.connection?.stop();
-    this.connection = this.founder = null;
+    this.connection = this.initialMember = null;
     this.isOpen = false;
   }
 
-  /** Removes tabs that are gone, if this tab leads; otherwise replaces a silent leader. */
-  async look() {
+  /** Removes closed tabs, if this tab leads; otherwise replaces a silent leader. */
+  async checkTabs() {
     if (this.connection) {
-      const { held = [] } = await navigator.locks.query().catch(() => ({ held: [] }));
-      if (held.length === 0) return;
-      const here = new Set(held.map((lock) => lock.name));
-      const gone = [...this.wants.keys()].filter((tab) => !here.has(`${this.name}/${tab}`));
-      return gone.forEach((tab) => this.wantedBy(tab, []));
+      const { held: locks = [] } = await navigator.locks.query().catch(() => ({ held: [] }));
+      if (locks.length === 0) return;
+      const heldNames = new Set(locks.map((lock) => lock.name));
+      const closedTabs = [...this.streamsByTab.keys()].filter((tabId) => !heldNames.has(`${this.name}/${tabId}`));
+      return closedTabs.forEach((tabId) => this.setTabStreams(tabId, []));
     }
-    if (Date.now() - this.heard < SILENCE_MS) return;
+    if (Date.now() - this.lastMessageAt < SILENCE_TIMEOUT_MS) return;
     // If this tab was suspended, messages of the leader may still be queued.
-    const before = this.heard;
-    this.want();
-    await new Promise((resolve) => setTimeout(resolve, ANSWER_MS * (1 + 2 * Math.random())));
-    if (this.heard === before && !this.over.signal.aborted) this.stand({ steal: true });
+    const previousMessageAt = this.lastMessageAt;
+    this.announceStreams();
+    await new Promise((resolve) => setTimeout(resolve, LEADER_ANSWER_MS * (1 + 2 * Math.random())));
+    if (this.lastMessageAt !== previousMessageAt || this.abortController.signal.aborted) return;
+    this.requestLeadership({ steal: true });
   }
 
   // Streams.
 
-  wanted() {
+  /** Returns the streams of the subscriptions of this tab. */
+  memberStreams() {
     return [...new Set([...this.members].flatMap((member) => member.streams))];
   }
 
-  union() {
-    return [...new Set([...this.wants.values()].flat())].sort();
+  /** Returns the streams of all tabs, if this tab leads. */
+  allStreams() {
+    return [...new Set([...this.streamsByTab.values()].flat())].sort();
   }
 
   /** Announces the streams of this tab. */
-  want() {
-    const streams = this.wanted();
-    if (this.connection) this.wantedBy(this.tab, streams);
-    else this.post({ kind: 'want', tab: this.tab, streams });
+  announceStreams() {
+    const streams = this.memberStreams();
+    if (this.connection) this.setTabStreams(this.tabId, streams);
+    else this.post({ kind: 'set-streams', tabId: this.tabId, streams });
   }
 
   /**
    * Records the streams of a tab, if this tab leads; an empty list removes the tab.
    *
-   * @param {string} tab
+   * @param {string} tabId
    * @param {string[]} streams
    */
-  wantedBy(tab, streams) {
+  setTabStreams(tabId, streams) {
     const { connection } = this;
     if (connection === null) return;
-    if (streams.length > 0) this.wants.set(tab, streams);
-    else this.wants.delete(tab);
-    this.settle();
-    const { leader, number, at, opening: state } = this;
-    const isMore = this.union().some((stream) => !connection.streams.includes(stream));
-    if (isMore || !this.isOpen || state === null) return this.post({ kind: 'alive', leader });
-    /** @type {Numbered} */
-    const here = { kind: 'here', leader, number, at, streams: connection.streams, state };
-    if (tab === this.tab) this.hear(here);
-    else this.post(here);
+    if (streams.length > 0) this.streamsByTab.set(tabId, streams);
+    else this.streamsByTab.delete(tabId);
+    this.scheduleStreamUpdate();
+    const { leader, sequence, position, openState: state } = this;
+    const hasMore = this.allStreams().some((stream) => !connection.streams.includes(stream));
+    if (hasMore || !this.isOpen || state === null) return this.post({ kind: 'alive', leader });
+    /** @type {SequencedMessage} */
+    const snapshot = { kind: 'snapshot', leader, sequence, position, streams: connection.streams, state };
+    if (tabId === this.tabId) this.handleMessage(snapshot);
+    else this.post(snapshot);
   }
 
-  /** Reconnects for the streams of all tabs: soon if there are more, later if there are fewer. */
-  settle() {
+  /** Schedules a reconnect if the streams of the tabs have changed: soon for added, later for removed ones. */
+  scheduleStreamUpdate() {
     const { connection } = this;
     if (connection === null) return;
-    clearTimeout(this.change);
-    const wanted = this.union();
-    const isMore = wanted.some((stream) => !connection.streams.includes(stream));
-    const isLess = wanted.length < connection.streams.length;
-    if (!isMore && !isLess) return;
-    this.change = setTimeout(() => connection.reconnect(this.union()), isMore ? JOINING_MS : LEAVING_MS);
+    clearTimeout(this.streamUpdateTimer);
+    const streams = this.allStreams();
+    const hasMore = streams.some((stream) => !connection.streams.includes(stream));
+    const hasFewer = streams.length < connection.streams.length;
+    if (!hasMore && !hasFewer) return;
+    const delayMs = hasMore ? ADD_STREAMS_DELAY_MS : REMOVE_STREAMS_DELAY_MS;
+    this.streamUpdateTimer = setTimeout(() => connection.reconnect(this.allStreams()), delayMs);
   }
 
   // Messages.
@@ -270,10 +274,10 @@ export class Tabs {
    * Handles a state of the connection that this tab leads.
    *
    * @param {State} state
-   * @param {string | null} place
+   * @param {string | null} newPosition
    */
-  told(state, place) {
-    const at = place ?? this.at;
+  handleState(state, newPosition) {
+    const position = newPosition ?? this.position;
     const streams = this.connection?.streams ?? [];
     switch (state.state) {
       case 'ended': case 'refused': case 'expired':
@@ -282,109 +286,108 @@ export class Tabs {
         return this.dissolve();
       case 'live':
         this.isOpen = true;
-        return this.pass({ kind: 'open', at, state, streams });
+        return this.broadcast({ kind: 'open', position, state, streams });
       case 'gap':
-        if (this.founder) this.founder.hear(state, null);
-        // Each subscription now lacks what is before `at`, and reads from history what it missed.
-        if (this.opening && at !== this.at) this.pass({ kind: 'open', at, state: this.opening, streams });
+        if (this.initialMember) this.initialMember.handleState(state, null);
+        // Each subscription now lacks events before `position`, and reads them from history.
+        if (this.openState && position !== this.position) {
+          this.broadcast({ kind: 'open', position, state: this.openState, streams });
+        }
         return;
       case 'reset':
-        this.founder?.hear(state, null);
+        this.initialMember?.handleState(state, null);
         return;
       default:
         if (state.state !== 'stream-ended' && state.state !== 'expiring') this.isOpen = false;
-        return this.pass({ kind: 'state', at, state });
+        return this.broadcast({ kind: 'state', position, state });
     }
   }
 
+  /** Continues every subscription of this tab on a connection of its own. */
   dissolve() {
-    for (const member of [...this.members]) member.goAlone();
+    for (const member of [...this.members]) member.stopSharing();
   }
 
   /**
    * Numbers a message, sends it to the other tabs and handles it in this one.
    *
-   * @param {Said} said
+   * @param {LeaderMessage} message
    */
-  pass(said) {
-    const numbered = { ...said, leader: this.leader, number: this.number + 1 };
-    this.post(numbered);
-    this.hear(numbered);
+  broadcast(message) {
+    const sequenced = { ...message, leader: this.leader, sequence: this.sequence + 1 };
+    this.post(sequenced);
+    this.handleMessage(sequenced);
   }
 
-  /** @param {Message} message */
+  /** @param {TabMessage} message */
   post(message) {
     this.channel.postMessage(message);
   }
 
-  /** @param {Message} message */
-  hear(message) {
+  /** @param {TabMessage} message */
+  handleMessage(message) {
     switch (message.kind) {
-      case 'want': return this.wantedBy(message.tab, message.streams);
-      case 'bye': return this.wantedBy(message.tab, []);
+      case 'set-streams': return this.setTabStreams(message.tabId, message.streams);
+      case 'leave': return this.setTabStreams(message.tabId, []);
       case 'reconnect': return this.connection?.reconnect();
       case 'dissolve': return message.leader === this.leader ? this.dissolve() : undefined;
-      case 'roll':
-        this.heard = Date.now();
-        return this.want();
+      case 'request-streams':
+        this.lastMessageAt = Date.now();
+        return this.announceStreams();
       default:
     }
     // A former leader may not know yet that it has lost the lock.
     if (this.connection && message.leader !== this.leader) return;
-    this.heard = Date.now();
-    if (message.kind !== 'alive') this.follow(message);
+    this.lastMessageAt = Date.now();
+    if (message.kind !== 'alive') this.applyLeaderMessage(message);
   }
 
-  /** @param {Numbered} message */
-  follow(message) {
-    const isOpening = message.kind === 'open' || message.kind === 'here';
+  /** Applies a numbered message of a leader to the subscriptions. @param {SequencedMessage} message */
+  applyLeaderMessage(message) {
+    const isOpening = message.kind === 'open' || message.kind === 'snapshot';
     const isSame = message.leader === this.leader;
     if (!isSame && !isOpening) {
       // The opening of this leader was missed; until it is repeated, only states can be used.
-      if (message.kind === 'state') this.tell(message.state, message.at);
-      return this.want();
+      if (message.kind === 'state') this.forwardState(message.state, message.position);
+      return this.announceStreams();
     }
-    const isNext = isSame && message.number === this.number + (message.kind === 'here' ? 0 : 1);
-    [this.leader, this.number, this.at] = [message.leader, message.number, message.at];
-    if (isOpening) [this.streams, this.opening] = [message.streams, message.state];
+    const isNext = isSame && message.sequence === this.sequence + (message.kind === 'snapshot' ? 0 : 1);
+    [this.leader, this.sequence, this.position] = [message.leader, message.sequence, message.position];
+    if (isOpening) [this.streams, this.openState] = [message.streams, message.state];
     for (const member of [...this.members]) {
-      if (isOpening && member === this.founder) this.begin(member, message.state);
+      if (isOpening && member === this.initialMember) this.attachInitialMember(member, message.state);
       else if (isOpening) {
-        // `here` may answer another tab, while this one has missed nothing.
-        const isForOther = message.kind === 'here' && isNext && member.isAttached;
-        if (!isForOther) member.attach(message.at, message.streams, message.state);
+        // `snapshot` may answer another tab, while this one has missed nothing.
+        const isForOther = message.kind === 'snapshot' && isNext && member.isAttached;
+        if (!isForOther) member.attach(message.position, message.streams, message.state);
       } else if (!member.isAttached) {
-        if (message.kind === 'state') member.shared(message.state, message.at);
-      } else if (!isNext) member.catchUp(message.at, this.opening);
-      else if (message.kind === 'events') member.offer(message.events, message.at, message.bytes);
-      else member.shared(message.state, message.at);
+        if (message.kind === 'state') member.handleSharedState(message.state, message.position);
+      } else if (!isNext) member.catchUp(message.position, this.openState);
+      else if (message.kind === 'events') member.handleSharedEvents(message.events, message.position, message.bytes);
+      else member.handleSharedState(message.state, message.position);
     }
   }
 
   /**
-   * Joins the subscription that the connection was opened for; afterwards it is like any other.
+   * Attaches the subscription that the connection was opened for; afterwards it is like any other.
    *
    * @param {LiveSubscription} member
-   * @param {Live} opening
+   * @param {LiveState} openState
    */
-  begin(member, opening) {
-    member.found(opening);
+  attachInitialMember(member, openState) {
+    member.attachInitial(openState);
     // A gap or a reset follows in the same task.
-    queueMicrotask(() => { this.founder = null; });
+    queueMicrotask(() => { this.initialMember = null; });
   }
 
-  /** @param {State} state @param {string} at */
-  tell(state, at) {
+  /** Passes a state to all subscriptions. @param {State} state @param {string} position */
+  forwardState(state, position) {
     if (state.state === 'stream-ended') return;
-    for (const member of [...this.members]) member.shared(state, at);
+    for (const member of [...this.members]) member.handleSharedState(state, position);
   }
 }
 
-/**
- * Returns a hash that keeps credentials apart without revealing them.
- *
- * @param {string} text
- */
+/** Returns a hash that distinguishes credentials without revealing them. @param {string} text */
 function digest(text) {
   let [a, b] = [0xdeadbeef, 0x41c6ce57];
   for (let i = 0; i < text.length; i += 1) {

@@ -1,22 +1,22 @@
 // The page `/chat` in a browser, with a scripted upstream.
 
-import { test as base, expect, Hub, Wire } from './hub.js';
-import { Upstream, held, parts, pause } from './upstream.js';
+import { FaultyProxy, Hub, expect, test as base } from './hub.js';
+import { Upstream, answerInTwoParts, answerWith, pause } from './upstream.js';
 
 const WORDS = Array.from({ length: 60 }, (_, n) => `word${n} `);
 
 const test = base.extend({
-  scripts: [[parts(WORDS, 50)], { option: true }],
+  scripts: [[answerWith(WORDS, 50)], { option: true }],
   // Further settings of the upstream.
-  more: ['', { option: true }],
+  upstreamSettings: ['', { option: true }],
   upstream: async ({ scripts }, use) => {
     const upstream = await Upstream.start(...scripts);
     await use(upstream);
     await upstream.stop();
   },
   // A real hub with the upstream.
-  hub: async ({ upstream, flags, more }, use) => {
-    const hub = await Hub.start(flags, upstream.config + more);
+  hub: async ({ upstream, flags, upstreamSettings }, use) => {
+    const hub = await Hub.start(flags, upstream.config + upstreamSettings);
     await use(hub);
     await hub.stop();
   },
@@ -26,26 +26,26 @@ const ask = async (page, text) => {
   await page.getByLabel('What do you want to ask?').fill(text);
   await page.keyboard.press('Enter');
 };
-const said = (page, n = 0) => page.locator('.said').nth(n);
+const answer = (page, n = 0) => page.locator('.said').nth(n);
 const state = (page, n = 0) => page.locator('.state').nth(n);
-const whole = async (page, text, n = 0) => {
-  await expect(said(page, n)).toHaveAttribute('aria-busy', 'false', { timeout: 30_000 });
-  await expect(said(page, n)).toHaveText(text);
+const expectAnswer = async (page, text, n = 0) => {
+  await expect(answer(page, n)).toHaveAttribute('aria-busy', 'false');
+  await expect(answer(page, n)).toHaveText(text);
 };
 
 test('continues an answer after a reload and in a second tab', async ({ page, context, hub, upstream }) => {
   await page.goto(`${hub.url}/chat`);
   await ask(page, 'say some words');
-  await expect(said(page)).toContainText('word3');
+  await expect(answer(page)).toContainText('word3');
   const other = await context.newPage();
   await other.goto(`${hub.url}/chat`);
   await page.reload();
   await expect(page.locator('.asked')).toHaveText('say some words');
-  for (const tab of [page, other]) await whole(tab, WORDS.join('').trim());
-  expect(upstream.asked.length).toBe(1);
-  expect(upstream.asked[0].messages).toEqual([{ role: 'user', content: 'say some words' }]);
+  for (const tab of [page, other]) await expectAnswer(tab, WORDS.join('').trim());
+  expect(upstream.requests.length).toBe(1);
+  expect(upstream.requests[0].messages).toEqual([{ role: 'user', content: 'say some words' }]);
   await page.reload();
-  await whole(page, WORDS.join('').trim());
+  await expectAnswer(page, WORDS.join('').trim());
 });
 
 test('shows the questions of one tab in another', async ({ page, context, hub, upstream }) => {
@@ -53,35 +53,35 @@ test('shows the questions of one tab in another', async ({ page, context, hub, u
   const other = await context.newPage();
   await other.goto(`${hub.url}/chat`);
   await ask(page, 'one');
-  for (const tab of [page, other]) await whole(tab, WORDS.join('').trim());
+  for (const tab of [page, other]) await expectAnswer(tab, WORDS.join('').trim());
   await ask(other, 'two');
-  for (const tab of [page, other]) await whole(tab, WORDS.join('').trim(), 1);
-  expect(upstream.asked.length).toBe(2);
-  expect(upstream.asked[1].messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'user']);
+  for (const tab of [page, other]) await expectAnswer(tab, WORDS.join('').trim(), 1);
+  expect(upstream.requests.length).toBe(2);
+  expect(upstream.requests[1].messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'user']);
   await page.getByRole('button', { name: 'New chat' }).click();
   await expect(other.locator('.asked')).toHaveCount(0);
 });
 
 test.describe('an answer that does not end', () => {
-  test.use({ scripts: [held(WORDS, 9), parts(WORDS)] });
+  test.use({ scripts: [answerInTwoParts(WORDS, 9), answerWith(WORDS)] });
 
   test('is stopped, and asked for again', async ({ page, hub, upstream }) => {
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'words');
-    await expect(said(page)).toContainText('word3');
+    await expect(answer(page)).toContainText('word3');
     await page.getByRole('button', { name: 'Stop' }).click();
     await expect(state(page)).toHaveText('stopped');
-    await expect(said(page)).not.toContainText('word59');
+    await expect(answer(page)).not.toContainText('word59');
     await page.getByRole('button', { name: 'Retry' }).click();
-    await whole(page, WORDS.join('').trim());
+    await expectAnswer(page, WORDS.join('').trim());
     await expect(page.locator('.asked')).toHaveCount(1);
-    expect(upstream.asked.length).toBe(2);
+    expect(upstream.requests.length).toBe(2);
   });
 });
 
 test.describe('before the list of models arrives', () => {
   /** Holds back the list of models until the returned function is called. */
-  const late = async (page) => {
+  const delayModels = async (page) => {
     let release;
     const released = new Promise((resolve) => { release = resolve; });
     await page.route('**/v1/models', async (route) => {
@@ -94,7 +94,7 @@ test.describe('before the list of models arrives', () => {
   test('keeps the typed text, then asks the right model', async ({ page, hub, upstream }) => {
     const posted = [];
     page.on('request', (request) => request.method() === 'POST' && posted.push(request.postData()));
-    const release = await late(page);
+    const release = await delayModels(page);
     const requested = page.waitForRequest('**/v1/models');
     await page.goto(`${hub.url}/chat`);
     await requested;
@@ -103,67 +103,67 @@ test.describe('before the list of models arrives', () => {
     await expect(page.getByLabel('What do you want to ask?')).toHaveValue('say some words');
     expect(posted).toEqual([]);
     release();
-    await whole(page, WORDS.join('').trim());
+    await expectAnswer(page, WORDS.join('').trim());
     await expect(page.getByText(/waiting for the list of models/i)).toHaveCount(0);
     await expect(page.getByLabel('What do you want to ask?')).toHaveValue('');
     expect(posted.map((body) => JSON.parse(body).model)).toEqual(['m']);
-    expect(upstream.asked.length).toBe(1);
+    expect(upstream.requests.length).toBe(1);
   });
 
   test('shows the earlier conversation', async ({ page, hub }) => {
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'say some words');
-    await whole(page, WORDS.join('').trim());
-    const release = await late(page);
+    await expectAnswer(page, WORDS.join('').trim());
+    const release = await delayModels(page);
     await page.reload();
     await expect(page.locator('.asked')).toHaveText('say some words');
-    await whole(page, WORDS.join('').trim());
+    await expectAnswer(page, WORDS.join('').trim());
     release();
     await expect(page.getByLabel('Model')).toHaveValue('m');
   });
 });
 
 test.describe('with a bad network', () => {
-  test.use({ expectedErrors: [/Failed to load resource|ERR_/], scripts: [held(WORDS, 9)] });
+  test.use({ expectedErrors: [/Failed to load resource|ERR_/], scripts: [answerInTwoParts(WORDS, 9)] });
   test('loses nothing of an answer when the connection breaks', async ({ page, hub, upstream }) => {
-    const wire = await Wire.to(hub);
-    await page.goto(`${wire.url}/chat`);
+    const proxy = await FaultyProxy.start(hub);
+    await page.goto(`${proxy.url}/chat`);
     await ask(page, 'words');
-    await expect(said(page)).toContainText('word3');
-    wire.cut();
+    await expect(answer(page)).toContainText('word3');
+    proxy.block();
     await expect(state(page)).toHaveText(/connection lost/);
-    wire.mend();
+    proxy.unblock();
     upstream.release();
-    await whole(page, WORDS.join('').trim());
-    wire.stop();
+    await expectAnswer(page, WORDS.join('').trim());
+    proxy.stop();
   });
 
   test('shows the partial answer, marked as cut, after the hub was killed', async ({ page, hub }) => {
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'words');
-    await expect(said(page)).toContainText('word3');
+    await expect(answer(page)).toContainText('word3');
     await hub.kill();
-    await hub.again();
-    await expect(state(page)).toHaveText(/^cut: the hub was stopped/, { timeout: 30_000 });
-    await expect(said(page)).toContainText('word3');
+    await hub.restart();
+    await expect(state(page)).toHaveText(/^cut: the hub was stopped/);
+    await expect(answer(page)).toContainText('word3');
   });
 });
 
 test.describe('if the upstream breaks off', () => {
-  const cut = async ({ begin, part, response }) => {
-    begin();
-    part('half an ');
+  const truncatedAnswer = async ({ startStream, sendText, response }) => {
+    startStream();
+    sendText('half an ');
     await pause(300);
     response.destroy();
   };
-  test.use({ scripts: [cut, parts(['whole'])] });
+  test.use({ scripts: [truncatedAnswer, answerWith(['whole'])] });
   test('marks the answer as cut, not as complete', async ({ page, hub }) => {
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'words');
     await expect(state(page)).toHaveText(/^cut: the connection to the upstream failed/);
-    await expect(said(page)).toHaveText('half an');
+    await expect(answer(page)).toHaveText('half an');
     await page.getByRole('button', { name: 'Retry' }).click();
-    await whole(page, 'whole');
+    await expectAnswer(page, 'whole');
   });
 });
 
@@ -176,40 +176,40 @@ test.describe('at the limit of chats', () => {
     await ask(page, 'words');
     await expect(state(page)).toHaveText(/max_chats .* reached.*asking again/);
     await fetch(hub.url + stop_url, { method: 'POST' });
-    await whole(page, WORDS.join('').trim());
+    await expectAnswer(page, WORDS.join('').trim());
   });
 });
 
 test.describe('if the upstream allows one request at a time', () => {
-  test.use({ more: 'max-running = 1\n' });
+  test.use({ upstreamSettings: 'max-running = 1\n' });
   test('shows that a later question waits for its turn', async ({ page, hub, upstream }) => {
     await fetch(`${hub.url}/chats`, { method: 'POST', body: JSON.stringify({ message: 'first' }) });
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'later');
     await expect(state(page)).toHaveText('queued…');
-    expect(upstream.asked.length).toBe(1);
-    await whole(page, WORDS.join('').trim());
-    expect(upstream.asked.length).toBe(2);
+    expect(upstream.requests.length).toBe(1);
+    await expectAnswer(page, WORDS.join('').trim());
+    expect(upstream.requests.length).toBe(2);
   });
 });
 
 test.describe('the text of a model', () => {
   const text = '# Title\n\n<img src=x onerror="window.isHurt = true"><script>window.isHurt = true</script>\n\n'
     + '[here](javascript:window.isHurt=true) and [there](https://example.com)\n\n```js\nconst a = "<b>";\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n';
-  test.use({ scripts: [parts([...text])] });
+  test.use({ scripts: [answerWith([...text])] });
   test('is shown as Markdown with code to copy, and runs no script', async ({ page, context, hub }) => {
     await context.grantPermissions(['clipboard-read', 'clipboard-write']);
     await page.goto(`${hub.url}/chat`);
     await ask(page, 'words');
-    await expect(said(page)).toHaveAttribute('aria-busy', 'false');
-    await expect(said(page).locator('h1')).toHaveText('Title');
-    await expect(said(page).locator('td')).toHaveText(['1', '2']);
-    await expect(said(page).locator('img, script')).toHaveCount(0);
-    await expect(said(page)).toContainText('<img src=x onerror="window.isHurt = true">');
+    await expect(answer(page)).toHaveAttribute('aria-busy', 'false');
+    await expect(answer(page).locator('h1')).toHaveText('Title');
+    await expect(answer(page).locator('td')).toHaveText(['1', '2']);
+    await expect(answer(page).locator('img, script')).toHaveCount(0);
+    await expect(answer(page)).toContainText('<img src=x onerror="window.isHurt = true">');
     expect(await page.evaluate(() => window.isHurt)).toBeUndefined();
-    const links = await said(page).locator('a').evaluateAll((all) => all.map((a) => [a.textContent, a.getAttribute('href'), a.rel]));
+    const links = await answer(page).locator('a').evaluateAll((all) => all.map((a) => [a.textContent, a.getAttribute('href'), a.rel]));
     expect(links).toEqual([['here', null, expect.any(String)], ['there', 'https://example.com', 'noopener noreferrer nofollow']]);
-    await said(page).locator('pre button').click();
+    await answer(page).locator('pre button').click();
     expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('const a = "<b>";\n');
     await page.locator('.foot').getByRole('button', { name: 'Copy' }).click();
     expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(text);

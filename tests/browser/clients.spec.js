@@ -8,7 +8,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { Hub, Wire, expect, test } from './hub.js';
+import { FaultyProxy, Hub, expect, test } from './hub.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const PYTHON = join(here, '../../target/clients/venv/bin/python');
@@ -18,18 +18,18 @@ const RUST = process.env.FANFARE_READER ?? join(here, '../../target/debug/exampl
 function program(command, ...args) {
   return async (url) => {
     const child = spawn(command, [...args, url], { cwd: join(here, 'readers'), stdio: ['ignore', 'pipe', 'inherit'] });
-    const reader = { events: [], over: null, refused: null, stop: async () => { child.kill('SIGKILL'); } };
+    const reader = { events: [], ended: null, refused: null, stop: async () => { child.kill('SIGKILL'); } };
     createInterface(child.stdout).on('line', (line) => {
-      const said = JSON.parse(line);
-      if ('over' in said) reader.over = said.over ?? 'over';
-      else if ('refused' in said) reader.refused = said.refused;
-      else reader.events.push(said);
+      const message = JSON.parse(line);
+      if ('over' in message) reader.ended = message.over ?? 'ended';
+      else if ('refused' in message) reader.refused = message.refused;
+      else reader.events.push(message);
     });
     return reader;
   };
 }
 
-/** Returns a function that opens a page with events in `window.events` and its end in `window.over`. */
+/** Returns a function that opens a page, which collects events in `window.events` and the final status in `window.ended`. */
 function inPage(begin) {
   return async (url, { context }) => {
     const page = await context.newPage();
@@ -42,13 +42,13 @@ function inPage(begin) {
     await page.goto(`${new URL(url).origin}/healthz`);
     await page.evaluate(() => {
       window.events = [];
-      window.over = null;
-      window.tell = ({ type, event, data, lastEventId, id }) => window.events.push({ type: type ?? (event || 'message'), data, id: lastEventId ?? id });
+      window.ended = null;
+      window.record = ({ type, event, data, lastEventId, id }) => window.events.push({ type: type ?? (event || 'message'), data, id: lastEventId ?? id });
       window.TYPES = ['message', 'log', 'hub-open', 'hub-gap', 'hub-end', 'hub-error'];
     });
     await page.evaluate(begin, url);
-    const reader = { events: [], over: null, stop: () => page.close() };
-    reader.look = async () => Object.assign(reader, await page.evaluate(() => ({ events: window.events, over: window.over })));
+    const reader = { events: [], ended: null, stop: () => page.close() };
+    reader.refresh = async () => Object.assign(reader, await page.evaluate(() => ({ events: window.events, ended: window.ended })));
     return reader;
   };
 }
@@ -62,8 +62,8 @@ const CLIENTS = [
     name: 'EventSource in a browser',
     start: inPage((url) => {
       const source = new EventSource(url);
-      for (const type of window.TYPES) source.addEventListener(type, window.tell);
-      source.onerror = () => { if (source.readyState === 2) window.over = 204; };
+      for (const type of window.TYPES) source.addEventListener(type, window.record);
+      source.onerror = () => { if (source.readyState === 2) window.ended = 204; };
     }),
   },
   {
@@ -73,32 +73,32 @@ const CLIENTS = [
       const stream = new URL(url).pathname.split('/')[2];
       subscribe({
         streams: stream,
-        onEvent: ({ type, data, id }) => window.tell({ type, data: typeof data === 'string' ? data : JSON.stringify(data), id }),
+        onEvent: ({ type, data, id }) => window.record({ type, data: typeof data === 'string' ? data : JSON.stringify(data), id }),
         onState: (state) => {
-          if (state.state === 'live') window.tell({ type: 'hub-open', data: '' });
-          if (state.state === 'waiting' && state.reason === 'resource_exhausted') window.tell({ type: 'hub-error', data: '' });
-          if (state.state === 'ended') window.over = 204;
+          if (state.state === 'live') window.record({ type: 'hub-open', data: '' });
+          if (state.state === 'waiting' && state.reason === 'resource_exhausted') window.record({ type: 'hub-error', data: '' });
+          if (state.state === 'ended') window.ended = 204;
         },
       });
     }),
   },
   {
-    name: '@microsoft/fetch-event-source', makes: losesEmptyFirstLines,
+    name: '@microsoft/fetch-event-source', transform: losesEmptyFirstLines,
     start: inPage(async (url) => {
       const { fetchEventSource } = await import(new URL('/modules/@microsoft/fetch-event-source/lib/esm/fetch.js', url));
-      class Over extends Error {}
+      class StreamEnded extends Error {}
       fetchEventSource(url, {
         openWhenHidden: true,
         onopen: async (response) => {
-          if (response.status === 204) throw new Over();
+          if (response.status === 204) throw new StreamEnded();
           if (!response.ok) throw new Error(String(response.status));
         },
-        onmessage: window.tell,
+        onmessage: window.record,
         // A response that ends is a lost connection.
         onclose: () => { throw new Error('closed'); },
         onerror: (error) => {
-          if (!(error instanceof Over)) return;
-          window.over = 204;
+          if (!(error instanceof StreamEnded)) return;
+          window.ended = 204;
           throw error;
         },
       }).catch(() => {});
@@ -109,26 +109,26 @@ const CLIENTS = [
   { name: 'requests with sseclient-py', start: program(PYTHON, 'requests_sseclient.py') },
   { name: 'httpx with httpx-sse', start: program(PYTHON, 'httpx_sse_reader.py') },
   { name: 'aiohttp', start: program(PYTHON, 'aiohttp_plain.py') },
-  { name: 'aiohttp-sse-client', makes: losesSpacesAndLastLines, start: program(PYTHON, 'aiohttp_sse_reader.py') },
+  { name: 'aiohttp-sse-client', transform: losesSpacesAndLastLines, start: program(PYTHON, 'aiohttp_sse_reader.py') },
   { name: 'curl', start: program('bash', 'curl.sh') },
   { name: 'reqwest with eventsource-stream', start: program(RUST) },
 ];
 
 const TEXTS = ['one line', 'two\nlines', 'cr\rlf\ncrlf\r\nend', ' leading space', '', '\n', 'grüße 東京 🎺', 'id: 7', ': no comment', '{"json": [1, null]}'];
-const normal = (text) => text.replaceAll(/\r\n?/g, '\n');
+const normalizeLineBreaks = (text) => text.replaceAll(/\r\n?/g, '\n');
 
 const data = (reader) => reader.events.filter(({ type }) => !type.startsWith('hub-')).map((event) => event.data);
 const control = (reader, type) => reader.events.filter((event) => event.type === type);
 const numbers = (from, to) => Array.from({ length: to - from }, (_, n) => String(from + n));
 
-/** Polls a reader until the expectation holds. */
-const until = (reader, see) => expect.poll(async () => {
-  await reader.look?.();
-  return see(reader);
-}, { timeout: 40_000 });
-const opened = (reader, times = 1) => until(reader, (r) => control(r, 'hub-open').length).toBe(times);
+/** Returns an expectation that polls the selected value of a reader. */
+const pollReader = (reader, select) => expect.poll(async () => {
+  await reader.refresh?.();
+  return select(reader);
+});
+const waitUntilOpened = (reader, times = 1) => pollReader(reader, (r) => control(r, 'hub-open').length).toBe(times);
 
-for (const { name, start, makes = (text) => text } of CLIENTS) {
+for (const { name, start, transform = (text) => text } of CLIENTS) {
   test.describe(name, () => {
     // The browser requests a missing icon, and the hub is down or refuses requests on purpose.
     test.use({ expectedErrors: [/./] });
@@ -138,9 +138,9 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
 
     test('gets every event once and in order', async ({ hub, context }) => {
       reader = await start(`${hub.url}/streams/s/events`, { context });
-      await opened(reader);
-      for (let n = 0; n < 300; n += 100) await hub.count('s', n, n + 100);
-      await until(reader, data).toEqual(numbers(0, 300));
+      await waitUntilOpened(reader);
+      for (let n = 0; n < 300; n += 100) await hub.publishNumbers('s', n, n + 100);
+      await pollReader(reader, data).toEqual(numbers(0, 300));
       const ids = reader.events.filter(({ type }) => type === 'message').map(({ id }) => id);
       expect(ids).toEqual([...ids].sort());
       expect(new Set(ids).size).toBe(300);
@@ -148,10 +148,10 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
 
     test('gets text as it was published', async ({ hub, context }) => {
       reader = await start(`${hub.url}/streams/s/events`, { context });
-      await opened(reader);
+      await waitUntilOpened(reader);
       for (const text of TEXTS) await hub.publish({ stream: 's', data: text });
-      const wanted = name === 'fanfare.js' ? TEXTS : TEXTS.map(normal);
-      await until(reader, data).toEqual(wanted.map(makes));
+      const expected = name === 'fanfare.js' ? TEXTS : TEXTS.map(normalizeLineBreaks);
+      await pollReader(reader, data).toEqual(expected.map(transform));
     });
 
     test.describe('on a quiet stream', () => {
@@ -159,13 +159,13 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
 
       test('ignores heartbeats and retry hints', async ({ hub, context }) => {
         reader = await start(`${hub.url}/streams/s/events`, { context });
-        await opened(reader);
-        await hub.count('s', 0, 1);
-        await until(reader, data).toEqual(['0']);
+        await waitUntilOpened(reader);
+        await hub.publishNumbers('s', 0, 1);
+        await pollReader(reader, data).toEqual(['0']);
         // Several heartbeats are sent between the two events.
         await new Promise((resolve) => setTimeout(resolve, 3_300));
-        await hub.count('s', 1, 2);
-        await until(reader, data).toEqual(['0', '1']);
+        await hub.publishNumbers('s', 1, 2);
+        await pollReader(reader, data).toEqual(['0', '1']);
         expect(reader.events.map(({ type }) => type)).toEqual(['hub-open', 'message', 'message']);
       });
     });
@@ -174,18 +174,18 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
       test.use({ flags: ['--retry', '500ms'] });
 
       test('misses nothing and gets nothing twice', async ({ hub, context }) => {
-        const wire = await Wire.to(hub);
-        reader = await start(`${wire.url}/streams/s/events`, { context });
-        await opened(reader);
-        await hub.count('s', 0, 20);
-        await until(reader, data).toEqual(numbers(0, 20));
+        const proxy = await FaultyProxy.start(hub);
+        reader = await start(`${proxy.url}/streams/s/events`, { context });
+        await waitUntilOpened(reader);
+        await hub.publishNumbers('s', 0, 20);
+        await pollReader(reader, data).toEqual(numbers(0, 20));
         for (const to of [40, 60]) {
-          wire.cut();
-          await hub.count('s', to - 20, to);
-          wire.mend();
-          await until(reader, data).toEqual(numbers(0, to));
+          proxy.block();
+          await hub.publishNumbers('s', to - 20, to);
+          proxy.unblock();
+          await pollReader(reader, data).toEqual(numbers(0, to));
         }
-        wire.stop();
+        proxy.stop();
       });
     });
 
@@ -194,15 +194,15 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
 
       test('stops reconnecting', async ({ hub, context }) => {
         reader = await start(`${hub.url}/streams/s/events`, { context });
-        await opened(reader);
-        await hub.count('s', 0, 2);
+        await waitUntilOpened(reader);
+        await hub.publishNumbers('s', 0, 2);
         await fetch(`${hub.url}/streams/s/end`, { method: 'POST' });
-        await until(reader, (r) => r.over).not.toBeNull();
+        await pollReader(reader, (r) => r.ended).not.toBeNull();
         expect(data(reader)).toEqual(['0', '1']);
-        const finished = () => hub.metric('fanfare_subscribers_refused_total', 'reason="finished"');
-        const asked = await finished();
+        const countRefusals = () => hub.metric('fanfare_subscribers_refused_total', 'reason="finished"');
+        const refusals = await countRefusals();
         await new Promise((resolve) => setTimeout(resolve, 2_000));
-        expect(await finished(), 'no further request').toBe(asked);
+        expect(await countRefusals(), 'no further request').toBe(refusals);
       });
     });
 
@@ -215,11 +215,11 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
         await body.getReader().read();
         reader = await start(`${hub.url}/streams/s/events`, { context });
         // A client that accepts event streams is refused in a stream, any other by a status.
-        await until(reader, (r) => control(r, 'hub-error').length > 0 || r.refused === 503).toBe(true);
+        await pollReader(reader, (r) => control(r, 'hub-error').length > 0 || r.refused === 503).toBe(true);
         first.abort();
-        await opened(reader);
-        await hub.count('s', 0, 3);
-        await until(reader, data).toEqual(numbers(0, 3));
+        await waitUntilOpened(reader);
+        await hub.publishNumbers('s', 0, 3);
+        await pollReader(reader, data).toEqual(numbers(0, 3));
       });
     });
 
@@ -227,11 +227,11 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
       const proxy = await nginx(hub);
       try {
         reader = await start(`${proxy.url}/streams/s/events`, { context });
-        await opened(reader);
+        await waitUntilOpened(reader);
         // Each event is published after the previous one has arrived.
         for (let n = 0; n < 10; n += 1) {
-          await hub.count('s', n, n + 1);
-          await until(reader, (r) => data(r).length).toBe(n + 1);
+          await hub.publishNumbers('s', n, n + 1);
+          await pollReader(reader, (r) => data(r).length).toBe(n + 1);
         }
       } finally {
         await proxy.stop();
@@ -242,23 +242,23 @@ for (const { name, start, makes = (text) => text } of CLIENTS) {
 
 test('a reconnect in onerror, as in tutorials, doubles the events of an EventSource', async ({ hub, context }) => {
   test.info().annotations.push({ type: 'row', description: 'sse-starlette' });
-  const wire = await Wire.to(hub);
+  const proxy = await FaultyProxy.start(hub);
   const start = inPage((url) => {
     const createEventSource = () => {
       const source = new EventSource(url);
-      for (const type of window.TYPES) source.addEventListener(type, window.tell);
+      for (const type of window.TYPES) source.addEventListener(type, window.record);
       source.onerror = () => setTimeout(createEventSource, 500);
     };
     createEventSource();
   });
-  const reader = await start(`${wire.url}/streams/s/events`, { context });
-  await opened(reader);
-  wire.drop();
-  await opened(reader, 3);
-  await hub.count('s', 0, 1);
-  await until(reader, data).toEqual(['0', '0']);
+  const reader = await start(`${proxy.url}/streams/s/events`, { context });
+  await waitUntilOpened(reader);
+  proxy.dropConnections();
+  await waitUntilOpened(reader, 3);
+  await hub.publishNumbers('s', 0, 1);
+  await pollReader(reader, data).toEqual(['0', '0']);
   await reader.stop();
-  wire.stop();
+  proxy.stop();
 });
 test.use({ expectedErrors: [/./] });
 
@@ -281,7 +281,7 @@ async function nginx(hub) {
     }`);
   const child = spawn('/usr/sbin/nginx', ['-c', config], { stdio: 'ignore' });
   const url = `http://127.0.0.1:${port}`;
-  await expect.poll(() => fetch(`${url}/healthz`).then((answer) => answer.status, () => 0)).toBe(200);
+  await expect.poll(() => fetch(`${url}/healthz`).then((response) => response.status, () => 0)).toBe(200);
   return {
     url,
     stop: async () => {

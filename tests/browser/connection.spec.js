@@ -1,4 +1,4 @@
-// Reconnects, requests and delays of `fanfare.js`, in Node, where a test sees every request.
+// Reconnects, requests and delays of `fanfare.js`, in Node, where a test can record every request.
 
 import { createServer } from 'node:http';
 import { once } from 'node:events';
@@ -6,18 +6,18 @@ import { subscribe } from '../../static/fanfare.js';
 import { expect, key, test } from './hub.js';
 
 /** Subscribes and records events, states and requests. */
-function follow(options) {
-  const [got, states, asked] = [[], [], []];
+function subscribeAndRecord(options) {
+  const [received, states, requests] = [[], [], []];
   const subscription = subscribe({
     ...options,
-    onEvent: (event) => got.push(event.data),
+    onEvent: (event) => received.push(event.data),
     onState: (state) => states.push(state),
     fetch: (url, init) => {
-      asked.push({ url: new URL(url), method: init.method ?? 'GET' });
+      requests.push({ url: new URL(url), method: init.method ?? 'GET' });
       return fetch(url, init);
     },
   });
-  return { subscription, got, states, asked, last: () => states.at(-1)?.state };
+  return { subscription, received, states, requests, lastState: () => states.at(-1)?.state };
 }
 
 test('delays grow with each attempt, also if connections are accepted and closed at once', async () => {
@@ -30,9 +30,8 @@ test('delays grow with each attempt, also if connections are accepted and closed
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${server.address().port}`;
-  const { subscription, states } = follow({ url, streams: 'n' });
-  // Skips the delays.
-  const hurry = setInterval(() => subscription.connection?.wake(), 5);
+  const { subscription, states } = subscribeAndRecord({ url, streams: 'n' });
+  const skipDelays = setInterval(() => subscription.connection?.wake(), 5);
   const waits = () => states.filter(({ state }) => state === 'waiting');
   await expect.poll(() => waits().length).toBeGreaterThanOrEqual(8);
   expect(waits().slice(0, 8).map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
@@ -48,56 +47,56 @@ test('delays grow with each attempt, also if connections are accepted and closed
   const before = waits().length;
   await expect.poll(() => waits().length).toBeGreaterThan(before + 2);
   expect(waits().at(-1).attempt).toBeGreaterThan(before);
-  clearInterval(hurry);
+  clearInterval(skipDelays);
   subscription.close();
   server.close();
   server.closeAllConnections();
 });
 
 test('a subscription that has all of an ended stream ends at a 204', async ({ hub }) => {
-  await hub.count('n', 0, 2);
+  await hub.publishNumbers('n', 0, 2);
   await fetch(`${hub.url}/streams/n/end`, { method: 'POST' });
-  const first = follow({ url: hub.url, streams: 'n', from: 'start' });
-  await expect.poll(first.last).toBe('ended');
-  expect(first.got).toEqual([0, 1]);
-  const second = follow({ url: hub.url, streams: 'n', from: first.subscription.lastEventId });
-  await expect.poll(second.last).toBe('ended');
+  const first = subscribeAndRecord({ url: hub.url, streams: 'n', from: 'start' });
+  await expect.poll(first.lastState).toBe('ended');
+  expect(first.received).toEqual([0, 1]);
+  const second = subscribeAndRecord({ url: hub.url, streams: 'n', from: first.subscription.lastEventId });
+  await expect.poll(second.lastState).toBe('ended');
   expect(second.states.map(({ state }) => state)).toEqual(['connecting', 'ended']);
-  expect(second.asked).toHaveLength(1);
+  expect(second.requests).toHaveLength(1);
 });
 
 test.describe('a credential', () => {
   test.use({ config: key('reader', 'good', { subscribe: ['n'], publish: ['n'] }) });
 
   test('that is refused is requested once more, and not again', async ({ hub }) => {
-    const asked = [];
-    const answers = ['bad', 'good'];
-    const one = follow({ url: hub.url, streams: 'n', token: (why) => (asked.push(why), answers.shift()) });
-    await expect.poll(one.last).toBe('live');
-    expect(asked).toEqual(['first', 'expired']);
-    one.subscription.close();
-    asked.length = 0;
-    const other = follow({ url: hub.url, streams: 'n', token: (why) => (asked.push(why), 'bad') });
-    await expect.poll(other.last).toBe('refused');
-    expect(asked).toEqual(['first', 'expired']);
-    expect(other.asked).toHaveLength(2);
+    const reasons = [];
+    const tokens = ['bad', 'good'];
+    const first = subscribeAndRecord({ url: hub.url, streams: 'n', token: (reason) => (reasons.push(reason), tokens.shift()) });
+    await expect.poll(first.lastState).toBe('live');
+    expect(reasons).toEqual(['first', 'expired']);
+    first.subscription.close();
+    reasons.length = 0;
+    const second = subscribeAndRecord({ url: hub.url, streams: 'n', token: (reason) => (reasons.push(reason), 'bad') });
+    await expect.poll(second.lastState).toBe('refused');
+    expect(reasons).toEqual(['first', 'expired']);
+    expect(second.requests).toHaveLength(2);
   });
 });
 
 test('a list of streams is sent by POST only if it is too long for a URL', async ({ hub }) => {
   const streams = Array.from({ length: 90 }, (_, n) => `a-stream-with-a-rather-long-name.${n}`);
-  for (const [some, method] of [[streams, 'POST'], [streams.slice(0, 5), 'GET']]) {
-    const { subscription, asked, last } = follow({ url: hub.url, streams: some });
-    await expect.poll(last).toBe('live');
-    expect(asked[0].method).toBe(method);
-    expect(asked[0].url.href.length).toBeLessThanOrEqual(2_000);
+  for (const [list, method] of [[streams, 'POST'], [streams.slice(0, 5), 'GET']]) {
+    const { subscription, requests, lastState } = subscribeAndRecord({ url: hub.url, streams: list });
+    await expect.poll(lastState).toBe('live');
+    expect(requests[0].method).toBe(method);
+    expect(requests[0].url.href.length).toBeLessThanOrEqual(2_000);
     subscription.close();
   }
 });
 
 test('little is read ahead of an iterator that takes nothing', async ({ hub }) => {
   await hub.publish(Array.from({ length: 4_000 }, (_, n) => ({ stream: 'n', data: `${n} ${'x'.repeat(1_000)}` })));
-  const { subscription } = follow({ url: hub.url, streams: 'n', from: 'start' });
+  const { subscription } = subscribeAndRecord({ url: hub.url, streams: 'n', from: 'start' });
   const reader = subscription[Symbol.asyncIterator]();
   expect((await reader.next()).value.data).toMatch(/^0 /);
   // The queue may exceed its bound by the events of one chunk.

@@ -49,12 +49,12 @@ export class Hub {
   }
 
   /** Restarts the hub on the same port. */
-  async again() {
+  async restart() {
     await this.run(this.port);
   }
 
   /** Restarts the hub on the same port without its data. */
-  async anew() {
+  async restartWithoutData() {
     await rm(join(this.folder, 'data'), { recursive: true });
     await this.run(this.port);
   }
@@ -64,16 +64,16 @@ export class Hub {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Publishes, and returns the receipts. `events` are `{stream, data, …}`. */
+  /** Publishes `events` (`{stream, data, …}`) and returns the receipts. */
   async publish(events, headers = {}) {
     const init = { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(events) };
-    const answer = await fetch(`${this.url}/publish`, init);
-    if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
-    return answer.json();
+    const response = await fetch(`${this.url}/publish`, init);
+    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+    return response.json();
   }
 
   /** Publishes `from`, …, `to - 1` as the data of events to `stream`. */
-  async count(stream, from, to) {
+  async publishNumbers(stream, from, to) {
     for (; from < to; from += 1_000) {
       const length = Math.min(1_000, to - from);
       await this.publish(Array.from({ length }, (_, n) => ({ stream, data: from + n })));
@@ -81,9 +81,9 @@ export class Hub {
   }
 
   async get(path, headers = {}) {
-    const answer = await fetch(`${this.url}${path}`, { headers });
-    if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-    return answer.json();
+    const response = await fetch(`${this.url}${path}`, { headers });
+    if (!response.ok) throw new Error(`${path}: ${response.status}`);
+    return response.json();
   }
 
   /** Returns the value of the first series of a metric that has all of `labels`. */
@@ -95,20 +95,20 @@ export class Hub {
   }
 }
 
-/** A proxy between a page and a hub, which can be cut or slow. */
-export class Wire {
-  static async to(hub, { bytesPerSecond = Infinity } = {}) {
-    const wire = new Wire();
-    wire.sockets = new Set();
-    wire.opened = 0;
-    wire.server = createServer((client) => {
-      if (wire.isCut) return client.destroy();
-      wire.opened += 1;
+/** A TCP proxy in front of a hub that can drop connections, refuse them, or limit the throughput. */
+export class FaultyProxy {
+  static async start(hub, { bytesPerSecond = Infinity } = {}) {
+    const proxy = new FaultyProxy();
+    proxy.sockets = new Set();
+    proxy.opened = 0;
+    proxy.server = createServer((client) => {
+      if (proxy.isBlocked) return client.destroy();
+      proxy.opened += 1;
       const upstream = connect(hub.port, '127.0.0.1');
       for (const socket of [client, upstream]) {
-        wire.sockets.add(socket);
+        proxy.sockets.add(socket);
         socket.on('error', () => {});
-        socket.on('close', () => { client.destroy(); upstream.destroy(); wire.sockets.delete(socket); });
+        socket.on('close', () => { client.destroy(); upstream.destroy(); proxy.sockets.delete(socket); });
       }
       client.pipe(upstream);
       if (bytesPerSecond === Infinity) return upstream.pipe(client);
@@ -118,40 +118,40 @@ export class Wire {
         setTimeout(() => upstream.resume(), (bytes.length / bytesPerSecond) * 1000);
       });
     });
-    wire.server.listen(0, '127.0.0.1');
-    await once(wire.server, 'listening');
-    wire.url = `http://127.0.0.1:${wire.server.address().port}`;
-    return wire;
+    proxy.server.listen(0, '127.0.0.1');
+    await once(proxy.server, 'listening');
+    proxy.url = `http://127.0.0.1:${proxy.server.address().port}`;
+    return proxy;
   }
 
-  /** Breaks every connection and refuses new ones until `mend`. */
-  cut() {
-    this.isCut = true;
-    this.drop();
+  /** Drops every connection and refuses new ones until `unblock`. */
+  block() {
+    this.isBlocked = true;
+    this.dropConnections();
   }
 
-  drop() {
+  dropConnections() {
     for (const socket of this.sockets) socket.resetAndDestroy();
   }
 
-  mend() {
-    this.isCut = false;
+  unblock() {
+    this.isBlocked = false;
   }
 
   stop() {
-    this.drop();
+    this.dropConnections();
     this.server.close();
   }
 }
 
-/** Returns a key for the configuration file. */
+/** Returns the section of an API key for the configuration file. */
 export function key(name, secret, grants) {
   const sha256 = createHash('sha256').update(secret).digest('hex');
   const lines = Object.entries(grants).map(([grant, value]) => `${grant} = ${JSON.stringify(value)}\n`);
   return `[[key]]\nname = "${name}"\nsha256 = "${sha256}"\n${lines.join('')}`;
 }
 
-/** Starts `hub` with `flags` and `config` of `test.use`. A page must not log an unexpected error. */
+/** A test with a hub, started with `flags` and `config` of `test.use`. Fails if a page logs an unexpected error. */
 export const test = base.extend({
   flags: [[], { option: true }],
   config: ['', { option: true }],
@@ -161,7 +161,7 @@ export const test = base.extend({
     await use(hub);
     await hub.stop();
   },
-  // Checked before the hub stops, because a page may log that as an error.
+  // The check precedes the stop of the hub, which a page may log as an error.
   errors: [async ({ context, hub, expectedErrors }, use) => {
     const errors = [];
     context.on('weberror', (error) => errors.push(String(error.error())));
@@ -169,7 +169,7 @@ export const test = base.extend({
       if (message.type() === 'error') errors.push(message.text());
     });
     await use(errors);
-    const unexpected = errors.filter((text) => !expectedErrors.some((known) => known.test(text)));
+    const unexpected = errors.filter((text) => !expectedErrors.some((expected) => expected.test(text)));
     expect(unexpected).toEqual([]);
   }, { auto: true }],
 });

@@ -73,9 +73,9 @@ test.describe('access', () => {
     await page.getByRole('button', { name: 'Make a ticket' }).click();
     await expect(page.locator('.command')).toContainText('new EventSource');
     const url = (await page.locator('.command').textContent()).match(/'(.*)'/)[1];
-    const answer = await fetch(url);
-    expect(answer.status).toBe(200);
-    await answer.body.cancel();
+    const response = await fetch(url);
+    expect(response.status).toBe(200);
+    await response.body.cancel();
     await page.goto(`${hub.url}/#/sessions`);
     await expect(page.locator('main')).toContainText('Only admins can see');
     await page.goto(`${hub.url}/#/access`);
@@ -119,10 +119,10 @@ test.describe('access', () => {
     test.use({ flags: ['--jwt-secret', 'a secret of at least thirty-two bytes'] });
 
     test('a user is warned before the login ends', async ({ hub, page }) => {
-      const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+      const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
       const claims = { sub: 'ann', exp: Math.floor(Date.now() / 1000) + 60, fanfare: { subscribe: ['a.*'] } };
-      const said = `${part({ alg: 'HS256' })}.${part(claims)}`;
-      const token = `${said}.${createHmac('sha256', 'a secret of at least thirty-two bytes').update(said).digest('base64url')}`;
+      const signed = `${encode({ alg: 'HS256' })}.${encode(claims)}`;
+      const token = `${signed}.${createHmac('sha256', 'a secret of at least thirty-two bytes').update(signed).digest('base64url')}`;
       await page.goto(`${hub.url}/#/access`);
       await page.getByLabel('An API key').fill(token);
       await page.getByRole('button', { name: 'Log in' }).click();
@@ -146,8 +146,8 @@ test.describe('access', () => {
 
   test('a token is decoded in the page', async ({ hub, page }) => {
     await page.goto(`${hub.url}/#/access`);
-    const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-    const token = (claims) => `${part({ alg: 'HS256' })}.${part(claims)}.c2ln`;
+    const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const token = (claims) => `${encode({ alg: 'HS256' })}.${encode(claims)}.c2ln`;
     await page.locator('[name=jwt]').fill(token({ sub: 'grüße', exp: 1, fanfare: { subscribe: ['a'] } }));
     await expect(page.locator('section', { hasText: 'Decode a token' })).toContainText('Expired at');
     await expect(page.locator('section', { hasText: 'Decode a token' })).toContainText('grüße');

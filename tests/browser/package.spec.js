@@ -32,7 +32,7 @@ test('types are checked in a TypeScript project', async () => {
   };
   const begin = "import { subscribe, type State } from 'fanfare-client';\n";
   expect(await compile(`${begin}
-    const told = (state: State) => {
+    const describe = (state: State) => {
       switch (state.state) {
         case 'live': return state.resume === 'gap' ? 'late' : state.session;
         case 'waiting': return String(state.delay);
@@ -41,7 +41,7 @@ test('types are checked in a TypeScript project', async () => {
         default: return state.state;
       }
     };
-    const subscription = subscribe({ streams: 'a.*', token: async (why) => why, onState: (state) => { told(state); } });
+    const subscription = subscribe({ streams: 'a.*', token: async (reason) => reason, onState: (state) => { describe(state); } });
     for await (const { id, data } of subscription) console.log(id.length, data.anything);
   `)).toBe('');
   const service = `${begin} subscribe({ streams: 'a', url: 'http://hub', remember: { storage: { getItem: () => null, setItem() {} }, key: 'k' } });`;
@@ -51,7 +51,7 @@ test('types are checked in a TypeScript project', async () => {
 });
 
 test('the package runs in Node', async ({ hub }) => {
-  await hub.count('n', 0, 3);
+  await hub.publishNumbers('n', 0, 3);
   await hub.publish({ stream: 'n', type: 'log', data: { level: 'info', message: 'grüße' } });
   await writeFile(join(folder, 'use.mjs'), `
     import { subscribe } from 'fanfare-client';

@@ -43,38 +43,38 @@ test('follows every rule of the specification', () => {
 test('accepts bytes that are split anywhere', () => {
   const text = '\uFEFFid: 7\r\ndata: grüße 🎺\rdata: b\r\n\revent: x\ndata: 東京\n\nretry: 5\n\n';
   const bytes = utf8.encode(text);
-  const whole = blocks(text);
-  expect(whole.all).toHaveLength(2);
-  for (let one = 0; one <= bytes.length; one += 1) {
-    expect(blocks(text, [one]), `cut at ${one}`).toEqual(whole);
-    for (let two = one; two <= bytes.length; two += 1) expect(blocks(text, [one, two])).toEqual(whole);
+  const expected = blocks(text);
+  expect(expected.all).toHaveLength(2);
+  for (let first = 0; first <= bytes.length; first += 1) {
+    expect(blocks(text, [first]), `split at ${first}`).toEqual(expected);
+    for (let second = first; second <= bytes.length; second += 1) expect(blocks(text, [first, second])).toEqual(expected);
   }
-  expect(blocks(text, bytes.map((_, n) => n))).toEqual(whole);
+  expect(blocks(text, bytes.map((_, n) => n))).toEqual(expected);
 });
 
 test('agrees with another parser on random input', () => {
   // A fixed seed makes the input the same in every run.
   let seed = 7;
-  const below = (n) => (seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) % n;
+  const randomBelow = (n) => (seed = (Math.imul(seed, 1103515245) + 12345) >>> 0) % n;
   const words = ['data', 'data:', 'data: ', 'id: ', 'id', 'event: ', 'retry: ', ':', ' ', 'x', '12', 'ü', '🎺', '\r', '\n', '\r\n', '\n\n', '\r\r'];
   for (let round = 0; round < 5_000; round += 1) {
-    const text = `${Array.from({ length: below(30) }, () => words[below(words.length)]).join('')}x\n\ndata: end\n\n`;
-    const theirs = [];
-    const parser = createParser({ onEvent: ({ event, data }) => theirs.push({ type: event || 'message', data }) });
+    const text = `${Array.from({ length: randomBelow(30) }, () => words[randomBelow(words.length)]).join('')}x\n\ndata: end\n\n`;
+    const expected = [];
+    const parser = createParser({ onEvent: ({ event, data }) => expected.push({ type: event || 'message', data }) });
     parser.feed(text);
     const bytes = utf8.encode(text);
-    const cuts = Array.from({ length: below(4) }, () => below(bytes.length)).sort((a, b) => a - b);
-    const ours = blocks(text, cuts).all.map(({ type, data }) => ({ type, data }));
-    expect(ours, JSON.stringify(text)).toEqual(theirs);
+    const cuts = Array.from({ length: randomBelow(4) }, () => randomBelow(bytes.length)).sort((a, b) => a - b);
+    const actual = blocks(text, cuts).all.map(({ type, data }) => ({ type, data }));
+    expect(actual, JSON.stringify(text)).toEqual(expected);
   }
 });
 
 test('parses a large event of many chunks in linear time', () => {
   const all = [];
   const parser = new Parser((block) => all.push(block.data.length));
-  const piece = utf8.encode('x'.repeat(1_000));
+  const chunk = utf8.encode('x'.repeat(1_000));
   parser.push(utf8.encode('data: '));
-  for (let n = 0; n < 20_000; n += 1) parser.push(piece);
+  for (let n = 0; n < 20_000; n += 1) parser.push(chunk);
   parser.push(utf8.encode('\n\n'));
   expect(all).toEqual([20_000_000]);
 });

@@ -3,7 +3,7 @@
 
 import { chromium } from '@playwright/test';
 import { Hub } from './hub.js';
-import { Upstream, parts, pause } from './upstream.js';
+import { Upstream, answerWith, pause } from './upstream.js';
 import options from './playwright.config.js';
 
 const TARGET = new URL('../../docs/pages/', import.meta.url).pathname;
@@ -17,19 +17,19 @@ command = ["true"]
 
 const browser = await chromium.launch(options.use.launchOptions);
 
-/** Takes the screenshot of a chat: an answer with code, a stopped one, and a cut one. */
-async function chat() {
+/** Takes the screenshot of a chat: an answer with code, a stopped one, and a truncated one. */
+async function screenshotChat() {
   const code = 'Subscribe, and show what comes:\n\n```js\nconst source = new EventSource("/streams/builds/events");\n'
     + 'source.onmessage = ({ data }) => show(JSON.parse(data));\n```\n\nIt comes back **by itself**, and the hub sends what it missed:\n\n'
     + '| it says | and means |\n|---|---|\n| `resumed` | nothing is missing |\n| `gap` | so much was removed meanwhile |\n';
-  const cut = async ({ begin, part, response }) => {
-    begin();
-    part('Three things come to mind. First, ');
+  const truncatedAnswer = async ({ startStream, sendText, response }) => {
+    startStream();
+    sendText('Three things come to mind. First, ');
     await pause(200);
     response.destroy();
   };
   const words = 'Once upon a time there was a stream that nobody read, and it went on all the same,'.split(/(?<= )/);
-  const upstream = await Upstream.start(parts([code]), parts(words, 150), cut);
+  const upstream = await Upstream.start(answerWith([code]), answerWith(words, 150), truncatedAnswer);
   const hub = await Hub.start([], upstream.config.replace('"m"', '"llama3.3"'));
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   await page.goto(`${hub.url}/chat`);
@@ -37,32 +37,32 @@ async function chat() {
     await page.getByLabel('What do you want to ask?').fill(text);
     await page.keyboard.press('Enter');
   };
-  const over = (n) => page.locator('.said').nth(n).and(page.locator('[aria-busy="false"]')).waitFor();
+  const waitUntilDone = (n) => page.locator('.said').nth(n).and(page.locator('[aria-busy="false"]')).waitFor();
   await ask('How do I show a stream in a page?');
-  await over(0);
+  await waitUntilDone(0);
   await ask('Tell me a story');
   await page.getByText('nobody').waitFor();
   await page.getByRole('button', { name: 'Stop' }).click();
-  await over(1);
+  await waitUntilDone(1);
   await ask('And what may go wrong?');
   await page.getByText('cut:').waitFor();
-  await over(2);
+  await waitUntilDone(2);
   await page.screenshot({ path: `${TARGET}chat.png` });
   await page.close();
   await hub.stop();
   await upstream.stop();
 }
-await chat();
+await screenshotChat();
 if (process.argv[2] === 'chat') process.exit(0);
 
 const hub = await Hub.start(['--system', '2s'], CONFIG);
-const pick = (...of) => of[Math.floor(Math.random() * of.length)];
+const pick = (...values) => values[Math.floor(Math.random() * values.length)];
 let n = 0;
 
 /** Publishes events like those of the services of a small shop. */
-async function traffic() {
+async function publishSamples() {
   const events = [];
-  for (let more = 5 + Math.random() * 30; more > 0; more -= 1) {
+  for (let remaining = 5 + Math.random() * 30; remaining > 0; remaining -= 1) {
     n += 1;
     const level = pick('debug', 'info', 'info', 'info', 'info', 'warn', 'error');
     const message = { debug: 'cache hit', info: 'order paid', warn: 'payment is slow', error: 'card refused' }[level];
@@ -78,63 +78,63 @@ async function traffic() {
 for (const streams of ['shop.checkout', 'shop.*', 'shop.mail&stream=shop.search']) fetch(`${hub.url}/events?stream=${streams}`).then(({ body }) => body.pipeTo(new WritableStream())).catch(() => {});
 const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, deviceScaleFactor: 1 });
 await page.goto(`${hub.url}/#/overview`);
-for (let looked = 0; looked < Number(process.env.SECONDS ?? 400); looked += 1) {
-  await traffic();
+for (let seconds = 0; seconds < Number(process.env.SECONDS ?? 400); seconds += 1) {
+  await publishSamples();
   await new Promise((resolve) => setTimeout(resolve, 1_000));
 }
-const picture = async (name, { of = page, height = 860 } = {}) => {
-  if (of === page) await page.setViewportSize({ width: 1280, height });
-  await of.screenshot({ path: `${TARGET}${name}.png` });
-  if (of === page) await page.setViewportSize({ width: 1280, height: 860 });
+const screenshot = async (name, { target = page, height = 860 } = {}) => {
+  if (target === page) await page.setViewportSize({ width: 1280, height });
+  await target.screenshot({ path: `${TARGET}${name}.png` });
+  if (target === page) await page.setViewportSize({ width: 1280, height: 860 });
 };
-await picture('overview');
+await screenshot('overview');
 const visit = async (hash, ready) => {
   await page.goto(`${hub.url}/${hash}`);
   while (!(await page.locator(ready).first().isVisible())) {
-    await traffic();
+    await publishSamples();
     await page.waitForTimeout(1_000);
   }
-  for (let more = 0; more < 3; more += 1) {
-    await traffic();
+  for (let n = 0; n < 3; n += 1) {
+    await publishSamples();
     await page.waitForTimeout(1_000);
   }
 };
 await visit('#/streams', 'td a');
-await picture('streams');
+await screenshot('streams');
 await visit('#/streams/shop.**', '.row.level-error');
 await page.locator('.row.level-error').last().click();
-await picture('stream');
+await screenshot('stream');
 await visit('#/streams/shop.metrics', '.drawn figure');
-await picture('metrics');
+await screenshot('metrics');
 await visit('#/publish', 'form');
 await page.getByLabel('Type').selectOption('log');
 await page.getByLabel('Message', { exact: true }).fill('v42 is out');
 await page.getByRole('button', { name: 'Publish', exact: true }).click();
 await page.locator('#receipt code').waitFor();
-await picture('publish');
+await screenshot('publish');
 await visit('#/sessions', 'tbody tr');
-await picture('sessions', { height: 400 });
+await screenshot('sessions', { height: 400 });
 await page.goto(`${hub.url}/#/jobs`);
 await page.getByRole('button', { name: 'Start' }).first().click();
 await page.locator('.row').first().waitFor();
 await visit('#/jobs', '.run');
-await picture('jobs', { height: 400 });
+await screenshot('jobs', { height: 400 });
 await visit('#/access', 'form');
 await page.getByRole('button', { name: 'Make a ticket' }).click();
 await page.locator('.command').waitFor();
-await picture('access');
+await screenshot('access');
 await visit('#/streams/shop.**', '.row');
 await page.locator('#connection').click();
 await page.locator('#drop').click();
 await page.waitForTimeout(1_500);
-await picture('resume');
+await screenshot('resume');
 await page.goto(`${hub.url}/docs`);
 await page.locator('.opblock').first().waitFor();
-await picture('docs');
+await screenshot('docs');
 const phone = await browser.newPage({ viewport: { width: 390, height: 800 }, colorScheme: 'dark' });
 await phone.goto(`${hub.url}/#/streams/shop.**`);
 await phone.locator('.row').first().waitFor();
 await phone.waitForTimeout(1_000);
-await picture('phone', { of: phone });
+await screenshot('phone', { target: phone });
 await browser.close();
 await hub.stop();

@@ -1,109 +1,109 @@
-// A tab that leads, and tabs that read history to join it: nothing is missed or doubled, whatever
-// arrives in between.
+// A leading tab, and tabs that read history to join it: no event is missed or duplicated, even if events
+// arrive in between.
 
 import { expect, test } from './hub.js';
-import { got, live, numbers, subscribe } from './watching.js';
+import { numbers, received, subscribe, waitUntilLive } from './watching.js';
 
 // The browser requests a missing icon.
 test.use({ expectedErrors: [/404/] });
 
 /**
- * Opens a tab that leads, and a second one whose request for history is held back. `answer(n)` answers
+ * Opens a leading tab, and a second one whose request for history is held back. `releaseHistory(n)` answers
  * it with the first `n` events.
  */
-async function joining(hub, context, before) {
+async function openLeaderAndJoiningTab(hub, context, eventCount) {
   const leader = await context.newPage();
   await subscribe(leader, hub.url, { streams: 'n' });
-  await live(leader);
-  await hub.count('n', 0, before);
+  await waitUntilLive(leader);
+  await hub.publishNumbers('n', 0, eventCount);
   const page = await context.newPage();
   let isHeld = false;
   let release;
   const released = new Promise((resolve) => { release = resolve; });
   await page.route(/follow=false/, async (route) => {
-    const answer = await route.fetch();
-    if (isHeld) return route.fulfill({ response: answer });
+    const response = await route.fetch();
+    if (isHeld) return route.fulfill({ response });
     isHeld = true;
-    const blocks = (await answer.text()).split(/(?<=\n\n)/);
+    const blocks = (await response.text()).split(/(?<=\n\n)/);
     const events = await released;
     // The first block is `hub-open`.
-    return route.fulfill({ response: answer, body: blocks.slice(0, 1 + events).join('') });
+    return route.fulfill({ response, body: blocks.slice(0, 1 + events).join('') });
   });
   await subscribe(page, hub.url, { streams: 'n', from: 'start' });
   await expect.poll(() => isHeld).toBe(true);
-  return { leader, page, answer: release };
+  return { leader, page, releaseHistory: release };
 }
 
-/** Waits until all tabs have all events, once and in order. */
-async function have(pages, from, to) {
-  for (const page of pages) await expect.poll(() => got(page)).toEqual(numbers(to).slice(from));
+/** Waits until each tab has received each event once and in order. */
+async function expectEvents(pages, from, to) {
+  for (const page of pages) await expect.poll(() => received(page)).toEqual(numbers(to).slice(from));
 }
 
 test('events that arrive while a tab reads history are not missed', async ({ hub, context }) => {
-  const { leader, page, answer } = await joining(hub, context, 3);
-  await hub.count('n', 3, 50);
-  await have([leader], 0, 50);
-  answer(3);
-  await have([page], 0, 50);
-  await hub.count('n', 50, 60);
-  await have([leader, page], 0, 60);
+  const { leader, page, releaseHistory } = await openLeaderAndJoiningTab(hub, context, 3);
+  await hub.publishNumbers('n', 3, 50);
+  await expectEvents([leader], 0, 50);
+  releaseHistory(3);
+  await expectEvents([page], 0, 50);
+  await hub.publishNumbers('n', 50, 60);
+  await expectEvents([leader, page], 0, 60);
 });
 
 test('events of a batch that a tab has already read are not handed on again', async ({ hub, context }) => {
   const leader = await context.newPage();
   await subscribe(leader, hub.url, { streams: 'n' });
-  await live(leader);
+  await waitUntilLive(leader);
   const page = await context.newPage();
   let release;
   const released = new Promise((resolve) => { release = resolve; });
-  let asked = 0;
+  let requests = 0;
   await page.route(/follow=false/, async (route) => {
-    asked += 1;
-    if (asked > 1) return route.continue();
+    requests += 1;
+    if (requests > 1) return route.continue();
     await released;
     // History has the events published meanwhile, except the last two of a batch of five.
-    const answer = await route.fetch();
-    const blocks = (await answer.text()).split(/(?<=\n\n)/);
-    return route.fulfill({ response: answer, body: blocks.slice(0, 1 + 7).join('') });
+    const response = await route.fetch();
+    const blocks = (await response.text()).split(/(?<=\n\n)/);
+    return route.fulfill({ response, body: blocks.slice(0, 1 + 7).join('') });
   });
   await subscribe(page, hub.url, { streams: 'n', from: 'start' });
-  await expect.poll(() => asked).toBe(1);
+  await expect.poll(() => requests).toBe(1);
   await page.evaluate(() => {
-    window.places = [];
+    window.positions = [];
     const { subscription } = window;
-    setInterval(() => window.places.push(subscription.lastEventId), 1);
+    setInterval(() => window.positions.push(subscription.lastEventId), 1);
   });
-  await hub.count('n', 0, 4);
-  await hub.count('n', 4, 9);
-  await have([leader], 0, 9);
+  await hub.publishNumbers('n', 0, 4);
+  await hub.publishNumbers('n', 4, 9);
+  await expectEvents([leader], 0, 9);
   release();
-  await have([page], 0, 9);
-  await hub.count('n', 9, 12);
-  await have([leader, page], 0, 12);
-  const places = (await page.evaluate(() => window.places)).filter(Boolean);
-  expect(places, 'the position never goes back').toEqual([...places].sort());
+  await expectEvents([page], 0, 9);
+  await hub.publishNumbers('n', 9, 12);
+  await expectEvents([leader, page], 0, 12);
+  const positions = (await page.evaluate(() => window.positions)).filter(Boolean);
+  expect(positions, 'the position never goes back').toEqual([...positions].sort());
 });
 
 test('events beyond the bound on held events are read from history again', async ({ hub, context }) => {
   test.setTimeout(120_000);
-  const { leader, page, answer } = await joining(hub, context, 2);
+  const { leader, page, releaseHistory } = await openLeaderAndJoiningTab(hub, context, 2);
   // 24 MB of text, which take 48 MB in memory.
   const pad = 'x'.repeat(100_000);
   for (let n = 2; n < 242; n += 20) {
     await hub.publish(Array.from({ length: 20 }, (_, i) => ({ stream: 'n', data: { n: n + i, pad } })));
   }
-  await hub.count('n', 242, 245);
-  const numbersOf = (page) => page.evaluate(() => window.got.map(({ data }) => data.n ?? data));
-  await expect.poll(() => numbersOf(leader), { timeout: 60_000 }).toEqual(numbers(245));
-  expect(await page.evaluate(() => window.subscription.held.acts.length)).toBeLessThan(5);
-  answer(2);
-  await expect.poll(() => numbersOf(page), { timeout: 60_000 }).toEqual(numbers(245));
+  await hub.publishNumbers('n', 242, 245);
+  const numbersOf = (page) => page.evaluate(() => window.received.map(({ data }) => data.n ?? data));
+  await expect.poll(() => numbersOf(leader)).toEqual(numbers(245));
+  expect(await page.evaluate(() => window.subscription.buffer.actions.length)).toBeLessThan(5);
+  releaseHistory(2);
+  await expect.poll(() => numbersOf(page)).toEqual(numbers(245));
 });
 
 test('a tab whose iterator takes nothing holds few events and misses none', async ({ hub, context }) => {
   const leader = await context.newPage();
   await subscribe(leader, hub.url, { streams: 'n' });
-  await live(leader);
+  await waitUntilLive(leader);
   const page = await context.newPage();
   await page.goto(`${hub.url}/healthz`);
   await page.evaluate(async (at) => {
@@ -113,13 +113,13 @@ test('a tab whose iterator takes nothing holds few events and misses none', asyn
   }, hub.url);
   await expect.poll(() => page.evaluate(() => window.subscription.state)).toMatchObject({ state: 'live', shared: 'follower' });
   for (let n = 0; n < 6_000; n += 500) {
-    await hub.count('n', n, n + 500);
+    await hub.publishNumbers('n', n, n + 500);
     // Limits the events that the leader passes to its followers at once.
-    await expect.poll(() => leader.evaluate(() => window.got.length)).toBe(n + 500);
+    await expect.poll(() => leader.evaluate(() => window.received.length)).toBe(n + 500);
   }
-  const most = await page.evaluate(() => window.subscription.queue.events.length);
-  expect(most).toBeGreaterThanOrEqual(1_000);
-  expect(most).toBeLessThan(3_000);
+  const queued = await page.evaluate(() => window.subscription.queue.events.length);
+  expect(queued).toBeGreaterThanOrEqual(1_000);
+  expect(queued).toBeLessThan(3_000);
   const all = await page.evaluate(async () => {
     const all = [];
     while (all.length < 6_000) all.push((await window.reader.next()).value.data);
@@ -131,22 +131,22 @@ test('a tab whose iterator takes nothing holds few events and misses none', asyn
 test('a tab that missed messages notices and reads the events from history', async ({ hub, context }) => {
   const leader = await context.newPage();
   await subscribe(leader, hub.url, { streams: 'n' });
-  await live(leader);
+  await waitUntilLive(leader);
   const page = await context.newPage();
   await page.addInitScript(() => {
     const { set } = Object.getOwnPropertyDescriptor(BroadcastChannel.prototype, 'onmessage');
     Object.defineProperty(BroadcastChannel.prototype, 'onmessage', {
-      set(hear) { set.call(this, (event) => window.isDeaf || hear(event)); },
+      set(handler) { set.call(this, (event) => window.dropsMessages || handler(event)); },
     });
   });
   await subscribe(page, hub.url, { streams: 'n' });
-  await live(page);
-  await hub.count('n', 0, 5);
-  await have([leader, page], 0, 5);
-  await page.evaluate(() => { window.isDeaf = true; });
-  await hub.count('n', 5, 20);
-  await have([leader], 0, 20);
-  await page.evaluate(() => { window.isDeaf = false; });
-  await hub.count('n', 20, 21);
-  await have([leader, page], 0, 21);
+  await waitUntilLive(page);
+  await hub.publishNumbers('n', 0, 5);
+  await expectEvents([leader, page], 0, 5);
+  await page.evaluate(() => { window.dropsMessages = true; });
+  await hub.publishNumbers('n', 5, 20);
+  await expectEvents([leader], 0, 20);
+  await page.evaluate(() => { window.dropsMessages = false; });
+  await hub.publishNumbers('n', 20, 21);
+  await expectEvents([leader, page], 0, 21);
 });

@@ -1,4 +1,4 @@
-// An upstream of chats that follows the script of a test.
+// An upstream for chats that answers by scripts of a test.
 
 import { createServer } from 'node:http';
 import { once } from 'node:events';
@@ -9,26 +9,26 @@ export class Upstream {
   /** Answers each request with the next script, and all later ones with the last. */
   static async start(...scripts) {
     const upstream = new Upstream();
-    upstream.asked = [];
+    upstream.requests = [];
     const released = new Promise((resolve) => { upstream.release = resolve; });
     upstream.server = createServer(async (request, response) => {
       let text = '';
-      for await (const part of request) text += part;
-      const script = scripts[Math.min(upstream.asked.length, scripts.length - 1)];
-      upstream.asked.push(JSON.parse(text));
-      const say = (event) => response.write(`data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`);
+      for await (const chunk of request) text += chunk;
+      const script = scripts[Math.min(upstream.requests.length, scripts.length - 1)];
+      upstream.requests.push(JSON.parse(text));
+      const sendEvent = (event) => response.write(`data: ${typeof event === 'string' ? event : JSON.stringify(event)}\n\n`);
       response.on('error', () => {});
       await script({
         response,
         released,
-        begin: () => response.writeHead(200, { 'Content-Type': 'text/event-stream' }),
-        beat: () => response.write(': still there\n\n'),
-        say,
-        part: (content) => say({ choices: [{ index: 0, delta: { content } }] }),
-        done: () => {
-          say({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
-          say({ choices: [], usage: { prompt_tokens: 7, completion_tokens: 11, total_tokens: 18 } });
-          say('[DONE]');
+        startStream: () => response.writeHead(200, { 'Content-Type': 'text/event-stream' }),
+        sendComment: () => response.write(': still there\n\n'),
+        sendEvent,
+        sendText: (content) => sendEvent({ choices: [{ index: 0, delta: { content } }] }),
+        endStream: () => {
+          sendEvent({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
+          sendEvent({ choices: [], usage: { prompt_tokens: 7, completion_tokens: 11, total_tokens: 18 } });
+          sendEvent('[DONE]');
           response.end();
         },
       });
@@ -48,21 +48,21 @@ export class Upstream {
   }
 }
 
-/** Returns a script that sends some of these parts, and the others after `release()` of the upstream. */
-export const held = (texts, first) => async ({ begin, part, done, released }) => {
-  begin();
-  for (const text of texts.slice(0, first)) part(text);
+/** Returns a script that sends the first `count` texts at once, and the others after `release()` of the upstream. */
+export const answerInTwoParts = (texts, count) => async ({ startStream, sendText, endStream, released }) => {
+  startStream();
+  for (const text of texts.slice(0, count)) sendText(text);
   await released;
-  for (const text of texts.slice(first)) part(text);
-  done();
+  for (const text of texts.slice(count)) sendText(text);
+  endStream();
 };
 
-/** Returns a script that sends these parts, each after `ms` milliseconds. */
-export const parts = (texts, ms = 0) => async ({ begin, part, done }) => {
-  begin();
+/** Returns a script that sends the texts, each after `delayMs` milliseconds. */
+export const answerWith = (texts, delayMs = 0) => async ({ startStream, sendText, endStream }) => {
+  startStream();
   for (const text of texts) {
-    if (ms > 0) await pause(ms);
-    part(text);
+    if (delayMs > 0) await pause(delayMs);
+    sendText(text);
   }
-  done();
+  endStream();
 };

@@ -1,11 +1,13 @@
-"""Tests the real hub against its API description (`/openapi.json`) with schemathesis: no response has
-a status of 500 or above, and none is undocumented. The argument is the binary. The cases are the same
-in each run, so that the result of a commit is stable; FANFARE_TESTS=full runs more and other cases.
+"""Tests the real hub against its API description (`/openapi.json`) with schemathesis.
+
+usage: api.py BINARY. No response has a status of 500 or above, and every response is documented. The
+cases are the same in each run, so that the result of a commit is stable; FANFARE_TESTS=full runs more
+and different cases.
 
 A schema cannot express every rule (names are limited in bytes, some belong to the hub), so the refusal
-of a request that fits the schema is no failure. Event streams never end, so one session is held and a
-client may have one: each further stream is a single block that reports the limit. The admin's requests
-may end that session (`DELETE /sessions/{id}`), so it reconnects like any reader.
+of a request that fits the schema is not a failure. Event streams never end, so the test keeps one session
+open and allows one per client: each further stream is a single block that reports the limit. The admin's
+requests may end that session (`DELETE /sessions/{id}`), so it reconnects like any reader.
 """
 
 import hashlib
@@ -20,52 +22,54 @@ import time
 import requests
 
 SECRET = "the admin's secret"
-CHECKS = "positive_data_acceptance"
+EXCLUDED_CHECKS = "positive_data_acceptance"
 
 
-def start(binary, folder):
-    keys = folder / "fanfare.toml"
+def start_hub(binary, folder):
+    config = folder / "fanfare.toml"
     digest = hashlib.sha256(SECRET.encode()).hexdigest()
-    keys.write_text(
+    config.write_text(
         f'[[key]]\nname = "admin"\nsha256 = "{digest}"\n'
         'publish = ["**"]\nsubscribe = ["**"]\nadmin = true\nrun = ["*"]\nfiles = ["*"]\nchat = ["*"]\n'
         f'[job.a]\ncommand = ["echo", "hello"]\n[files.a]\npath = "{folder}"\n'
     )
-    command = [binary, "--listen", "127.0.0.1:0", "--config", keys, "--data-dir", folder / "data"]
+    command = [binary, "--listen", "127.0.0.1:0", "--config", config, "--data-dir", folder / "data"]
     command += ["--max-connections-per-client", "1", "--system", "off", "--publish-log=off"]
     log = open(folder / "log", "w")
     hub = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     return hub, hub.stdout.readline().strip().removeprefix("listening on ")
 
 
-class Held:
-    """A session that reconnects whenever it ends, until the block is left. It ends a session that took
-    its place meanwhile, because that stream would never end."""
+class ReconnectingSession:
+    """A context manager that keeps a session open and reconnects whenever it ends.
+
+    It deletes a session that took its place meanwhile, because that stream would never end.
+    """
 
     def __init__(self, url, headers):
         self.url, self.headers = url, headers
-        self.response, self.done, self.there = None, False, threading.Event()
+        self.response, self.is_closed, self.opened = None, False, threading.Event()
 
     def __enter__(self):
-        threading.Thread(target=self.read, daemon=True).start()
-        assert self.there.wait(10), "the session was not opened"
+        threading.Thread(target=self.run, daemon=True).start()
+        assert self.opened.wait(10), "the session was not opened"
         return self
 
     def __exit__(self, *_):
-        self.done = True
+        self.is_closed = True
         self.response.close()
 
-    def read(self):
-        while not self.done:
+    def run(self):
+        while not self.is_closed:
             try:
                 self.response = requests.get(f"{self.url}/events?stream=held", headers=self.headers, stream=True)
                 for _ in self.response.iter_lines():
-                    self.there.set()
-                listed = requests.get(f"{self.url}/sessions", headers=self.headers).json()["sessions"]
-                for session in listed:
+                    self.opened.set()
+                sessions = requests.get(f"{self.url}/sessions", headers=self.headers).json()["sessions"]
+                for session in sessions:
                     requests.delete(f"{self.url}/sessions/{session['id']}", headers=self.headers)
             except (requests.RequestException, AttributeError, ValueError):
-                pass  # the hub is stopping, or the block was left
+                pass  # The hub is stopping, or the response was closed.
             time.sleep(0.01)
 
 
@@ -74,26 +78,25 @@ def main(binary):
     examples = ["--max-examples", "150"] if is_full else ["--max-examples", "40", "--seed", "1"]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        hub, url = start(binary, folder)
-        bearer = {"Authorization": f"Bearer {SECRET}"}
+        hub, url = start_hub(binary, folder)
+        headers = {"Authorization": f"Bearer {SECRET}"}
         try:
-            with Held(url, bearer):
-                tool = pathlib.Path(sys.executable).with_name("schemathesis")
-                command = [tool, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {SECRET}"]
-                command += [*examples, "--exclude-checks", CHECKS, "--no-color"]
+            with ReconnectingSession(url, headers):
+                schemathesis = pathlib.Path(sys.executable).with_name("schemathesis")
+                command = [schemathesis, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {SECRET}"]
+                command += [*examples, "--exclude-checks", EXCLUDED_CHECKS, "--no-color"]
                 command += ["--request-timeout", "10"]
-                output = dict(capture_output=True, text=True, timeout=900)
-                done = subprocess.run(command, cwd=folder, **output)
-            assert hub.poll() is None, "the hub is gone"
+                result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+            assert hub.poll() is None, "the hub has exited"
         finally:
             hub.kill()
             hub.wait()
-        print(done.stdout[done.stdout.find("SUMMARY") - 36 :])
-        if done.returncode != 0:
+        print(result.stdout[result.stdout.find("SUMMARY") - 36 :])
+        if result.returncode != 0:
             log = (folder / "log").read_text()
-            closed = [line for line in log.splitlines() if "session closed" in line]
-            print(done.stdout, done.stderr, *closed, log[-5_000:], sep="\n")
-            sys.exit("the API is not as it is described")
+            closed_sessions = [line for line in log.splitlines() if "session closed" in line]
+            print(result.stdout, result.stderr, *closed_sessions, log[-5_000:], sep="\n")
+            sys.exit("the API does not match its description")
 
 
 main(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Hubs for the checks, and payloads to publish."""
+"""Starts hubs for the checks, and defines payloads to publish."""
 
 import contextlib
 import subprocess
@@ -10,67 +10,68 @@ import time
 import requests
 
 BINARY = sys.argv[1]
-PATIENCE = 180.0
+TIMEOUT_S = 180.0
 
 
 class Hub:
     """A hub on a free port with its own data directory."""
 
-    def __init__(self, folder, *flags, port=0, files=None, log=subprocess.DEVNULL):
+    def __init__(self, folder, *flags, port=0, max_open_files=None, log=subprocess.DEVNULL):
         quiet = [] if "--system" in flags else ["--system", "off", "--publish-log=off"]
         command = [BINARY, "--listen", f"127.0.0.1:{port}", "--data-dir", folder, *quiet, *flags]
-        if files:
-            command = ["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"', *command]
+        if max_open_files:
+            command = ["sh", "-c", f'ulimit -n {max_open_files}; exec "$0" "$@"', *command]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         self.url = self.process.stdout.readline().split()[-1]
-        # Base URL of its metrics, if that is a separate one.
-        self.metrics = None
+        # Base URL of the separate metrics listener, if there is one.
+        self.metrics_url = None
         if "--metrics-listen" in flags:
-            self.metrics = self.process.stdout.readline().split()[-1].removesuffix("/metrics")
-        # A self-signed certificate is trusted explicitly; otherwise the defaults apply.
-        self.trusted = flags[flags.index("--tls-cert") + 1] if "--tls-cert" in flags else True
+            self.metrics_url = self.process.stdout.readline().split()[-1].removesuffix("/metrics")
+        # Argument `verify` of requests: the path of a self-signed certificate, or the default.
+        self.verify = flags[flags.index("--tls-cert") + 1] if "--tls-cert" in flags else True
 
     def publish(self, stream, data):
         body = {"stream": stream, "data": data}
-        answer = requests.post(f"{self.url}/publish", json=body, timeout=PATIENCE, verify=self.trusted)
-        answer.raise_for_status()
-        return answer.json()
+        response = requests.post(f"{self.url}/publish", json=body, timeout=TIMEOUT_S, verify=self.verify)
+        response.raise_for_status()
+        return response.json()
 
     def post(self, path):
-        requests.post(self.url + path, timeout=PATIENCE, verify=self.trusted).raise_for_status()
+        requests.post(self.url + path, timeout=TIMEOUT_S, verify=self.verify).raise_for_status()
 
-    def until_sessions(self, count):
-        """Waits until `count` sessions are live."""
-        began = time.monotonic()
+    def wait_for_sessions(self, count):
+        """Waits until exactly `count` sessions are live."""
+        started = time.monotonic()
         while True:
-            text = requests.get(f"{self.url}/metrics", timeout=PATIENCE, verify=self.trusted).text
+            text = requests.get(f"{self.url}/metrics", timeout=TIMEOUT_S, verify=self.verify).text
             if f"\nfanfare_sessions {count}\n" in text:
                 return
-            assert time.monotonic() - began < PATIENCE, "the number of sessions is still wrong"
+            assert time.monotonic() - started < TIMEOUT_S, f"timed out waiting for {count} sessions"
             time.sleep(0.02)
 
     def stop(self):
         self.process.terminate()
-        assert self.process.wait(PATIENCE) == 0
+        assert self.process.wait(TIMEOUT_S) == 0
 
     def kill(self):
         self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT_S)
 
 
 @contextlib.contextmanager
-def hub(*flags):
+def running_hub(*flags):
+    """Runs a hub with a temporary data directory."""
     with tempfile.TemporaryDirectory() as folder:
-        running = Hub(f"{folder}/data", *flags)
+        hub = Hub(f"{folder}/data", *flags)
         try:
-            yield running
+            yield hub
         finally:
-            running.kill()
+            hub.kill()
 
 
-def later(seconds, action):
-    """Calls `action` after some seconds in another thread, while a client blocks in a read."""
-    timer = threading.Timer(seconds, action)
+def call_later(delay_s, action):
+    """Calls `action` in another thread after a delay, while the caller blocks in a read."""
+    timer = threading.Timer(delay_s, action)
     timer.start()
     return timer
 

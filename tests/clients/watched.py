@@ -1,8 +1,8 @@
-"""Tests the hub under a real Prometheus: a healthy hub, and one hub for each fault.
+"""Tests alerts, dashboards and metrics with a real Prometheus, a healthy hub, and one hub for each fault.
 
 usage: watched.py BINARY [full]. One Prometheus scrapes all hubs. Each alert fires on its fault and none on
-the healthy hub; every query of every dashboard has a result; Prometheus counts what the clients counted.
-The alerts are those of grafana/alerts.yml, with seconds in place of minutes and hours.
+the healthy hub; every query of every dashboard has a result; the counts of Prometheus equal those of the
+clients. The alerts are those of grafana/alerts.yml, with seconds in place of minutes and hours.
 """
 
 import contextlib
@@ -24,23 +24,23 @@ import requests
 import yaml
 from prometheus_client.openmetrics import parser as openmetrics
 
-from running import BINARY, PATIENCE, Hub
+from running import TIMEOUT_S, Hub
 
 ROOT = pathlib.Path(__file__).parents[2]
-FULL = "full" in sys.argv
-LOAD_SECONDS = 60 if FULL else 20
+IS_FULL = "full" in sys.argv
+LOAD_S = 60 if IS_FULL else 20
 
 
 # Static checks.
 
 
-def alerts():
+def alert_rules():
     rules = yaml.safe_load((ROOT / "grafana/alerts.yml").read_text())
     return [rule for group in rules["groups"] for rule in group["rules"]]
 
 
-def queries():
-    """Yields every query of every dashboard, with its panel."""
+def dashboard_queries():
+    """Yields the panel and the expression of every query of every dashboard."""
     for path in sorted((ROOT / "grafana/dashboards").glob("*.json")):
         dashboard = json.loads(path.read_text())
         for panel in dashboard["panels"]:
@@ -50,7 +50,8 @@ def queries():
             yield f"{dashboard['title']}: {annotation['name']}", annotation["expr"]
 
 
-def families():
+def documented_families():
+    """Returns the names of the metric families in docs/metrics.md."""
     return set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/metrics.md").read_text(), re.M))
 
 
@@ -58,121 +59,125 @@ def family_of(name):
     return re.sub(r"_(bucket|count|sum)$", "", name) if name.endswith(("_bucket", "_count", "_sum")) else name
 
 
-def what_alerts_and_dashboards_ask_for_is_there():
-    known = families()
-    asked = [(rule["alert"], rule["expr"]) for rule in alerts()] + list(queries())
-    assert len(asked) > 100, len(asked)
-    for place, expr in asked:
+def alerts_and_dashboards_query_existing_metrics():
+    documented = documented_families()
+    queries = [(rule["alert"], rule["expr"]) for rule in alert_rules()] + list(dashboard_queries())
+    assert len(queries) > 100, len(queries)
+    for source, expr in queries:
         names = re.findall(r"\b((?:fanfare|process)_\w+)\b", re.sub(r'"[^"]*"', '""', expr))
-        assert names or expr.startswith("up{"), (place, expr)
+        assert names or expr.startswith("up{"), (source, expr)
         for name in names:
-            assert family_of(name) in known, (place, name)
-    shown = {family_of(name) for _, expr in queries() for name in re.findall(r"\b(fanfare_\w+)\b", expr)}
-    hidden = {name for name in known if name.startswith("fanfare_")} - shown
-    assert not hidden - {"fanfare_build_info", "fanfare_draining", "fanfare_drain_ends_timestamp_seconds", "fanfare_drain_window_seconds"}, hidden
+            assert family_of(name) in documented, (source, name)
+    used = {family_of(name) for _, expr in dashboard_queries() for name in re.findall(r"\b(fanfare_\w+)\b", expr)}
+    unused = {name for name in documented if name.startswith("fanfare_")} - used
+    assert not unused - {"fanfare_build_info", "fanfare_draining", "fanfare_drain_ends_timestamp_seconds", "fanfare_drain_window_seconds"}, unused
 
 
 def each_alert_has_a_runbook_and_a_test():
     runbook = (ROOT / "docs/operations.md").read_text()
     tests = yaml.safe_load((ROOT / "grafana/alerts_test.yml").read_text())["tests"]
     tested = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
-    for rule in alerts():
+    for rule in alert_rules():
         name = rule["alert"]
         assert f"\n### {name}\n" in runbook, name
         assert rule["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}", name
         assert name in tested, name
 
 
-def the_rules_do_as_they_should():
+def alert_rules_pass_their_unit_tests():
     subprocess.run(["promtool", "check", "rules", ROOT / "grafana/alerts.yml"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["promtool", "test", "rules", ROOT / "grafana/alerts_test.yml"], check=True, stdout=subprocess.DEVNULL)
 
 
-def the_dashboards_are_as_described():
+def dashboards_are_up_to_date():
     subprocess.run([sys.executable, ROOT / "grafana/build.py", "--check"], check=True)
 
 
 # Prometheus.
 
 
-def hurried(rule):
-    """Returns the rule with seconds in place of minutes; a condition must hold for four scrapes."""
+def with_short_windows(rule):
+    """Returns the rule with seconds in place of minutes. Its condition must hold for four scrapes."""
     windows = {"5m": "10s", "15m": "20s", "1h": "10s"}
-    expr = re.sub(r"\[(\w+)\]", lambda found: f"[{windows[found[1]]}]", rule["expr"]).replace("4 * 3600", "4")
+    expr = re.sub(r"\[(\w+)\]", lambda match: f"[{windows[match[1]]}]", rule["expr"]).replace("4 * 3600", "4")
     return {**rule, "expr": expr, **({"for": "3s"} if "for" in rule else {})}
 
 
 def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Prometheus:
+    """A Prometheus server that scrapes the targets and evaluates the alert rules each second."""
+
     def __init__(self, folder, targets):
         self.url = f"http://127.0.0.1:{free_port()}"
-        rules = {"groups": [{"name": "fanfare", "interval": "1s", "rules": [hurried(rule) for rule in alerts()]}]}
+        rules = {"groups": [{"name": "fanfare", "interval": "1s", "rules": [with_short_windows(rule) for rule in alert_rules()]}]}
         (folder / "alerts.yml").write_text(yaml.safe_dump(rules))
-        static = [{"targets": [address], "labels": {"instance": name}} for name, address in targets.items()]
-        scrape = [{"job_name": "fanfare", "static_configs": static}]
-        times = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-        config = {"global": times, "rule_files": ["alerts.yml"], "scrape_configs": scrape}
+        static_configs = [{"targets": [address], "labels": {"instance": name}} for name, address in targets.items()]
+        scrape_configs = [{"job_name": "fanfare", "static_configs": static_configs}]
+        intervals = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+        config = {"global": intervals, "rule_files": ["alerts.yml"], "scrape_configs": scrape_configs}
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
         command += [f"--web.listen-address={self.url.removeprefix('http://')}", "--log.level=warn"]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
-    def ask(self, query):
-        """Returns the current series of a query."""
-        answer = requests.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=PATIENCE).json()
-        assert answer["status"] == "success", (query, answer)
-        result = answer["data"]["result"]
+    def query(self, expr):
+        """Returns the current series of an expression."""
+        response = requests.get(f"{self.url}/api/v1/query", params={"query": expr}, timeout=TIMEOUT_S).json()
+        assert response["status"] == "success", (expr, response)
+        result = response["data"]["result"]
         return result if isinstance(result, list) else [result]
 
-    def until(self, query, is_enough, what):
-        began, series = time.monotonic(), []
+    def wait_until(self, expr, condition, message):
+        """Waits until the series of an expression satisfy a condition, and returns them."""
+        started, series = time.monotonic(), []
         while True:
-            # While it starts, Prometheus is unreachable or does not answer with JSON.
+            # Prometheus is unreachable or does not respond with JSON while it starts.
             with contextlib.suppress(requests.RequestException):
-                series = self.ask(query)
-                if is_enough(series):
+                series = self.query(expr)
+                if condition(series):
                     return series
-            assert time.monotonic() - began < 2 * PATIENCE, f"{what}\n{series}"
+            assert time.monotonic() - started < 2 * TIMEOUT_S, f"{message}\n{series}"
             time.sleep(0.2)
 
-    def firing(self):
-        series = self.ask('ALERTS{alertstate="firing"}')
-        return {(one["metric"]["alertname"], one["metric"]["instance"]) for one in series}
+    def firing_alerts(self):
+        """Returns the name and the instance of each firing alert."""
+        series = self.query('ALERTS{alertstate="firing"}')
+        return {(sample["metric"]["alertname"], sample["metric"]["instance"]) for sample in series}
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT_S)
 
 
 # Clients.
 
 
 class Reader:
-    """A subscriber that counts its events, or that reads nothing."""
+    """A subscriber that counts its events, or that does not read its socket."""
 
-    def __init__(self, hub, path, takes=True, headers=""):
+    def __init__(self, hub, path, reads=True, headers=""):
         host, port = hub.url.removeprefix("http://").split(":")
         self.socket = socket.socket()
-        if not takes:
+        if not reads:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.connect((host, int(port)))
         self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n{headers}\r\n".encode())
         self.events = 0
-        if takes:
+        if reads:
             self.thread = threading.Thread(target=self.read, daemon=True)
             self.thread.start()
 
     def read(self):
-        rest = b""
+        partial_line = b""
         with contextlib.suppress(OSError):
             while chunk := self.socket.recv(65536):
-                lines = (rest + chunk).split(b"\n")
-                rest = lines.pop()
+                lines = (partial_line + chunk).split(b"\n")
+                partial_line = lines.pop()
                 self.events += sum(line.startswith(b"data: ") for line in lines)
 
     def close(self):
@@ -181,14 +186,14 @@ class Reader:
         self.socket.close()
 
 
-class Again:
-    """Repeats an action and ignores its failures."""
+class RepeatedAction:
+    """A thread that repeats an action and ignores its failures."""
 
-    def __init__(self, every_s, action):
-        self.over = threading.Event()
+    def __init__(self, interval_s, action):
+        self.stopped = threading.Event()
 
         def run():
-            while not self.over.wait(every_s):
+            while not self.stopped.wait(interval_s):
                 with contextlib.suppress(requests.RequestException, OSError):
                     action()
 
@@ -196,39 +201,40 @@ class Again:
         self.thread.start()
 
     def stop(self):
-        self.over.set()
-        self.thread.join(PATIENCE)
+        self.stopped.set()
+        self.thread.join(TIMEOUT_S)
 
 
-def publish_together(hub, count):
-    """Sends pipelined publishes and waits for their responses, so that a slow machine refuses many a second, too."""
+def publish_pipelined(hub, count):
+    """Sends pipelined publishes and waits for their responses, so that even a slow machine rejects many per second."""
     host, port = hub.url.removeprefix("http://").split(":")
     request = f"POST /streams/s/events HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1\r\n\r\nx".encode()
-    with socket.create_connection((host, int(port)), PATIENCE) as connection:
+    with socket.create_connection((host, int(port)), TIMEOUT_S) as connection:
         connection.sendall(request * count)
-        answers = b""
-        while answers.count(b"HTTP/1.1 ") < count:
-            part = connection.recv(65536)
-            if not part:
+        responses = b""
+        while responses.count(b"HTTP/1.1 ") < count:
+            chunk = connection.recv(65536)
+            if not chunk:
                 return
-            answers += part
+            responses += chunk
 
 
-def noise(size):
+def random_text(size):
     return "".join(random.choices(string.ascii_lowercase, k=size))
 
 
-# Faults: each starts a hub and names the alerts that must fire for it.
+# Faults. Each is a generator that starts a hub, yields it, and then causes the fault. Its decorator names
+# the alerts that must fire. `wait_until_scraped` waits until Prometheus has scraped the hub once more.
 
 FAULTS = {}
 
 
-def fault(*names):
-    def add(make):
-        FAULTS[make.__name__] = (make, names)
-        return make
+def fault(*alerts):
+    def register(generator):
+        FAULTS[generator.__name__] = (generator, alerts)
+        return generator
 
-    return add
+    return register
 
 
 @contextlib.contextmanager
@@ -242,401 +248,416 @@ def small_disk(mebibytes):
             subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-class Stage:
-    """Resources of a fault, released at the end."""
+class Resources:
+    """Hubs, folders and clients that are released at the end of the test."""
 
     def __init__(self):
         self.stack = contextlib.ExitStack()
 
-    def folder(self):
+    def temp_folder(self):
         return self.stack.enter_context(tempfile.TemporaryDirectory())
 
-    def hub(self, *flags, folder=None, **more):
-        running = Hub(f"{folder or self.folder()}/data", *flags, **more)
-        self.stack.callback(running.kill)
-        return running
+    def start_hub(self, *flags, folder=None, **options):
+        hub = Hub(f"{folder or self.temp_folder()}/data", *flags, **options)
+        self.stack.callback(hub.kill)
+        return hub
 
-    def again(self, every_s, action):
-        again = Again(every_s, action)
-        self.stack.callback(again.stop)
-        return again
+    def repeat(self, interval_s, action):
+        repeated = RepeatedAction(interval_s, action)
+        self.stack.callback(repeated.stop)
+        return repeated
 
-    def reader(self, *args, **more):
-        reader = Reader(*args, **more)
+    def open_reader(self, *args, **options):
+        reader = Reader(*args, **options)
         self.stack.callback(reader.close)
         return reader
 
 
 @fault("FanfareDown")
-def killed(stage, scraped):
-    running = stage.hub()
-    yield running
-    scraped()
-    running.kill()
+def killed_hub(resources, wait_until_scraped):
+    hub = resources.start_hub()
+    yield hub
+    wait_until_scraped()
+    hub.kill()
 
 
 @fault("FanfareRestarting")
-def restarting(stage, scraped):
-    folder, port = stage.folder(), free_port()
-    running = stage.hub(folder=folder, port=port)
-    yield running
+def restarting_hub(resources, wait_until_scraped):
+    folder, port = resources.temp_folder(), free_port()
+    hub = resources.start_hub(folder=folder, port=port)
+    yield hub
     for _ in range(4):
-        scraped()
+        wait_until_scraped()
         time.sleep(1.5)
-        running.kill()
-        running = stage.hub(folder=folder, port=port)
+        hub.kill()
+        hub = resources.start_hub(folder=folder, port=port)
 
 
 @fault("FanfareJournalPoisoned", "FanfareNotReady", "FanfarePublishesRefused")
-def poisoned(stage, scraped):
-    disk = stage.stack.enter_context(small_disk(48))
-    running = stage.hub("--min-free-bytes", "0", folder=disk)
-    yield running
+def poisoned_journal(resources, wait_until_scraped):
+    disk = resources.stack.enter_context(small_disk(48))
+    hub = resources.start_hub("--min-free-bytes", "0", folder=disk)
+    yield hub
     pathlib.Path(disk, "ballast").write_bytes(bytes(8 << 20))
     with contextlib.suppress(requests.HTTPError):
         while True:
-            running.publish("s", noise(200_000))
-    stage.again(0.3, lambda: running.publish("s", "x"))
+            hub.publish("s", random_text(200_000))
+    resources.repeat(0.3, lambda: hub.publish("s", "x"))
 
 
 @fault("FanfareDiskFull", "FanfareDiskFilling", "FanfareNotReady", "FanfarePublishesRefused")
-def full_disk(stage, scraped):
-    disk = stage.stack.enter_context(small_disk(256))
-    running = stage.hub("--min-free-bytes", "128MiB", folder=disk)
-    yield running
-    scraped()
+def full_disk(resources, wait_until_scraped):
+    disk = resources.stack.enter_context(small_disk(256))
+    hub = resources.start_hub("--min-free-bytes", "128MiB", folder=disk)
+    yield hub
+    wait_until_scraped()
     pathlib.Path(disk, "ballast").write_bytes(bytes(160 << 20))
-    stage.again(0.3, lambda: running.publish("s", "x"))
+    resources.repeat(0.3, lambda: hub.publish("s", "x"))
 
 
 @fault("FanfareJournalLoss")
-def damaged(stage, scraped):
-    folder = stage.folder()
-    before = stage.hub(folder=folder)
+def damaged_wal(resources, wait_until_scraped):
+    folder = resources.temp_folder()
+    hub = resources.start_hub(folder=folder)
     for n in range(100):
-        before.publish("s", f"event {n}")
-    before.kill()
+        hub.publish("s", f"event {n}")
+    hub.kill()
     (wal,) = pathlib.Path(folder, "data/journal").glob("*.jnl")
     content = bytearray(wal.read_bytes())
     content[content.index(b"event 50")] ^= 0x40
     wal.write_bytes(content)
-    yield stage.hub(folder=folder)
+    yield resources.start_hub(folder=folder)
 
 
 @fault("FanfareJournalReadFailed")
-def damaged_table(stage, scraped):
-    folder = stage.folder()
-    running = stage.hub("--recent-bytes", "1", folder=folder)
-    yield running
-    text = noise(200_000)
+def damaged_table(resources, wait_until_scraped):
+    folder = resources.temp_folder()
+    hub = resources.start_hub("--recent-bytes", "1", folder=folder)
+    yield hub
+    text = random_text(200_000)
     for _ in range(120):
-        running.publish("s", text)
+        hub.publish("s", text)
     for table in pathlib.Path(folder, "data/journal/keyspaces/1/tables").iterdir():
         with table.open("r+b") as file:
-            for place in range(0, table.stat().st_size * 9 // 10, 2_000):
-                file.seek(place)
+            for offset in range(0, table.stat().st_size * 9 // 10, 2_000):
+                file.seek(offset)
                 byte = file.read(1)[0]
-                file.seek(place)
+                file.seek(offset)
                 file.write(bytes([byte ^ 0x10]))
     with contextlib.suppress(requests.RequestException):
-        url = f"{running.url}/streams/s/events?from=start&format=ndjson&follow=false"
-        requests.get(url, timeout=PATIENCE)
+        url = f"{hub.url}/streams/s/events?from=start&format=ndjson&follow=false"
+        requests.get(url, timeout=TIMEOUT_S)
 
 
 @fault("FanfareNoDeliveries")
-def stuck(stage, scraped):
-    running = stage.hub("--write-timeout", "10m", "--max-age", "1h")
-    yield running
+def stalled_readers(resources, wait_until_scraped):
+    hub = resources.start_hub("--write-timeout", "10m", "--max-age", "1h")
+    yield hub
     for _ in range(3):
-        stage.reader(running, "/streams/s/events", takes=False)
-    running.until_sessions(3)
-    stage.again(0.1, lambda: running.publish("s", noise(100_000)))
+        resources.open_reader(hub, "/streams/s/events", reads=False)
+    hub.wait_for_sessions(3)
+    resources.repeat(0.1, lambda: hub.publish("s", random_text(100_000)))
 
 
 @fault("FanfareFanoutSlow", "FanfarePublishSlow")
-def starved(stage, scraped):
-    """A hub that gets a tenth of the processor, because it is stopped and continued repeatedly."""
-    running = stage.hub()
-    yield running
+def starved_of_cpu(resources, wait_until_scraped):
+    """Gives the hub a tenth of the processor: it is stopped and continued repeatedly."""
+    hub = resources.start_hub()
+    yield hub
     for _ in range(50):
-        stage.reader(running, "/streams/s/events")
-    running.until_sessions(50)
+        resources.open_reader(hub, "/streams/s/events")
+    hub.wait_for_sessions(50)
     for _ in range(4):
-        stage.again(0, lambda: running.publish("s", "x"))
+        resources.repeat(0, lambda: hub.publish("s", "x"))
 
-    def stop_and_go():
-        running.process.send_signal(signal.SIGSTOP)
+    def pause():
+        hub.process.send_signal(signal.SIGSTOP)
         time.sleep(0.7)
-        running.process.send_signal(signal.SIGCONT)
+        hub.process.send_signal(signal.SIGCONT)
 
-    stage.again(0.05, stop_and_go)
-    stage.stack.callback(lambda: running.process.send_signal(signal.SIGCONT))
+    resources.repeat(0.05, pause)
+    resources.stack.callback(lambda: hub.process.send_signal(signal.SIGCONT))
 
 
 @fault("FanfareSubscribersRefused", "FanfareLimitNear")
-def limited(stage, scraped):
-    running = stage.hub("--max-connections", "5")
-    yield running
+def connection_limit_reached(resources, wait_until_scraped):
+    hub = resources.start_hub("--max-connections", "5")
+    yield hub
     for _ in range(5):
-        stage.reader(running, "/streams/s/events")
-    running.until_sessions(5)
-    stage.again(0.3, lambda: Reader(running, "/streams/s/events").close())
+        resources.open_reader(hub, "/streams/s/events")
+    hub.wait_for_sessions(5)
+    resources.repeat(0.3, lambda: Reader(hub, "/streams/s/events").close())
 
 
 @fault("FanfareCredentialsRefused")
-def guessed(stage, scraped):
-    running = stage.hub("--jwt-secret", noise(40), "--anonymous", "metrics")
-    yield running
-    bad = {"Authorization": "Bearer not-a-key"}
-    stage.again(0.01, lambda: requests.get(f"{running.url}/stats", headers=bad, timeout=PATIENCE))
+def invalid_credentials(resources, wait_until_scraped):
+    hub = resources.start_hub("--jwt-secret", random_text(40), "--anonymous", "metrics")
+    yield hub
+    headers = {"Authorization": "Bearer not-a-key"}
+    resources.repeat(0.01, lambda: requests.get(f"{hub.url}/stats", headers=headers, timeout=TIMEOUT_S))
 
 
 @fault("FanfareChatsFailing")
-def misled(stage, scraped):
-    """Nothing listens at the address of its upstream."""
-    folder = stage.folder()
+def unreachable_upstream(resources, wait_until_scraped):
+    """Uses an upstream address on which nothing listens."""
+    folder = resources.temp_folder()
     config = f"{folder}/fanfare.toml"
     with open(config, "w") as file:
         file.write(f'[chat.upstream.gone]\nurl = "http://127.0.0.1:{free_port()}/v1"\nmodels = ["m"]\n')
-    running = stage.hub("--config", config, folder=folder)
-    yield running
-    ask = {"message": "hi"}
-    stage.again(0.2, lambda: requests.post(f"{running.url}/chats", json=ask, timeout=PATIENCE))
+    hub = resources.start_hub("--config", config, folder=folder)
+    yield hub
+    body = {"message": "hi"}
+    resources.repeat(0.2, lambda: requests.post(f"{hub.url}/chats", json=body, timeout=TIMEOUT_S))
 
 
 @fault("FanfareGaps")
-def forgetful(stage, scraped):
-    running = stage.hub("--max-events", "5")
-    yield running
-    first = running.publish("s", "first")["id"]
+def short_retention(resources, wait_until_scraped):
+    hub = resources.start_hub("--max-events", "5")
+    yield hub
+    first = hub.publish("s", "first")["id"]
     for n in range(20):
-        running.publish("s", str(n))
-    scraped()
-    resume = f"Last-Event-ID: {first}\r\n"
-    stage.again(0.5, lambda: Reader(running, "/streams/s/events", headers=resume).close())
+        hub.publish("s", str(n))
+    wait_until_scraped()
+    headers = f"Last-Event-ID: {first}\r\n"
+    resources.repeat(0.5, lambda: Reader(hub, "/streams/s/events", headers=headers).close())
 
 
 @fault("FanfareFilesRunningOut", "FanfareLimitNear")
-def out_of_files(stage, scraped):
-    running = stage.hub(files=8192)
-    yield running
+def out_of_files(resources, wait_until_scraped):
+    hub = resources.start_hub(max_open_files=8192)
+    yield hub
     for _ in range(7250):
-        stage.reader(running, "/streams/s/events", takes=False)
+        resources.open_reader(hub, "/streams/s/events", reads=False)
 
 
 @fault("FanfareMemoryRunningOut")
-def out_of_memory(stage, scraped):
-    usual = stage.hub()
-    text = requests.get(f"{usual.url}/metrics", timeout=PATIENCE).text
+def out_of_memory(resources, wait_until_scraped):
+    unlimited = resources.start_hub()
+    text = requests.get(f"{unlimited.url}/metrics", timeout=TIMEOUT_S).text
     resident = int(re.search(r"^process_resident_memory_bytes (\d+)", text, re.M)[1])
-    # A hub that is short of memory accepts only connections to its metrics address.
-    yield stage.hub("--memory-budget", str(int(resident / 0.9)), "--metrics-listen", "127.0.0.1:0")
+    # A hub that is short of memory accepts connections only to its metrics listener.
+    yield resources.start_hub("--memory-budget", str(int(resident / 0.9)), "--metrics-listen", "127.0.0.1:0")
 
 
 @fault("FanfarePublishersLimited")
-def impatient(stage, scraped):
-    running = stage.hub("--publish-events-per-client", "1")
-    yield running
-    stage.again(0.02, lambda: publish_together(running, 100))
+def publisher_over_limit(resources, wait_until_scraped):
+    hub = resources.start_hub("--publish-events-per-client", "1")
+    yield hub
+    resources.repeat(0.02, lambda: publish_pipelined(hub, 100))
 
 
 @fault("FanfareLogLost")
-def unread(stage, scraped):
-    """The log of this hub is a pipe that nobody reads."""
-    running = stage.hub("--log", "trace", log=subprocess.PIPE)
-    yield running
-    stage.again(0, lambda: running.publish("s", "x"))
+def unread_log(resources, wait_until_scraped):
+    """Writes the log of the hub to a pipe that is not read."""
+    hub = resources.start_hub("--log", "trace", log=subprocess.PIPE)
+    yield hub
+    resources.repeat(0, lambda: hub.publish("s", "x"))
 
 
-def frozen_disk(stage):
-    """Mounts a file system on a loop device, which can be frozen so that it stops answering."""
-    image, disk = stage.folder(), stage.folder()
+def mount_freezable_disk(resources):
+    """Mounts a file system on a loop device, which can be frozen so that writes to it block."""
+    image, disk = resources.temp_folder(), resources.temp_folder()
     subprocess.run(["truncate", "-s", "1G", f"{image}/disk"], check=True)
     subprocess.run(["mkfs.ext4", "-q", f"{image}/disk"], check=True)
     subprocess.run(["mount", "-o", "loop", f"{image}/disk", disk], check=True)
-    stage.stack.callback(lambda: subprocess.run(["umount", "--lazy", disk], check=True))
+    resources.stack.callback(lambda: subprocess.run(["umount", "--lazy", disk], check=True))
     return disk
 
 
-def freeze(stage, disk):
-    stage.stack.callback(lambda: subprocess.run(["fsfreeze", "--unfreeze", disk], check=True))
+def freeze_disk(resources, disk):
+    resources.stack.callback(lambda: subprocess.run(["fsfreeze", "--unfreeze", disk], check=True))
     subprocess.run(["fsfreeze", "--freeze", disk], check=True)
 
 
-def frozen(stage, scraped):
-    disk = frozen_disk(stage)
-    running = stage.hub(folder=disk)
-    yield running
-    scraped()
-    freeze(stage, disk)
-    stage.again(0.3, lambda: running.publish("s", "x"))
+def frozen_disk(resources, wait_until_scraped):
+    disk = mount_freezable_disk(resources)
+    hub = resources.start_hub(folder=disk)
+    yield hub
+    wait_until_scraped()
+    freeze_disk(resources, disk)
+    resources.repeat(0.3, lambda: hub.publish("s", "x"))
 
 
-def frozen_and_idle(stage, scraped):
-    """Nobody publishes, and the alert fires all the same."""
-    disk = frozen_disk(stage)
-    running = stage.hub(folder=disk)
-    yield running
-    running.publish("s", "x")
-    scraped()
-    freeze(stage, disk)
+def frozen_disk_of_idle_hub(resources, wait_until_scraped):
+    """Freezes the disk of a hub without publishers; the alert must fire nevertheless."""
+    disk = mount_freezable_disk(resources)
+    hub = resources.start_hub(folder=disk)
+    yield hub
+    hub.publish("s", "x")
+    wait_until_scraped()
+    freeze_disk(resources, disk)
 
 
-def cannot_stop(stage, scraped):
-    disk = frozen_disk(stage)
-    running = stage.hub("--drain", "1s", "--metrics-listen", "127.0.0.1:0", folder=disk)
-    yield running
-    running.publish("s", "x")
-    scraped()
-    freeze(stage, disk)
-    running.process.terminate()
+def hanging_drain(resources, wait_until_scraped):
+    disk = mount_freezable_disk(resources)
+    hub = resources.start_hub("--drain", "1s", "--metrics-listen", "127.0.0.1:0", folder=disk)
+    yield hub
+    hub.publish("s", "x")
+    wait_until_scraped()
+    freeze_disk(resources, disk)
+    hub.process.terminate()
 
 
 # The healthy hub.
 
 
-class Well:
+class HealthyHub:
+    """A hub without faults, with publishers and readers."""
+
     READERS = 10
 
-    def __init__(self, stage):
-        config = pathlib.Path(stage.folder(), "fanfare.toml")
+    def __init__(self, resources):
+        config = pathlib.Path(resources.temp_folder(), "fanfare.toml")
         config.write_text('[job.j]\ncommand = ["true"]\n')
-        self.hub = stage.hub("--metrics-streams", "s.*", "--heartbeat", "1s", "--config", config)
-        self.readers = [stage.reader(self.hub, "/events?stream=s.*&control=off") for _ in range(self.READERS)]
-        self.hub.until_sessions(self.READERS)
+        self.hub = resources.start_hub("--metrics-streams", "s.*", "--heartbeat", "1s", "--config", config)
+        self.readers = [resources.open_reader(self.hub, "/events?stream=s.*&control=off") for _ in range(self.READERS)]
+        self.hub.wait_for_sessions(self.READERS)
         self.published = 0
 
-    def load(self, seconds):
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
+    def publish_for(self, duration_s):
+        deadline = time.monotonic() + duration_s
+        while time.monotonic() < deadline:
             for kind in ("message", "message", "log", "metric"):
                 data = {"log": {"level": "info", "message": "x"}, "metric": {"name": "n", "value": 1}}.get(kind, "x")
                 body = {"stream": f"s.{kind}", "type": kind, "data": data}
-                requests.post(f"{self.hub.url}/publish", json=body, timeout=PATIENCE).raise_for_status()
+                requests.post(f"{self.hub.url}/publish", json=body, timeout=TIMEOUT_S).raise_for_status()
                 self.published += 1
             time.sleep(0.02)
 
-    def until_read(self):
-        began = time.monotonic()
+    def wait_until_read(self):
+        """Waits until each reader has received each event, and asserts that none received more."""
+        started = time.monotonic()
         while any(reader.events < self.published for reader in self.readers):
-            assert time.monotonic() - began < PATIENCE, [reader.events for reader in self.readers]
+            assert time.monotonic() - started < TIMEOUT_S, [reader.events for reader in self.readers]
             time.sleep(0.02)
         assert [reader.events for reader in self.readers] == [self.published] * self.READERS
 
 
-def prometheus_counts_what_the_clients_counted(prometheus, well):
-    well.until_read()
-    deliveries = well.published * well.READERS
-    for query, count in [
+def check_prometheus_counts(prometheus, healthy):
+    """Checks that the counts of Prometheus equal those of the clients."""
+    healthy.wait_until_read()
+    deliveries = healthy.published * healthy.READERS
+    for expr, count in [
         ("fanfare_deliveries_total", deliveries),
         ("fanfare_deliveries_due_total", deliveries),
         ("sum(fanfare_stream_deliveries_total)", deliveries),
-        ("sum(fanfare_events_published_total)", well.published),
-        ('fanfare_events_published_total{type="log"}', well.published // 4),
-        ("fanfare_publish_seconds_count", well.published),
-        ("fanfare_sessions", well.READERS),
-        ('sum(fanfare_sessions_opened_total{resume="live"})', well.READERS),
-        ('fanfare_limit_used{limit="max_connections"}', well.READERS),
+        ("sum(fanfare_events_published_total)", healthy.published),
+        ('fanfare_events_published_total{type="log"}', healthy.published // 4),
+        ("fanfare_publish_seconds_count", healthy.published),
+        ("fanfare_sessions", healthy.READERS),
+        ('sum(fanfare_sessions_opened_total{resume="live"})', healthy.READERS),
+        ('fanfare_limit_used{limit="max_connections"}', healthy.READERS),
         ("sum(fanfare_publishes_refused_total)", 0),
         ("fanfare_session_gaps_total", 0),
     ]:
-        query = re.sub(r"(fanfare_\w+)(\{)?", lambda f: f'{f[1]}{{instance="well"{"," if f[2] else "}"}', query)
-        is_so = lambda series: [float(one["value"][1]) for one in series] == [count]
-        prometheus.until(query, is_so, f"{query} is not {count}")
+        expr = re.sub(r"(fanfare_\w+)(\{)?", lambda m: f'{m[1]}{{instance="healthy"{"," if m[2] else "}"}', expr)
+
+        def equals_count(series, count=count):
+            return [float(sample["value"][1]) for sample in series] == [count]
+
+        prometheus.wait_until(expr, equals_count, f"{expr} is not {count}")
 
 
-def every_query_of_every_dashboard_has_an_answer(prometheus):
-    for place, query in queries():
-        query = query.replace("$job", "fanfare").replace("$instance", "well").replace("$__rate_interval", "10s")
-        series = prometheus.ask(query)
-        assert series, f"{place}: {query} has no series"
+def check_dashboard_queries_have_data(prometheus):
+    for source, expr in dashboard_queries():
+        expr = expr.replace("$job", "fanfare").replace("$instance", "healthy").replace("$__rate_interval", "10s")
+        series = prometheus.query(expr)
+        assert series, f"{source}: {expr} has no series"
 
 
-def both_formats_say_the_same_and_are_well_formed(well):
-    text = requests.get(f"{well.hub.url}/metrics", timeout=PATIENCE).text
-    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
-    assert (checked.returncode, checked.stdout + checked.stderr) == (0, ""), checked
+def check_metrics_formats(healthy):
+    """Checks that both formats of the metrics are valid and contain the same metrics."""
+    text = requests.get(f"{healthy.hub.url}/metrics", timeout=TIMEOUT_S).text
+    result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert (result.returncode, result.stdout + result.stderr) == (0, ""), result
     accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
-    answer = requests.get(f"{well.hub.url}/metrics", headers=accept, timeout=PATIENCE)
-    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0"), answer.headers
-    found = {family.name: family for family in openmetrics.text_string_to_metric_families(answer.text)}
-    plain = set(re.findall(r"^# TYPE (\w+)", text, re.M))
-    assert {name + ("_total" if family.type == "counter" else "") for name, family in found.items()} == plain
+    response = requests.get(f"{healthy.hub.url}/metrics", headers=accept, timeout=TIMEOUT_S)
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0"), response.headers
+    families = openmetrics.text_string_to_metric_families(response.text)
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    assert names == set(re.findall(r"^# TYPE (\w+)", text, re.M))
 
 
-class Scene:
-    """The healthy hub and all others, scraped by Prometheus."""
+class TestBed:
+    """A Prometheus server that scrapes the healthy hub and one hub for each fault."""
 
-    def __init__(self, stage):
-        self.well = Well(stage)
-        self.failed = []
-        self.going = {name: make(stage, lambda name=name: self.until_scraped(name)) for name, (make, _) in FAULTS.items()}
-        hubs = {"well": self.well.hub, **{name: next(going) for name, going in self.going.items()}}
-        self.targets = {name: (hub.metrics or hub.url).removeprefix("http://") for name, hub in hubs.items()}
-        self.prometheus = Prometheus(pathlib.Path(stage.folder()), self.targets)
-        stage.stack.callback(self.prometheus.stop)
+    def __init__(self, resources):
+        self.healthy = HealthyHub(resources)
+        self.failures = []
+        self.faults = {
+            name: generator(resources, lambda name=name: self.wait_until_scraped(name))
+            for name, (generator, _) in FAULTS.items()
+        }
+        hubs = {"healthy": self.healthy.hub, **{name: next(steps) for name, steps in self.faults.items()}}
+        self.targets = {name: (hub.metrics_url or hub.url).removeprefix("http://") for name, hub in hubs.items()}
+        self.prometheus = Prometheus(pathlib.Path(resources.temp_folder()), self.targets)
+        resources.stack.callback(self.prometheus.stop)
 
-    def until_scraped(self, name):
+    def wait_until_scraped(self, name):
         """Waits until a hub has been scraped after this call."""
-        query = f'timestamp(up{{instance="{name}"}} == 1) > {time.time()}'
-        self.prometheus.until(query, bool, f"{name} is not scraped")
+        expr = f'timestamp(up{{instance="{name}"}} == 1) > {time.time()}'
+        self.prometheus.wait_until(expr, bool, f"{name} is not scraped")
 
-    def begin(self):
-        all_up = lambda series: series and float(series[0]["value"][1]) == len(self.targets)
-        self.prometheus.until("count(up == 1)", all_up, "not all are scraped")
-        for name, going in self.going.items():
-            threading.Thread(target=self.run, args=(name, going), daemon=True).start()
-        load = threading.Thread(target=self.well.load, args=(LOAD_SECONDS,), daemon=True)
+    def start(self):
+        """Starts the faults and the load when all hubs are scraped, and returns the thread of the load."""
+
+        def all_up(series):
+            return series and float(series[0]["value"][1]) == len(self.targets)
+
+        self.prometheus.wait_until("count(up == 1)", all_up, "not all hubs are scraped")
+        for name, steps in self.faults.items():
+            threading.Thread(target=self.run_fault, args=(name, steps), daemon=True).start()
+        load = threading.Thread(target=self.healthy.publish_for, args=(LOAD_S,), daemon=True)
         load.start()
         return load
 
-    def run(self, name, going):
+    def run_fault(self, name, steps):
         try:
-            for _ in going:
+            for _ in steps:
                 pass
-        except Exception as error:  # reported by the thread that waits for the alert
-            self.failed.append((name, error))
+        except Exception as error:  # Reported by the thread that waits for the alerts.
+            self.failures.append((name, error))
 
 
-def each_alert_fires_on_its_fault_and_none_where_all_is_well():
-    if FULL:
-        fault("FanfareCommitHanging", "FanfareNotReady")(frozen)
-        fault("FanfareCommitHanging", "FanfareNotReady")(frozen_and_idle)
-        fault("FanfareCommitHanging", "FanfareDrainHanging")(cannot_stop)
-    expected = {(alert, name) for name, (_, names) in FAULTS.items() for alert in names}
-    stage = Stage()
-    with stage.stack:
-        scene = Scene(stage)
-        prometheus, load = scene.prometheus, scene.begin()
-        fired, asked, began = set(), False, time.monotonic()
+def each_alert_fires_on_its_fault_and_none_on_the_healthy_hub():
+    if IS_FULL:
+        fault("FanfareCommitHanging", "FanfareNotReady")(frozen_disk)
+        fault("FanfareCommitHanging", "FanfareNotReady")(frozen_disk_of_idle_hub)
+        fault("FanfareCommitHanging", "FanfareDrainHanging")(hanging_drain)
+    expected = {(alert, name) for name, (_, alerts) in FAULTS.items() for alert in alerts}
+    resources = Resources()
+    with resources.stack:
+        test_bed = TestBed(resources)
+        prometheus, load = test_bed.prometheus, test_bed.start()
+        fired, dashboards_checked, started = set(), False, time.monotonic()
         while expected - fired or load.is_alive():
-            fired |= prometheus.firing()
-            went_on = time.monotonic() - began
-            assert not scene.failed, str(scene.failed)
-            assert went_on < LOAD_SECONDS + 2 * PATIENCE, f"never fired: {expected - fired}"
-            if not asked and went_on > LOAD_SECONDS / 2:
-                every_query_of_every_dashboard_has_an_answer(prometheus)
-                asked = True
+            fired |= prometheus.firing_alerts()
+            elapsed_s = time.monotonic() - started
+            assert not test_bed.failures, str(test_bed.failures)
+            assert elapsed_s < LOAD_S + 2 * TIMEOUT_S, f"never fired: {expected - fired}"
+            if not dashboards_checked and elapsed_s > LOAD_S / 2:
+                check_dashboard_queries_have_data(prometheus)
+                dashboards_checked = True
             time.sleep(0.5)
-        assert asked and not {alert for alert, name in fired if name == "well"}, fired
-        untested = {rule["alert"] for rule in alerts()} - {alert for alert, _ in fired}
-        # Files that stay three times as large as the stored events require a disk that cannot be compacted,
-        # and a clock jump would be one of this machine; these rules have unit tests.
-        slow = set() if FULL else {"FanfareCommitHanging", "FanfareDrainHanging"}
+        assert dashboards_checked and not {alert for alert, name in fired if name == "healthy"}, fired
+        untested = {rule["alert"] for rule in alert_rules()} - {alert for alert, _ in fired}
+        # Only unit tests cover these rules: files that stay three times as large as the stored events require
+        # a disk that cannot be compacted, and a clock jump would affect the whole machine.
+        slow = set() if IS_FULL else {"FanfareCommitHanging", "FanfareDrainHanging"}
         assert untested <= slow | {"FanfareClockJumped", "FanfareJournalDiskOverhead"}, untested
-        prometheus_counts_what_the_clients_counted(prometheus, scene.well)
-        both_formats_say_the_same_and_are_well_formed(scene.well)
+        check_prometheus_counts(prometheus, test_bed.healthy)
+        check_metrics_formats(test_bed.healthy)
 
 
 def main():
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     checks = [
-        what_alerts_and_dashboards_ask_for_is_there,
+        alerts_and_dashboards_query_existing_metrics,
         each_alert_has_a_runbook_and_a_test,
-        the_rules_do_as_they_should,
-        the_dashboards_are_as_described,
-        each_alert_fires_on_its_fault_and_none_where_all_is_well,
+        alert_rules_pass_their_unit_tests,
+        dashboards_are_up_to_date,
+        each_alert_fires_on_its_fault_and_none_on_the_healthy_hub,
     ]
     for check in checks:
         check()

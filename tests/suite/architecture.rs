@@ -158,6 +158,14 @@ fn http_has_no_import_circle_and_its_parts_use_only_those_after_them() {
         }
     }
     assert!(uses > 100, "too few imports found: {uses}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `src/http/")?.split('`').next());
+    let rows: Vec<String> = rows
+        .skip_while(|row| row.is_empty())
+        .map(|row| row.trim_end_matches(".rs").trim_end_matches('/').replace('/', "::"))
+        .collect();
+    assert_eq!(rows, HTTP[..HTTP.len() - 1], "the page lists other parts");
 }
 
 /// The queries are handlers of the manager's actor, in a separate file.

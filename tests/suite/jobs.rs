@@ -425,13 +425,15 @@ async fn a_job_does_not_inherit_the_hubs_settings() {
 
 #[tokio::test]
 async fn a_job_inherits_only_the_variables_of_pass_env() {
-    // The hub under test has these variables, as it would have the API key of an upstream.
-    let [secret, passed] = ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"];
-    assert!(std::env::var(secret).is_ok() && std::env::var(passed).is_ok());
+    // The hub has these variables, as it would have the API key of an upstream.
+    let [secret, passed] = ["UPSTREAM_KEY", "PASSED_ON"];
+    let folder = tempfile::tempdir().unwrap();
     let jobs = format!(
         "[job.all]\ncommand = [\"env\"]\npass-env = [{passed:?}]\nenvironment = {{ A = \"b\" }}\n"
     );
-    let (hub, _folder) = hub_with(&jobs).await;
+    let file = config(folder.path(), &jobs);
+    let variables = [(secret, "x"), (passed, "x")];
+    let hub = Hub::with_variables(&variables, &["--config", &file]).await;
     let begun = begin(&hub, "all").await;
     let said = messages(&whole(&hub, &begun).await, "stdout");
     let has = |name: &str| said.iter().any(|line| line.starts_with(&format!("{name}=")));

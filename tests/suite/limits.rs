@@ -6,6 +6,7 @@ use crate::reader::Reader;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// Returns the line of a limit in `/stats`.
 async fn usage(hub: &Hub, limit: &str, streams: Option<Value>) -> Value {
@@ -39,10 +40,13 @@ async fn refused_by(reader: &mut Reader) -> Option<String> {
 async fn ten_thousand_concurrent_subscribers_fill_a_limit_of_500_exactly() {
     const CLIENTS: usize = 10_000;
     let hub = Arc::new(Hub::start(&["--max-connections", "500"]).await);
+    // On a busy machine more of them would not send their request before the hub's timeout.
+    let at_once = Arc::new(Semaphore::new(1_000));
     let comers: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let hub = hub.clone();
+            let (hub, at_once) = (hub.clone(), at_once.clone());
             tokio::spawn(async move {
+                let _permit = at_once.acquire().await.unwrap();
                 let mut reader = hub.subscribe("/streams/s/events").await;
                 let refused = refused_by(&mut reader).await;
                 (refused, reader)

@@ -131,17 +131,17 @@ impl Client {
         let seconds = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
         let after = seconds.map(|s| Duration::from_secs(s).min(LONGEST_RETRY_AFTER));
         let text = answer.text().await.unwrap_or_default();
-        let told = serde_json::from_str::<Problem>(&text).ok();
-        let field = told.as_ref().and_then(|problem| problem.field.clone());
-        let why = match told {
+        let problem = serde_json::from_str::<Problem>(&text).ok();
+        let field = problem.as_ref().and_then(|problem| problem.field.clone());
+        let why = match problem {
             Some(Problem { title, detail: Some(detail), .. }) => format!("{title}: {detail}"),
             Some(Problem { title, .. }) => title,
             // Not a problem document: the response is not of a hub, or of a proxy in front of it.
             None => status.to_string(),
         };
-        let is_later = status.is_server_error()
+        let is_retryable = status.is_server_error()
             || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-        if is_later {
+        if is_retryable {
             Err(Failure::Unavailable { why, after })
         } else {
             Err(Failure::Refused { why, field })

@@ -17,9 +17,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 /// Starts the command with its output piped to this process.
-pub(super) fn start(words: &[OsString]) -> std::io::Result<Child> {
-    tokio::process::Command::new(&words[0])
-        .args(&words[1..])
+pub(super) fn start(command: &[OsString]) -> std::io::Result<Child> {
+    tokio::process::Command::new(&command[0])
+        .args(&command[1..])
         .unbuffered()
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -30,14 +30,14 @@ pub(super) fn start(words: &[OsString]) -> std::io::Result<Child> {
 /// interrupt from the terminal reaches it anyway.
 pub(super) async fn relay_output(
     child: &mut Child,
-    way: &Arc<OutputSpool>,
+    spool: &Arc<OutputSpool>,
 ) -> anyhow::Result<ExitStatus> {
     let (ended, is_over) = watch::channel(false);
     let out = child.stdout.take().map(|out| Output::new(out, is_over.clone()));
     let err = child.stderr.take().map(|err| Output::new(err, is_over));
     let copying = [
-        out.map(|out| tokio::spawn(copy(out, "stdout", way.clone()))),
-        err.map(|err| tokio::spawn(copy(err, "stderr", way.clone()))),
+        out.map(|out| tokio::spawn(copy(out, "stdout", spool.clone()))),
+        err.map(|err| tokio::spawn(copy(err, "stderr", spool.clone()))),
     ];
     let mut signals = Signals::new()?;
     let id = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
@@ -61,17 +61,17 @@ pub(super) async fn relay_output(
 const WAITING_PARTS: usize = 16;
 
 async fn copy(
-    mut said: Output<impl AsyncRead + Unpin>,
-    output: &'static str,
-    way: Arc<OutputSpool>,
+    mut output: Output<impl AsyncRead + Unpin>,
+    source: &'static str,
+    spool: Arc<OutputSpool>,
 ) -> anyhow::Result<()> {
     let mut splitter = LineSplitter::default();
     // On a separate thread, because the reader of the output may be slow.
-    let (parts, mut to_show) = mpsc::channel::<Vec<u8>>(WAITING_PARTS);
-    let showing = tokio::task::spawn_blocking(move || {
-        while let Some(part) = to_show.blocking_recv() {
+    let (sender, mut receiver) = mpsc::channel::<Vec<u8>>(WAITING_PARTS);
+    let display = tokio::task::spawn_blocking(move || {
+        while let Some(part) = receiver.blocking_recv() {
             // Publishing continues even if the reader of the output is gone.
-            let _ = match output {
+            let _ = match source {
                 "stdout" => {
                     std::io::stdout().write_all(&part).and_then(|()| std::io::stdout().flush())
                 }
@@ -80,10 +80,10 @@ async fn copy(
         }
     });
     loop {
-        let part = said.next().await.to_vec();
+        let part = output.next().await.to_vec();
         let mut take = |line: crate::event::Line<'_>| {
-            if let Ok(data) = to_raw_value(&log_data(shown_line(&line.text), Some(output))) {
-                way.push("log", &data);
+            if let Ok(data) = to_raw_value(&log_data(shown_line(&line.text), Some(source))) {
+                spool.push("log", &data);
             }
         };
         if part.is_empty() {
@@ -94,10 +94,10 @@ async fn copy(
         if part.is_empty() {
             break;
         }
-        let _ = parts.send(part).await;
+        let _ = sender.send(part).await;
     }
-    drop(parts);
-    Ok(showing.await?)
+    drop(sender);
+    Ok(display.await?)
 }
 
 /// Signals that end this process.

@@ -101,13 +101,13 @@ impl Subscription {
             let mut frames = Vec::new();
             reader.take(&part, &mut frames)?;
             for frame in &frames {
-                let SseFrame::Event(it) = frame else { continue };
-                match it.kind.strip_prefix("hub-") {
-                    Some(about) => {
-                        has_ended |= about == "end";
-                        why = report_notice(about, &it.data).or(why);
+                let SseFrame::Event(received) = frame else { continue };
+                match received.kind.strip_prefix("hub-") {
+                    Some(kind) => {
+                        has_ended |= kind == "end";
+                        why = report_notice(kind, &received.data).or(why);
                     }
-                    None => event(it)?,
+                    None => event(received)?,
                 }
             }
             flush()?;
@@ -116,13 +116,13 @@ impl Subscription {
 }
 
 /// Prints a notice of the hub. Returns the reason if the hub closes the connection with an error.
-fn report_notice(about: &str, data: &[u8]) -> Option<String> {
-    let told: ServerNotices = serde_json::from_slice(data).ok()?;
-    let missed = || match told.missed {
+fn report_notice(kind: &str, data: &[u8]) -> Option<String> {
+    let notice: ServerNotices = serde_json::from_slice(data).ok()?;
+    let missed = || match notice.missed {
         Some(missed) => format!("{missed} events were missed: they are no longer stored"),
         None => "some events were missed: they are no longer stored".to_owned(),
     };
-    match (about, told.resume.as_deref()) {
+    match (kind, notice.resume.as_deref()) {
         ("open", Some("gap")) | ("gap", _) => super::print_message(&missed()),
         ("open", Some("reset")) => {
             super::print_message(
@@ -131,14 +131,14 @@ fn report_notice(about: &str, data: &[u8]) -> Option<String> {
         }
         ("end", _) => {
             let (stream, reason) =
-                (told.stream.unwrap_or_default(), told.reason.unwrap_or_default());
+                (notice.stream.unwrap_or_default(), notice.reason.unwrap_or_default());
             super::print_message(&format!("stream {stream} was {reason}"));
         }
         ("notice", _) => {
-            let (code, at) = (told.code.unwrap_or_default(), told.at.unwrap_or_default());
+            let (code, at) = (notice.code.unwrap_or_default(), notice.at.unwrap_or_default());
             super::print_message(&format!("notice: {code} at {at}"));
         }
-        ("error", _) => return told.code,
+        ("error", _) => return notice.code,
         _ => {}
     }
     None

@@ -34,15 +34,15 @@ impl Event<'_> {
 }
 
 /// Takes a batch from the front of the queue.
-pub(super) fn take_batch(waiting: &mut VecDeque<String>) -> Vec<String> {
+pub(super) fn take_batch(pending: &mut VecDeque<String>) -> Vec<String> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
-    while let Some(next) = waiting.front() {
+    while let Some(next) = pending.front() {
         let is_full = batch.len() == BATCH_EVENTS || bytes + next.len() > BATCH_BYTES;
         if is_full && !batch.is_empty() {
             break;
         }
         bytes += next.len();
-        batch.extend(waiting.pop_front());
+        batch.extend(pending.pop_front());
     }
     batch
 }

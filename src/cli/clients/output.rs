@@ -81,7 +81,8 @@ impl Style {
                 let unit = data
                     .get("unit")
                     .map_or(String::new(), |unit| " ".to_owned() + &text_or_json(unit));
-                let labels = data.get("labels").map_or(String::new(), |it| format!(" {it}"));
+                let labels =
+                    data.get("labels").map_or(String::new(), |labels| format!(" {labels}"));
                 format!("{} = {}{unit}{labels}", member("name"), member("value"))
             }
             "message" => text_or_json(&data),
@@ -137,7 +138,7 @@ pub(super) fn escape_controls(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn shown(json: &str, colours: bool) -> String {
+    fn formatted(json: &str, colours: bool) -> String {
         Style { colours }.line(&serde_json::from_str(json).expect("an envelope"))
     }
 
@@ -153,15 +154,15 @@ mod tests {
             ("message", r#""hello""#, "T a hello\n"),
             ("deploy", r#"{"n":1}"#, "T a deploy {\"n\":1}\n"),
         ] {
-            assert_eq!(shown(&event(kind, data), false), line);
+            assert_eq!(formatted(&event(kind, data), false), line);
         }
-        let red = shown(&event("log", r#"{"level":"error","message":"x"}"#), true);
+        let red = formatted(&event("log", r#"{"level":"error","message":"x"}"#), true);
         assert!(red.contains("\x1b[31mERROR   \x1b[0m"), "{red:?}");
     }
 
     #[test]
     fn control_sequences_in_data_are_escaped() {
-        let line = shown(&event("message", r#""\u001b[2Jgone\u0007\u009b\u202e\r""#), false);
+        let line = formatted(&event("message", r#""\u001b[2Jgone\u0007\u009b\u202e\r""#), false);
         assert_eq!(line, "T a \\u{1b}[2Jgone\\u{7}\\u{9b}\\u{202e}\n");
     }
 }

@@ -12,20 +12,20 @@ pub(super) struct ProgressCounter {
 }
 
 impl ProgressCounter {
-    /// Creates a counter of `what`, from zero.
-    pub(super) fn new(what: &str) -> Self {
+    /// Creates a counter of `unit`, from zero.
+    pub(super) fn new(unit: &str) -> Self {
         // The target is hidden if standard error is not a terminal.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let shown = format!("{{spinner}} {{human_pos}} {what}, {{per_sec}}");
-        if let Ok(style) = ProgressStyle::with_template(&shown) {
+        let template = format!("{{spinner}} {{human_pos}} {unit}, {{per_sec}}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }
         bar.enable_steady_tick(EVERY);
         Self { bar }
     }
 
-    pub(super) fn add(&mut self, more: usize) {
-        self.bar.inc(more as u64);
+    pub(super) fn add(&mut self, additional: usize) {
+        self.bar.inc(additional as u64);
     }
 
     pub(super) fn count(&self) -> u64 {

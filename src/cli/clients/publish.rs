@@ -83,10 +83,10 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
         Some(data) => data,
         None => std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?,
     };
-    one(&client, &stream, &kind, data, flags.get_flag("json"), text("key")).await
+    publish_one(&client, &stream, &kind, data, flags.get_flag("json"), text("key")).await
 }
 
-async fn one(
+async fn publish_one(
     client: &Client,
     stream: &str,
     kind: &str,
@@ -134,36 +134,36 @@ struct Lines {
 impl Lines {
     async fn publish(&self, client: &Client) -> anyhow::Result<()> {
         let mut parts = standard_input()?;
-        let mut taken = LineBatcher::of(self);
-        let (mut counted, mut pauses) = (ProgressCounter::new("lines"), Retries::new());
+        let mut batcher = LineBatcher::of(self);
+        let (mut progress, mut pauses) = (ProgressCounter::new("lines"), Retries::new());
         let mut has_more = true;
         while has_more {
             match parts.recv().await {
-                Some(part) => taken.feed(&part.context("cannot read standard input")?),
+                Some(part) => batcher.feed(&part.context("cannot read standard input")?),
                 None => {
-                    taken.finish();
+                    batcher.finish();
                     has_more = false;
                 }
             }
             // Add input that arrived meanwhile, up to a batch.
-            while taken.waiting.len() < BATCH_EVENTS
+            while batcher.pending.len() < BATCH_EVENTS
                 && let Ok(part) = parts.try_recv()
             {
-                taken.feed(&part.context("cannot read standard input")?);
+                batcher.feed(&part.context("cannot read standard input")?);
             }
-            while !taken.waiting.is_empty() {
-                let batch = take_batch(&mut taken.waiting);
+            while !batcher.pending.is_empty() {
+                let batch = take_batch(&mut batcher.pending);
                 let sent = publish_with_retry(client, &batch, &mut pauses).await;
-                sent.map_err(|failure| at_line(failure, counted.count()))?;
-                counted.add(batch.len());
+                sent.map_err(|failure| at_line(failure, progress.count()))?;
+                progress.add(batch.len());
             }
-            if let Some(wrong) = taken.wrong {
-                return Err(wrong);
+            if let Some(error) = batcher.error {
+                return Err(error);
             }
         }
-        counted.finish();
-        if taken.replaced > 0 {
-            let lines = taken.replaced;
+        progress.finish();
+        if batcher.replaced > 0 {
+            let lines = batcher.replaced;
             super::print_message(&format!("replaced invalid UTF-8 in {lines} lines"));
         }
         Ok(())
@@ -187,17 +187,17 @@ impl Lines {
 struct LineBatcher<'a> {
     lines: &'a Lines,
     splitter: LineSplitter,
-    waiting: VecDeque<String>,
+    pending: VecDeque<String>,
     count: u64,
     replaced: u64,
     /// Error of the first invalid line; no line after it is converted.
-    wrong: Option<anyhow::Error>,
+    error: Option<anyhow::Error>,
 }
 
 impl<'a> LineBatcher<'a> {
     fn of(lines: &'a Lines) -> Self {
-        let (splitter, waiting) = (LineSplitter::new(MAX_LINE_BYTES), VecDeque::new());
-        Self { lines, splitter, waiting, count: 0, replaced: 0, wrong: None }
+        let (splitter, pending) = (LineSplitter::new(MAX_LINE_BYTES), VecDeque::new());
+        Self { lines, splitter, pending, count: 0, replaced: 0, error: None }
     }
 
     fn feed(&mut self, part: &[u8]) {
@@ -209,28 +209,28 @@ impl<'a> LineBatcher<'a> {
     }
 
     fn with(&mut self, read: impl FnOnce(&mut LineSplitter, &mut dyn FnMut(Line<'_>))) {
-        let Self { lines, splitter, waiting, count, replaced, wrong } = self;
+        let Self { lines, splitter, pending, count, replaced, error } = self;
         read(splitter, &mut |line| {
-            if wrong.is_some() {
+            if error.is_some() {
                 return;
             }
             *count += 1;
             *replaced += u64::from(line.is_replaced());
             match lines.event(*count, &line.text) {
-                Ok(event) => waiting.push_back(event),
-                Err(why) => *wrong = Some(why),
+                Ok(event) => pending.push_back(event),
+                Err(why) => *error = Some(why),
             }
         });
     }
 }
 
-/// Adds to a refusal the line that caused it; `before` lines were published.
-fn at_line(failure: Failure, before: u64) -> anyhow::Error {
+/// Adds to a refusal the line that caused it; `published` lines were published before it.
+fn at_line(failure: Failure, published: u64) -> anyhow::Error {
     match refused_event_index(&failure) {
         Some(at) => {
-            let line = before + at as u64 + 1;
+            let line = published + at as u64 + 1;
             anyhow::Error::new(failure)
-                .context(format!("cannot publish line {line} ({before} lines were published)"))
+                .context(format!("cannot publish line {line} ({published} lines were published)"))
         }
         None => failure.into(),
     }
@@ -238,7 +238,7 @@ fn at_line(failure: Failure, before: u64) -> anyhow::Error {
 
 /// Reads standard input on a separate thread.
 fn standard_input() -> anyhow::Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> {
-    let (parts, read) = mpsc::channel(WAITING_PARTS);
+    let (sender, receiver) = mpsc::channel(WAITING_PARTS);
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
         let mut stdin = std::io::stdin().lock();
         loop {
@@ -253,10 +253,10 @@ fn standard_input() -> anyhow::Result<mpsc::Receiver<std::io::Result<Vec<u8>>>> 
                 Err(error) => Err(error),
             };
             let is_last = part.is_err();
-            if parts.blocking_send(part).is_err() || is_last {
+            if sender.blocking_send(part).is_err() || is_last {
                 return;
             }
         }
     })?;
-    Ok(read)
+    Ok(receiver)
 }

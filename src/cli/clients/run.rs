@@ -83,26 +83,26 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let client = Client::of(flags)?;
     let stream = flags.get_one::<String>("stream").cloned().unwrap_or_default();
     StreamName::parse(&stream).map_err(|why| anyhow::anyhow!("{}", why.detail))?;
-    let words: Vec<OsString> = flags.get_many("command").unwrap_or_default().cloned().collect();
-    let began = Instant::now();
-    let mut child = match start(&words) {
+    let command: Vec<OsString> = flags.get_many("command").unwrap_or_default().cloned().collect();
+    let started = Instant::now();
+    let mut child = match start(&command) {
         Ok(child) => child,
         Err(error) => {
-            super::print_message(&format!("{}: {error}", words[0].display()));
+            super::print_message(&format!("{}: {error}", command[0].display()));
             let is_missing = error.kind() == std::io::ErrorKind::NotFound;
             return Ok(ExitCode::from(if is_missing { NOT_FOUND } else { NOT_RUNNABLE }));
         }
     };
-    let way = Arc::new(OutputSpool {
+    let spool = Arc::new(OutputSpool {
         stream: to_raw_value(&stream)?,
         key: Uuid::new_v4().simple().to_string(),
         state: Mutex::default(),
         changed: Notify::new(),
     });
-    let mut sending = tokio::spawn(send(client.clone(), way.clone()));
-    let status = relay_output(&mut child, &way).await?;
-    way.push("exit", &to_raw_value(&Exit::of(status, began.elapsed()))?);
-    way.close();
+    let mut sending = tokio::spawn(send(client.clone(), spool.clone()));
+    let status = relay_output(&mut child, &spool).await?;
+    spool.push("exit", &to_raw_value(&Exit::of(status, started.elapsed()))?);
+    spool.close();
     let wait = flags.get_one::<Duration>("wait").copied().unwrap_or_default();
     let mut signals = Signals::new()?;
     let sent = tokio::select! {
@@ -116,12 +116,12 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let done = match sent {
         Ok(()) if flags.get_flag("end") => end_within(wait, &client, &stream).await,
         Ok(()) => Ok(()),
-        Err(why) => way.write_unpublished(flags.get_one::<PathBuf>("spool"), &why),
+        Err(why) => spool.write_unpublished(flags.get_one::<PathBuf>("spool"), &why),
     };
     if let Err(why) = done {
         super::print_message(&format!("{why:#}"));
     }
-    way.report_lost_events();
+    spool.report_lost_events();
     Ok(exit_code(status))
 }
 
@@ -140,10 +140,10 @@ struct State {
     /// Number of events so far.
     count: u64,
     /// Events that are being published.
-    under_way: Vec<String>,
+    in_flight: Vec<String>,
     /// Events that could not be queued, or that the hub refused.
     lost: u64,
-    why_lost: Option<String>,
+    loss_reason: Option<String>,
     is_closed: bool,
 }
 
@@ -158,10 +158,10 @@ impl OutputSpool {
             state.count += 1;
             let key = format!("{}:{}", self.key, state.count);
             let event = Event { stream: &self.stream, kind, data, key: &key }.json();
-            let kept = event.and_then(|event| {
+            let queued = event.and_then(|event| {
                 state.spool.push(event).context("cannot write the queue of events to disk")
             });
-            if let Err(why) = kept {
+            if let Err(why) = queued {
                 state.record_loss(1, &why.to_string());
             }
         });
@@ -171,7 +171,7 @@ impl OutputSpool {
     fn report_lost_events(&self) {
         self.with(|state| {
             if state.lost > 0 {
-                let (lost, why) = (state.lost, state.why_lost.as_deref().unwrap_or_default());
+                let (lost, why) = (state.lost, state.loss_reason.as_deref().unwrap_or_default());
                 super::print_message(&format!("{lost} events are lost: {why}"));
             }
         });
@@ -195,7 +195,7 @@ impl OutputSpool {
         let mut file = std::io::BufWriter::new(file);
         let lines = self.with(|state| {
             let mut lines = 0_u64;
-            let mut batch = std::mem::take(&mut state.under_way);
+            let mut batch = std::mem::take(&mut state.in_flight);
             while !batch.is_empty() {
                 for event in &batch {
                     writeln!(file, "{event}")?;
@@ -214,33 +214,33 @@ impl OutputSpool {
 }
 
 /// Publishes the queued events until the queue is closed and empty.
-async fn send(client: Client, way: Arc<OutputSpool>) -> anyhow::Result<()> {
+async fn send(client: Client, spool: Arc<OutputSpool>) -> anyhow::Result<()> {
     let mut pauses = Retries::new();
     loop {
-        let is_closed = way.with(|state| {
-            if state.under_way.is_empty() {
-                state.under_way = state.spool.take(take_batch)?;
+        let is_closed = spool.with(|state| {
+            if state.in_flight.is_empty() {
+                state.in_flight = state.spool.take(take_batch)?;
             }
             Ok::<_, std::io::Error>(state.is_closed)
         })?;
-        let batch = way.with(|state| state.under_way.clone());
+        let batch = spool.with(|state| state.in_flight.clone());
         if batch.is_empty() {
             if is_closed {
                 return Ok(());
             }
-            way.changed.notified().await;
+            spool.changed.notified().await;
             continue;
         }
         match publish(&client, &batch).await {
             Ok(()) => {
                 pauses.reset();
-                way.with(|state| state.under_way.clear());
+                spool.with(|state| state.in_flight.clear());
             }
             // The hub refused one of them; the others are sent without it.
             Err(failure) => match refused_event_index(&failure).filter(|at| *at < batch.len()) {
-                Some(at) => way.with(|state| {
-                    if at < state.under_way.len() {
-                        state.under_way.remove(at);
+                Some(at) => spool.with(|state| {
+                    if at < state.in_flight.len() {
+                        state.in_flight.remove(at);
                         state.record_loss(1, &failure.to_string());
                     }
                 }),
@@ -253,7 +253,7 @@ async fn send(client: Client, way: Arc<OutputSpool>) -> anyhow::Result<()> {
 impl State {
     fn record_loss(&mut self, events: u64, why: &str) {
         self.lost += events;
-        self.why_lost.get_or_insert_with(|| why.to_owned());
+        self.loss_reason.get_or_insert_with(|| why.to_owned());
     }
 }
 
@@ -295,8 +295,8 @@ struct Exit {
 }
 
 impl Exit {
-    fn of(status: ExitStatus, took: Duration) -> Self {
-        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    fn of(status: ExitStatus, duration: Duration) -> Self {
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self { code: status.code(), signal: status.signal(), duration_ms }
     }
 }

@@ -42,20 +42,20 @@ async fn back_up(flags: &ArgMatches) -> anyhow::Result<()> {
     let file = flags.get_one::<PathBuf>("file").context("missing FILE, the backup to write")?;
     let client = Client::of(flags)?;
     let mut answer = client.send(client.request(Method::GET, "/journal/backup")).await?;
-    let mut made = file.clone().into_os_string();
-    made.push(".part");
-    let made = PathBuf::from(made);
+    let mut part_file = file.clone().into_os_string();
+    part_file.push(".part");
+    let part_file = PathBuf::from(part_file);
     let mut options = OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&made);
-    let mut out = opened.with_context(|| format!("cannot create {}", made.display()))?;
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&part_file);
+    let mut out = opened.with_context(|| format!("cannot create {}", part_file.display()))?;
     while let Some(piece) =
         answer.chunk().await.map_err(|error| client.connection_failure(error))?
     {
-        out.write_all(&piece).with_context(|| format!("cannot write {}", made.display()))?;
+        out.write_all(&piece).with_context(|| format!("cannot write {}", part_file.display()))?;
     }
     out.sync_all()?;
-    let records = verify_backup(&made)?;
-    std::fs::rename(&made, file)?;
+    let records = verify_backup(&part_file)?;
+    std::fs::rename(&part_file, file)?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
     let bytes = out.metadata()?.len();

@@ -27,24 +27,24 @@ pub(super) fn man_command() -> Command {
         )
 }
 
-/// Returns the shell completions of `whole`.
-pub(super) fn completions(flags: &ArgMatches, mut whole: Command) -> Vec<u8> {
+/// Returns the shell completions of `command`.
+pub(super) fn completions(flags: &ArgMatches, mut command: Command) -> Vec<u8> {
     let mut out = Vec::new();
     if let Some(shell) = flags.get_one::<Shell>("shell") {
-        clap_complete::generate(*shell, &mut whole, "fanfare", &mut out);
+        clap_complete::generate(*shell, &mut command, "fanfare", &mut out);
     }
     out
 }
 
-/// Returns the manual page of `whole`; empty if the pages were written to a folder.
-pub(super) fn man(flags: &ArgMatches, whole: Command) -> anyhow::Result<Vec<u8>> {
+/// Returns the manual page of `command`; empty if the pages were written to a folder.
+pub(super) fn man(flags: &ArgMatches, command: Command) -> anyhow::Result<Vec<u8>> {
     let mut out = Vec::new();
     match flags.get_one::<PathBuf>("folder") {
         Some(folder) => {
-            clap_mangen::generate_to(whole, folder)
+            clap_mangen::generate_to(command, folder)
                 .with_context(|| folder.display().to_string())?;
         }
-        None => clap_mangen::Man::new(whole).render(&mut out)?,
+        None => clap_mangen::Man::new(command).render(&mut out)?,
     }
     Ok(out)
 }

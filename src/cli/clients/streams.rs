@@ -61,11 +61,12 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
                 writeln!(out, "{}", stream.get())?;
                 continue;
             }
-            let it: Stream = serde_json::from_str(stream.get())?;
-            let last = it.last_time.unwrap_or_else(|| "-".to_owned());
-            let numbers = [it.events.to_string(), it.bytes.to_string(), it.subscribers.to_string()];
+            let view: Stream = serde_json::from_str(stream.get())?;
+            let last = view.last_time.unwrap_or_else(|| "-".to_owned());
+            let numbers =
+                [view.events.to_string(), view.bytes.to_string(), view.subscribers.to_string()];
             let [events, bytes, readers] = numbers;
-            row(&mut out, [events, bytes, readers, it.state, last, it.name])?;
+            row(&mut out, [events, bytes, readers, view.state, last, view.name])?;
         }
         let Some(next) = list.next else { break };
         after = format!("&after={}", quoted(&next));

@@ -75,30 +75,30 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
     };
     let mut export = Export {
         out: BufWriter::new(out),
-        begun: Vec::new(),
+        partial_line: Vec::new(),
         last_id: None,
-        counted: ProgressCounter::new(if format == "ndjson" { "events" } else { "bytes" }),
+        progress: ProgressCounter::new(if format == "ndjson" { "events" } else { "bytes" }),
         by_line: format == "ndjson",
     };
     let mut pauses = Retries::new();
     while let Err(failure) = export.connection(&client, &query, &mut pauses).await? {
-        if !export.by_line && export.counted.count() > 0 {
+        if !export.by_line && export.progress.count() > 0 {
             bail!("{failure}; an export as {format} cannot be resumed");
         }
         pauses.after(failure).await?;
     }
     export.out.flush()?;
-    export.counted.finish();
+    export.progress.finish();
     Ok(())
 }
 
 struct Export {
     out: BufWriter<Box<dyn Write>>,
     /// Start of an incomplete line.
-    begun: Vec<u8>,
+    partial_line: Vec<u8>,
     /// Id of the last line that was written.
     last_id: Option<String>,
-    counted: ProgressCounter,
+    progress: ProgressCounter,
     by_line: bool,
 }
 
@@ -122,12 +122,12 @@ impl Export {
         pauses.reset();
         // If the hub resumes after another id than the requested one, events are missing.
         let from = answer.headers().get("last-event-id").and_then(|id| id.to_str().ok());
-        if let (Some(wanted), Some(from)) = (&self.last_id, from)
-            && wanted != from
+        if let (Some(requested), Some(from)) = (&self.last_id, from)
+            && requested != from
         {
-            bail!("events after {wanted} are no longer stored: the hub resumes after {from}");
+            bail!("events after {requested} are no longer stored: the hub resumes after {from}");
         }
-        self.begun.clear();
+        self.partial_line.clear();
         loop {
             match tokio::time::timeout(SILENT_FOR, answer.chunk()).await {
                 Ok(Ok(Some(part))) => self.take(&part)?,
@@ -143,14 +143,14 @@ impl Export {
 
     fn take(&mut self, part: &[u8]) -> anyhow::Result<()> {
         if !self.by_line {
-            self.counted.add(part.len());
+            self.progress.add(part.len());
             return Ok(self.out.write_all(part)?);
         }
-        self.begun.extend_from_slice(part);
-        let Some(end) = memchr::memrchr(b'\n', &self.begun) else { return Ok(()) };
-        let whole = &self.begun[..=end];
+        self.partial_line.extend_from_slice(part);
+        let Some(end) = memchr::memrchr(b'\n', &self.partial_line) else { return Ok(()) };
+        let complete = &self.partial_line[..=end];
         // An empty line is a heartbeat.
-        let lines = whole.split_inclusive(|byte| *byte == b'\n').filter(|line| line.len() > 1);
+        let lines = complete.split_inclusive(|byte| *byte == b'\n').filter(|line| line.len() > 1);
         let (mut count, mut last) = (0, None);
         for line in lines {
             self.out.write_all(line)?;
@@ -162,8 +162,8 @@ impl Export {
                 serde_json::from_slice(last).context("not a line of an export")?;
             self.last_id = id;
         }
-        self.counted.add(count);
-        self.begun.drain(..=end);
+        self.progress.add(count);
+        self.partial_line.drain(..=end);
         Ok(())
     }
 }
@@ -187,11 +187,11 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
         Some(file) => Box::new(BufReader::new(File::open(file).with_context(|| file.clone())?)),
         None => Box::new(std::io::stdin().lock()),
     };
-    let (mut counted, mut pauses) = (ProgressCounter::new("events"), Retries::new());
-    let (mut waiting, mut lines, mut left_out) = (VecDeque::new(), VecDeque::new(), 0_u64);
+    let (mut progress, mut pauses) = (ProgressCounter::new("events"), Retries::new());
+    let (mut pending, mut lines, mut skipped) = (VecDeque::new(), VecDeque::new(), 0_u64);
     let (mut line, mut number) = (String::new(), 0_u64);
     loop {
-        while waiting.len() < READ_AHEAD {
+        while pending.len() < READ_AHEAD {
             line.clear();
             if input
                 .read_line(&mut line)
@@ -206,30 +206,31 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
             }
             match event(&line).with_context(|| format!("line {number}"))? {
                 Some(event) => {
-                    waiting.push_back(event);
+                    pending.push_back(event);
                     lines.push_back(number);
                 }
-                None => left_out += 1,
+                None => skipped += 1,
             }
         }
-        let batch = take_batch(&mut waiting);
+        let batch = take_batch(&mut pending);
         if batch.is_empty() {
             break;
         }
         if let Err(failure) = publish_with_retry(&client, &batch, &mut pauses).await {
             let at = refused_event_index(&failure).and_then(|at| lines.get(at).copied());
-            let place = at.map_or_else(String::new, |line| format!("cannot publish line {line}: "));
-            let before = counted.count();
+            let prefix =
+                at.map_or_else(String::new, |line| format!("cannot publish line {line}: "));
+            let published = progress.count();
             return Err(failure)
-                .with_context(|| format!("{place}{before} events were published before"));
+                .with_context(|| format!("{prefix}{published} events were published before"));
         }
         lines.drain(..batch.len());
-        counted.add(batch.len());
+        progress.add(batch.len());
     }
-    counted.finish();
-    if left_out > 0 {
+    progress.finish();
+    if skipped > 0 {
         super::print_message(&format!(
-            "skipped {left_out} events of streams that only the hub itself can write"
+            "skipped {skipped} events of streams that only the hub itself can write"
         ));
     }
     Ok(())
@@ -237,20 +238,22 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
 
 /// Parses a line as an event; returns `None` if only a hub itself may publish it.
 fn event(line: &str) -> anyhow::Result<Option<String>> {
-    let it: Line<'_> = serde_json::from_str(line).context("not a line of an export")?;
-    let names: Vec<String> = match serde_json::from_str::<String>(it.stream.get()) {
+    let parsed: Line<'_> = serde_json::from_str(line).context("not a line of an export")?;
+    let names: Vec<String> = match serde_json::from_str::<String>(parsed.stream.get()) {
         Ok(name) => vec![name],
-        Err(_) => serde_json::from_str(it.stream.get())
+        Err(_) => serde_json::from_str(parsed.stream.get())
             .context("`stream` is neither a name nor a list of names")?,
     };
     let is_own = |name: &String| StreamName::parse(name).is_ok_and(|name| name.is_written_by_hub());
     if names.iter().any(is_own) {
         return Ok(None);
     }
-    let key = match (it.key, it.id) {
+    let key = match (parsed.key, parsed.id) {
         (Some(key), _) => key,
         (None, Some(id)) => format!("import:{id}"),
         (None, None) => bail!("missing `id` or `key`"),
     };
-    Event { stream: it.stream, kind: &it.kind, data: it.data, key: &key }.json().map(Some)
+    Event { stream: parsed.stream, kind: &parsed.kind, data: parsed.data, key: &key }
+        .json()
+        .map(Some)
 }

@@ -89,11 +89,11 @@ impl DownloadProgress {
 impl Drop for DownloadProgress {
     fn drop(&mut self) {
         self.at.send_if_modified(|(status, _)| {
-            let is_short = *status == Status::Sending;
-            if is_short {
+            let is_aborted = *status == Status::Sending;
+            if is_aborted {
                 *status = Status::Aborted;
             }
-            is_short
+            is_aborted
         });
     }
 }
@@ -124,11 +124,11 @@ async fn publish_progress(
         let draft = to_raw_value(&data).ok().and_then(|data| {
             Draft::from_json(vec![stream.clone()], kind.clone(), &data, now()).ok()
         });
-        let began = Instant::now();
+        let started = Instant::now();
         let Some(draft) = draft else { return };
         let is_last = status != Status::Sending;
         for _ in 0..if is_last { LAST_EVENT_ATTEMPTS } else { 1 } {
-            let source = PublishSource { owner: &owner, body_bytes: file.len(), began };
+            let source = PublishSource { owner: &owner, body_bytes: file.len(), started };
             if ingest(&state, source, vec![draft.clone()]).await.is_ok() || !is_last {
                 break;
             }
@@ -137,7 +137,7 @@ async fn publish_progress(
         if is_last {
             return;
         }
-        tokio::time::sleep_until((began + INTERVAL).into()).await;
+        tokio::time::sleep_until((started + INTERVAL).into()).await;
         // The sender is gone only after the last state was sent.
         if at.changed().await.is_err() && at.borrow().0 == Status::Sending {
             return;
@@ -150,7 +150,7 @@ pub(crate) struct MeteredBody {
     body: BoxBody,
     progress: Option<DownloadProgress>,
     telemetry: Telemetry,
-    _place: Download,
+    _permit: Download,
 }
 
 impl MeteredBody {
@@ -158,9 +158,9 @@ impl MeteredBody {
         body: BoxBody,
         progress: Option<DownloadProgress>,
         telemetry: Telemetry,
-        place: Download,
+        permit: Download,
     ) -> Self {
-        Self { body, progress, telemetry, _place: place }
+        Self { body, progress, telemetry, _permit: permit }
     }
 }
 

@@ -111,11 +111,11 @@ async fn serve(
         || Problem::new(Code::NotFound, format!("unknown file {path:?} in folder {name:?}"));
     let folder = state.settings.folders.iter().find(|folder| folder.name == name);
     let folder = folder.ok_or_else(missing)?.path.clone();
-    let place = state.downloads.begin(&client(state, request))?;
-    let wanted = path.clone();
+    let permit = state.downloads.begin(&client(state, request))?;
+    let requested_path = path.clone();
     let opened = block(move || {
-        let file = open(&folder, &wanted)?;
-        NamedFile::from_file(file, folder.join(&wanted))
+        let file = open(&folder, &requested_path)?;
+        NamedFile::from_file(file, folder.join(&requested_path))
     });
     let file = match opened.await {
         Ok(Ok(file)) => file,
@@ -144,15 +144,15 @@ async fn serve(
     });
     let telemetry = state.telemetry.clone();
     Ok(response
-        .map_body(|_, body| MeteredBody::new(body, progress, telemetry, place))
+        .map_body(|_, body| MeteredBody::new(body, progress, telemetry, permit))
         .map_into_boxed_body())
 }
 
 /// Returns the stream that the progress is published to, if the request names one.
 fn requested_progress_stream(request: &HttpRequest) -> Result<Option<StreamName>, Problem> {
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let asked = query::single(&pairs, &["progress"]).map_err(Problem::query)?;
-    asked
+    let value = query::single(&pairs, &["progress"]).map_err(Problem::query)?;
+    value
         .map(StreamName::parse)
         .transpose()
         .map_err(|invalid| Problem::query(crate::event::Invalid::new("progress", invalid.detail)))
@@ -181,8 +181,8 @@ fn open(folder: &std::path::Path, path: &str) -> io::Result<File> {
         openat2(CWD, folder, flags | OFlags::DIRECTORY, Mode::empty(), ResolveFlags::empty())?;
     // Opening a FIFO without a writer must not block.
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(openat2(&root, path, flags, Mode::empty(), beneath)?);
+    let resolve_flags = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let file = File::from(openat2(&root, path, flags, Mode::empty(), resolve_flags)?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
@@ -217,10 +217,10 @@ mod tests {
         symlink("/etc/passwd", folder.join("far")).expect("a link");
         symlink("sub", folder.join("down")).expect("a link");
         symlink("..", folder.join("up")).expect("a link");
-        for good in ["a", "sub/b", "down/b"] {
-            assert!(open(&folder, good).is_ok(), "{good}");
+        for path in ["a", "sub/b", "down/b"] {
+            assert!(open(&folder, path).is_ok(), "{path}");
         }
-        for bad in [
+        for path in [
             "",
             "/",
             "nothing",
@@ -238,8 +238,8 @@ mod tests {
             "a\0",
             "sub//b",
         ] {
-            let error = open(&folder, bad).err().unwrap_or_else(|| panic!("{bad} is opened"));
-            assert!(is_missing(&error), "{bad}: {error}");
+            let error = open(&folder, path).err().unwrap_or_else(|| panic!("{path} is opened"));
+            assert!(is_missing(&error), "{path}: {error}");
         }
     }
 }

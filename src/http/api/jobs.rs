@@ -52,10 +52,10 @@ pub(crate) struct BegunShape {
 }
 
 impl From<&StartedRun> for BegunShape {
-    fn from(begun: &StartedRun) -> Self {
-        let stream = begun.stream.to_string();
+    fn from(started: &StartedRun) -> Self {
+        let stream = started.stream.to_string();
         let events_url = format!("/streams/{stream}/events?from=start");
-        Self { run: begun.run.clone(), stream, events_url }
+        Self { run: started.run.clone(), stream, events_url }
     }
 }
 
@@ -103,8 +103,8 @@ pub(crate) async fn begin(
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let caller = may_run(&state, &request, &name)?;
-    let begun = state.jobs.start_run(&name, caller.counted_as().as_deref()).await?;
-    let shape = BegunShape::from(&begun);
+    let started = state.jobs.start_run(&name, caller.counted_as().as_deref()).await?;
+    let shape = BegunShape::from(&started);
     Ok(HttpResponse::Accepted()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::LOCATION, shape.events_url.clone()))

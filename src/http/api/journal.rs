@@ -105,24 +105,24 @@ pub(crate) async fn backup(
             "cannot back up the journal: it is in memory (--durability memory)",
         ));
     };
-    let Some(turn) = BackupPermit::take(&state.is_backing_up) else {
+    let Some(permit) = BackupPermit::take(&state.is_backing_up) else {
         return Err(Problem::new(Code::Conflict, "another backup is in progress"));
     };
-    let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
+    let (sender, receiver) = mpsc::channel(WAITING_PIECES);
     tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        let out = BufWriter::with_capacity(PIECE_BYTES, ChunkWriter(pieces.clone()));
+        let _permit = permit;
+        let out = BufWriter::with_capacity(PIECE_BYTES, ChunkWriter(sender.clone()));
         match backup.write(out) {
             Ok(()) => tracing::info!("made a backup"),
             Err(error) => {
                 tracing::error!(%error, "failed to make a backup");
                 // Ends the response early, so that the client knows that it is incomplete.
-                let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+                let _ = sender.blocking_send(Err(io::Error::other(error.to_string())));
             }
         }
     });
-    let body = futures_util::stream::unfold(waiting, |mut waiting| async move {
-        waiting.recv().await.map(|piece| (piece, waiting))
+    let body = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|piece| (piece, receiver))
     });
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))

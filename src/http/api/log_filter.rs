@@ -50,17 +50,17 @@ pub(crate) async fn put(
 ) -> Result<HttpResponse, Problem> {
     require_admin(&state, &request)?;
     let body = read_body(&state, &request, body).await?;
-    let wanted: LogFilter = parse_object(&body)?;
+    let requested: LogFilter = parse_object(&body)?;
     let invalid = |e: InvalidFilter| Problem::new(Code::Validation, e.to_string()).field("filter");
-    check_log_filter(&wanted.filter).map_err(invalid)?;
+    check_log_filter(&requested.filter).map_err(invalid)?;
     // Logged with the old filter, because the new one may omit it; if the old one omits it, with
     // the new one.
-    let tell = || tracing::info!(filter = wanted.filter, "changed the log filter");
-    let was_told = tracing::enabled!(tracing::Level::INFO);
-    tell();
-    set_log_filter(&wanted.filter).map_err(invalid)?;
-    if !was_told {
-        tell();
+    let log_change = || tracing::info!(filter = requested.filter, "changed the log filter");
+    let was_logged = tracing::enabled!(tracing::Level::INFO);
+    log_change();
+    set_log_filter(&requested.filter).map_err(invalid)?;
+    if !was_logged {
+        log_change();
     }
     Ok(answer())
 }

@@ -79,8 +79,8 @@ pub(crate) async fn begin(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let caller = require_caller(&state, &request)?;
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    let Some((_, credential)) = shown.and_then(|text| text.split_once(' ')) else {
+    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let Some((_, credential)) = authorization.and_then(|text| text.split_once(' ')) else {
         let why = "send the credential of the session as `Authorization: Bearer`";
         return Err(Problem::new(Code::Unauthorized, why));
     };

@@ -52,8 +52,8 @@ pub(crate) async fn chat(request: HttpRequest) -> HttpResponse {
 
 /// Returns true if a page or a part of one is at `path`.
 pub(crate) fn is_page(path: &str) -> bool {
-    let is_there = |name: &str| is_served(name) && Static::get(name).is_some();
-    let is_file = || path.strip_prefix('/').is_some_and(is_there);
+    let exists = |name: &str| is_served(name) && Static::get(name).is_some();
+    let is_file = || path.strip_prefix('/').is_some_and(exists);
     PAGES.iter().any(|(page, _)| *page == path) || is_file()
 }
 
@@ -65,12 +65,12 @@ fn is_served(name: &str) -> bool {
 fn answer(request: &HttpRequest, name: &str) -> HttpResponse {
     let Some(file) = Static::get(name) else { return HttpResponse::NotFound().finish() };
     let tag = tag(&file);
-    let has_it = match request.get_header::<IfNoneMatch>() {
+    let is_current = match request.get_header::<IfNoneMatch>() {
         Some(IfNoneMatch::Items(tags)) => tags.iter().any(|known| known.weak_eq(&tag)),
         Some(IfNoneMatch::Any) => true,
         None => false,
     };
-    let mut answer = if has_it { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    let mut answer = if is_current { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .insert_header(ETag(tag))
@@ -78,7 +78,7 @@ fn answer(request: &HttpRequest, name: &str) -> HttpResponse {
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY));
-    if has_it {
+    if is_current {
         answer.finish()
     } else {
         answer.content_type(kind_of(name)).body(file.data.into_owned())

@@ -109,11 +109,11 @@ async fn publish_log(
     let stream = StreamName::parse(LOGS)?;
     check_publish(&caller, &stream)?;
     let body = read_body(state, request, body).await?;
-    let began = Instant::now();
+    let started = Instant::now();
     let draft = wire::read_log(&body, stream, state.settings.max_event_bytes, now())?;
     let draft = draft.with_key(idempotency_key(request)?);
     let receipts =
-        ingest_for_request(state, request, &caller, vec![draft], body.len(), began).await?;
+        ingest_for_request(state, request, &caller, vec![draft], body.len(), started).await?;
     Ok(publish_response(state, one_receipt(&receipts), &receipts))
 }
 
@@ -131,7 +131,7 @@ async fn publish_body(
         ));
     }
     let body = read_body(state, request, body).await?;
-    let began = Instant::now();
+    let started = Instant::now();
     let key = idempotency_key(request)?;
     let max = state.settings.max_event_bytes;
     type WriteReceipts = fn(&[Receipt]) -> Vec<u8>;
@@ -153,7 +153,7 @@ async fn publish_body(
             }
         }
     };
-    let receipts = ingest_for_request(state, request, &caller, drafts, body.len(), began).await?;
+    let receipts = ingest_for_request(state, request, &caller, drafts, body.len(), started).await?;
     Ok(publish_response(state, write(&receipts), &receipts))
 }
 
@@ -169,7 +169,7 @@ async fn publish_one_text(
     let kind = query::single(&pairs, &["type"]).map_err(Problem::query)?;
     let kind = kind.map_or(Ok(EventType::default()), EventType::parse).map_err(Problem::query)?;
     let body = read_body(state, request, body).await?;
-    let began = Instant::now();
+    let started = Instant::now();
     let text = std::str::from_utf8(&body).map_err(|e| {
         Problem::new(Code::Malformed, format!("not UTF-8 after byte {}", e.valid_up_to()))
     })?;
@@ -181,7 +181,7 @@ async fn publish_one_text(
     let draft =
         Draft::from_text(vec![stream], kind, text, now())?.with_key(idempotency_key(request)?);
     let receipts =
-        ingest_for_request(state, request, &caller, vec![draft], body.len(), began).await?;
+        ingest_for_request(state, request, &caller, vec![draft], body.len(), started).await?;
     Ok(publish_response(state, one_receipt(&receipts), &receipts))
 }
 
@@ -191,13 +191,13 @@ async fn ingest_for_request(
     caller: &Caller,
     drafts: Vec<Draft>,
     body_bytes: usize,
-    began: Instant,
+    started: Instant,
 ) -> Result<Vec<Receipt>, Problem> {
     for stream in drafts.iter().flat_map(Draft::streams) {
         check_publish(caller, stream)?;
     }
     let owner = quota_owner(state, request, caller);
-    ingest(state, PublishSource { owner: &owner, body_bytes, began }, drafts).await
+    ingest(state, PublishSource { owner: &owner, body_bytes, started }, drafts).await
 }
 
 /// Refuses a caller who may not publish to `stream`.
@@ -210,13 +210,13 @@ pub(crate) fn check_end(caller: &Caller, stream: &StreamName) -> Result<(), Prob
     check_write(stream, "end", caller.grants.may_end(stream))
 }
 
-fn check_write(stream: &StreamName, what: &str, is_granted: bool) -> Result<(), Problem> {
+fn check_write(stream: &StreamName, action: &str, is_granted: bool) -> Result<(), Problem> {
     let refuse = |why| Err(Problem::new(Code::Forbidden, why).field("stream"));
     if stream.is_written_by_hub() {
         return refuse(format!("permission denied: only the hub publishes to {stream:?}"));
     }
     if !is_granted {
-        return refuse(format!("permission denied: you cannot {what} {stream:?}"));
+        return refuse(format!("permission denied: you cannot {action} {stream:?}"));
     }
     Ok(())
 }

@@ -48,11 +48,11 @@ pub(crate) struct LimitUsage {
 
 /// Returns the use of all limits.
 pub(crate) async fn usage(state: &AppState) -> LimitUsage {
-    let said = state.ask(GetUsage).await;
-    let is_current = said.is_ok();
+    let answer = state.ask(GetUsage).await;
+    let is_current = answer.is_ok();
     let mut last = state.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Ok(said) = said {
-        *last = said;
+    if let Ok(answer) = answer {
+        *last = answer;
     }
     let mut usage = last.clone();
     drop(last);
@@ -69,7 +69,7 @@ pub(crate) async fn usage(state: &AppState) -> LimitUsage {
 /// Returns the result of every check, with the reason of a failure.
 pub(crate) fn ready(state: &AppState, used: &LimitUsage) -> Readiness {
     let health = &state.health;
-    let when = |is_so: bool, why: &str| Check::unless(is_so.then(|| why.to_owned()));
+    let when = |has_failed: bool, why: &str| Check::unless(has_failed.then(|| why.to_owned()));
     let hanging = health.stuck().map(|hanging| hanging.to_string());
     let lacks_keys = state.access.load().remote_keys().is_some_and(|keys| keys.fetched() == 0);
     let checks = BTreeMap::from([
@@ -100,16 +100,16 @@ fn sessions(used: &LimitUsage) -> Option<String> {
         return Some("the connection manager does not answer".to_owned());
     }
     let name = Limit::Connections.as_str();
-    let all = used.limits.iter().find(|usage| usage.limit == name && usage.streams.is_none())?;
-    let (most, used) = (all.max?, all.r#use?);
-    (used >= most).then(|| format!("{name} ({most}) reached: no more sessions can be opened"))
+    let usage = used.limits.iter().find(|usage| usage.limit == name && usage.streams.is_none())?;
+    let (max, used) = (usage.max?, usage.r#use?);
+    (used >= max).then(|| format!("{name} ({max}) reached: no more sessions can be opened"))
 }
 
 /// Describes the worker threads that do not answer, if there are any.
 fn workers(state: &AppState) -> Option<String> {
     let silent = state.worker_liveness.unresponsive()?;
-    let (workers, of, s) = (silent.workers, silent.of, silent.longest.as_secs());
-    Some(format!("{workers} of {of} worker threads do not answer, the longest for {s} s"))
+    let (workers, total, s) = (silent.workers, silent.of, silent.longest.as_secs());
+    Some(format!("{workers} of {total} worker threads do not answer, the longest for {s} s"))
 }
 
 /// Collects the values that a scrape samples.

@@ -44,8 +44,8 @@ pub(crate) fn reject_subscriber(
             let client = client(state, request);
             // The client cannot have more sessions than this.
             let bound = state.limits.load().hub.get(Limit::ConnectionsPerClient);
-            let binds = bound.filter(|bound| bound.is_explicit || !client.is_local);
-            state.retry_pacer.rejected_client_ms(&client, binds.map(|bound| bound.max))
+            let applicable = bound.filter(|bound| bound.is_explicit || !client.is_local);
+            state.retry_pacer.rejected_client_ms(&client, applicable.map(|bound| bound.max))
         }
     };
     if as_status || !accepts_event_stream(request) {

@@ -25,18 +25,18 @@ pub(crate) async fn is_finished(
     requested: Option<&str>,
     start: Start,
 ) -> Result<bool, Problem> {
-    let place = requested.and_then(|text| state.history.resolve(EventId::parse(text).ok()?));
-    if !state.history.may_be_finished(interest, place.is_some()) {
+    let position = requested.and_then(|text| state.history.resolve(EventId::parse(text).ok()?));
+    if !state.history.may_be_finished(interest, position.is_some()) {
         return Ok(false);
     }
-    let (interest, unknown) = (interest.clone(), requested.is_some() && place.is_none());
+    let (interest, unknown) = (interest.clone(), requested.is_some() && position.is_none());
     read_history(state, move |history| {
-        let cursor = match place {
-            Some(place) => place,
+        let cursor = match position {
+            Some(position) => position,
             None if unknown => Position::ZERO,
             None => history.start_position(&interest, start)?,
         };
-        history.is_finished(&interest, cursor, place.is_some())
+        history.is_finished(&interest, cursor, position.is_some())
     })
     .await
 }
@@ -51,12 +51,12 @@ pub(crate) async fn find_resume_point(
     through: Position,
 ) -> Result<ResumePoint, Problem> {
     let history = &state.history;
-    let told = history.removals();
-    let place = move |cursor, resume| ResumePoint {
+    let seen_removals = history.removals();
+    let resume_point = move |cursor, resume| ResumePoint {
         cursor,
         resume,
         gap: None,
-        seen_removals: told,
+        seen_removals,
         ended: Vec::new(),
     };
     let Some(requested) = requested else {
@@ -66,7 +66,7 @@ pub(crate) async fn find_resume_point(
                 read_history(state, move |history| history.start_position(&interest, start)).await?
             }
         };
-        return Ok(place(cursor, Resume::Live));
+        return Ok(resume_point(cursor, Resume::Live));
     };
     let known = EventId::parse(&requested).ok().and_then(|id| history.resolve(id));
     let all_there = || {
@@ -74,13 +74,13 @@ pub(crate) async fn find_resume_point(
         names.iter().all(|name| history.has_history(name))
     };
     if let Some(cursor) = known.filter(|known| !history.removed_after(*known) && all_there()) {
-        return Ok(place(cursor, Resume::Resumed));
+        return Ok(resume_point(cursor, Resume::Resumed));
     }
     read_history(state, move |history| match known {
         Some(cursor) => resume(history, &interest, cursor),
         None => {
             let first = history.first(&interest, Position::ZERO, through)?;
-            Ok(place(first.before(), Resume::Reset))
+            Ok(resume_point(first.before(), Resume::Reset))
         }
     })
     .await
@@ -97,30 +97,30 @@ fn resume(
     cursor: Position,
 ) -> Result<ResumePoint, JournalError> {
     let ended = history.deleted_by(interest, cursor)?;
-    let mut tries = 0;
+    let mut attempts = 0;
     loop {
-        let told = history.removals();
+        let seen_removals = history.removals();
         let Some(mut gap) = history.gap(interest, cursor, 0)? else {
             return Ok(ResumePoint {
                 cursor,
                 resume: Resume::Resumed,
                 gap: None,
-                seen_removals: told,
+                seen_removals,
                 ended,
             });
         };
         let first = history.first(interest, cursor, history.head())?;
         gap.first = first.found().map(|first| history.id(first));
-        tries += 1;
-        let is_exact = history.removals() == told;
-        if is_exact || tries == MAX_COUNT_ATTEMPTS {
+        attempts += 1;
+        let is_exact = history.removals() == seen_removals;
+        if is_exact || attempts == MAX_COUNT_ATTEMPTS {
             gap.missed = gap.missed.filter(|_| is_exact);
             let cursor = first.before();
             return Ok(ResumePoint {
                 cursor,
                 resume: Resume::Gap,
                 gap: Some(gap),
-                seen_removals: told,
+                seen_removals,
                 ended,
             });
         }

@@ -33,7 +33,7 @@ enum WhoseShape {
 struct Answer<'a> {
     #[serde(flatten)]
     #[schema(value_type = WhoseShape)]
-    whose: &'a RevocationTarget,
+    target: &'a RevocationTarget,
     /// Time up to which issued credentials are refused.
     revoked_at: String,
 }
@@ -55,7 +55,7 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, Problem> {
     require_admin(&state, &request)?;
     let list = state.revocations.list();
-    let revocations = list.iter().map(|(whose, at)| Answer { whose, revoked_at: at.to_string() });
+    let revocations = list.iter().map(|(target, at)| Answer { target, revoked_at: at.to_string() });
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(RevocationList { revocations: revocations.collect() }))
@@ -78,12 +78,12 @@ pub(crate) async fn undo(
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let whose = whose(&state, &request, body).await?;
-    let (revocations, now, asked) = (state.revocations.clone(), now(), whose.clone());
-    let done = tokio::task::spawn_blocking(move || revocations.undo(&asked, now)).await;
+    let target = read_target(&state, &request, body).await?;
+    let (revocations, now, owned_target) = (state.revocations.clone(), now(), target.clone());
+    let done = tokio::task::spawn_blocking(move || revocations.undo(&owned_target, now)).await;
     match done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))? {
         Ok(true) => {
-            tracing::info!(?whose, "removed a revocation");
+            tracing::info!(whose = ?target, "removed a revocation");
             Ok(HttpResponse::NoContent().finish())
         }
         Ok(false) => Err(Problem::new(Code::NotFound, "no such revocation")),
@@ -91,7 +91,7 @@ pub(crate) async fn undo(
     }
 }
 
-async fn whose(
+async fn read_target(
     state: &AppState,
     request: &HttpRequest,
     body: Payload,
@@ -129,15 +129,15 @@ pub(crate) async fn add(
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let whose = whose(&state, &request, body).await?;
-    let keys = match &whose {
+    let target = read_target(&state, &request, body).await?;
+    let keys = match &target {
         RevocationTarget::Key(name) => state.access.load().marks_of(name),
         RevocationTarget::Jti(_) | RevocationTarget::Sub(_) => Vec::new(),
     };
-    let (revocations, now, asked) = (state.revocations.clone(), now(), whose.clone());
-    let done = tokio::task::spawn_blocking(move || revocations.add(asked, &keys, now)).await;
+    let (revocations, now, owned_target) = (state.revocations.clone(), now(), target.clone());
+    let done = tokio::task::spawn_blocking(move || revocations.add(owned_target, &keys, now)).await;
     done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))?.map_err(|e| refused(&e))?;
-    tracing::info!(?whose, "revoked credentials");
-    let answer = Answer { whose: &whose, revoked_at: now.to_string() };
+    tracing::info!(whose = ?target, "revoked credentials");
+    let answer = Answer { target: &target, revoked_at: now.to_string() };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer))
 }

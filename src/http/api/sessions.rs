@@ -99,8 +99,8 @@ pub(crate) async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     require_admin(&state, &request)?;
-    let wanted = session_filter(request.query_string()).map_err(Problem::query)?;
-    let listed = sessions(&state.manager, wanted).await.ok_or_else(manager_unresponsive)?;
+    let filter = session_filter(request.query_string()).map_err(Problem::query)?;
+    let listed = sessions(&state.manager, filter).await.ok_or_else(manager_unresponsive)?;
     let last = listed.sessions.last().filter(|_| listed.has_more);
     let next = last.map(|session| session.id.to_string());
     let sessions = listed.sessions.into_iter().map(Session::from).collect();
@@ -113,20 +113,22 @@ pub(crate) async fn list(
 
 fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
     let pairs = query::pairs(query)?;
-    let one = |name| query::single(&pairs, &[name]);
-    let no = |name: &str, text: &str, what| Invalid::new(name, format!("{text:?} is not {what}"));
-    let address = |text: &str| text.parse().map_err(|_| no("address", text, "an IP address"));
-    let id = |text: &str| Uuid::parse_str(text).map_err(|_| no("after", text, "a session id"));
+    let value = |name| query::single(&pairs, &[name]);
+    let invalid = |name: &str, text: &str, expected| {
+        Invalid::new(name, format!("{text:?} is not {expected}"))
+    };
+    let address = |text: &str| text.parse().map_err(|_| invalid("address", text, "an IP address"));
+    let id = |text: &str| Uuid::parse_str(text).map_err(|_| invalid("after", text, "a session id"));
     let limit = |text: &str| match text.parse() {
         Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
         _ => Err(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}"))),
     };
     Ok(SessionFilter {
-        stream: one("stream")?.map(StreamName::parse).transpose()?,
-        subject: one("subject")?.map(str::to_owned),
-        address: one("address")?.map(address).transpose()?,
-        after: one("after")?.map(id).transpose()?,
-        limit: one("limit")?.map_or(Ok(DEFAULT_LIMIT), limit)?,
+        stream: value("stream")?.map(StreamName::parse).transpose()?,
+        subject: value("subject")?.map(str::to_owned),
+        address: value("address")?.map(address).transpose()?,
+        after: value("after")?.map(id).transpose()?,
+        limit: value("limit")?.map_or(Ok(DEFAULT_LIMIT), limit)?,
     })
 }
 
@@ -148,11 +150,11 @@ pub(crate) async fn delete(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     require_admin(&state, &request)?;
-    let was_there = match Uuid::parse_str(&id) {
+    let was_open = match Uuid::parse_str(&id) {
         Ok(id) => close(&state.manager, id).await.ok_or_else(manager_unresponsive)?,
         Err(_) => false,
     };
-    if was_there {
+    if was_open {
         tracing::info!(session = id.as_str(), "an operator closed a session");
         Ok(HttpResponse::NoContent().finish())
     } else {
@@ -197,8 +199,8 @@ pub(crate) async fn presence(
 ) -> Result<HttpResponse, Problem> {
     require_admin(&state, &request)?;
     let stream = query::stream_of(&request).map_err(Problem::query)?;
-    let ask = GetPresence(stream.clone());
-    let by_subject = state.ask(ask).await?;
+    let message = GetPresence(stream.clone());
+    let by_subject = state.ask(message).await?;
     let sessions = by_subject.values().sum();
     let anonymous = by_subject.get(&None).copied().unwrap_or_default();
     let named = by_subject.into_iter().filter_map(|(subject, sessions)| {

@@ -75,10 +75,10 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, Problem> {
     let caller = require_caller(&state, &request)?;
     let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let one = |name| query::single(&pairs, &[name]).map_err(Problem::query);
-    let prefix = one("prefix")?.unwrap_or_default().to_owned();
-    let after = one("after")?.map(str::to_owned);
-    let limit = one("limit")?.map_or(Ok(DEFAULT_LIMIT), |text| match text.parse() {
+    let value = |name| query::single(&pairs, &[name]).map_err(Problem::query);
+    let prefix = value("prefix")?.unwrap_or_default().to_owned();
+    let after = value("after")?.map(str::to_owned);
+    let limit = value("limit")?.map_or(Ok(DEFAULT_LIMIT), |text| match text.parse() {
         Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
         _ => Err(Problem::query(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}")))),
     })?;
@@ -108,9 +108,9 @@ pub(crate) async fn list(
         Ok((found, end))
     })
     .await?;
-    let more = found.len() > limit;
+    let has_more = found.len() > limit;
     found.truncate(limit);
-    let last = found.last().filter(|_| more).map(|(name, _)| name.to_string());
+    let last = found.last().filter(|_| has_more).map(|(name, _)| name.to_string());
     let next = last.or(end.map(|end| end.to_string()));
     let names = found.iter().map(|(name, _)| name.clone()).collect();
     let counts = state.ask(CountSubscribers(names)).await?;
@@ -139,8 +139,8 @@ async fn find_names(
 ) -> Result<(Vec<StreamName>, Option<StreamName>), Problem> {
     let mut found = Vec::new();
     for _ in 0..MAX_QUERIES {
-        let ask = FindNames { prefix: prefix.to_owned(), after, limit: NAMES_PER_QUERY };
-        let names = state.ask(ask).await?;
+        let message = FindNames { prefix: prefix.to_owned(), after, limit: NAMES_PER_QUERY };
+        let names = state.ask(message).await?;
         let last = names.last().filter(|_| names.len() == NAMES_PER_QUERY).cloned();
         found.extend(names.into_iter().filter(|name| caller.grants.may_read(name)));
         let Some(last) = last else { return Ok((found, None)) };
@@ -174,8 +174,8 @@ pub(crate) async fn get(
         let detail = format!("permission denied: you cannot read stream {name:?}");
         return Err(Problem::new(Code::Forbidden, detail).field("stream"));
     }
-    let asked = name.clone();
-    let view = read_history(&state, move |history| history.stream(&asked)).await?;
+    let requested = name.clone();
+    let view = read_history(&state, move |history| history.stream(&requested)).await?;
     let readers = state.ask(CountSubscribers(vec![name.clone()])).await?.first().copied();
     let subscribers = readers.map_or(0, |readers| readers.subscribers);
     if view.is_none() && !readers.is_some_and(|readers| readers.named) {

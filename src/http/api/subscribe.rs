@@ -146,9 +146,9 @@ pub(crate) struct SubscribeRequest {
 pub(crate) async fn open(
     state: &Data<AppState>,
     request: &HttpRequest,
-    wanted: SubscribeRequest,
+    subscribe_request: SubscribeRequest,
 ) -> Result<HttpResponse, Problem> {
-    let SubscribeRequest { query, requested, caller, wrap } = wanted;
+    let SubscribeRequest { query, requested, caller, wrap } = subscribe_request;
     let as_status = query.refusal_as_status;
     if state.draining.load(Ordering::Relaxed) {
         return Ok(reject_subscriber(state, request, SubscribeRejection::Draining, as_status));
@@ -165,28 +165,29 @@ pub(crate) async fn open(
     if is_finished(state, &interest, requested.as_deref(), query.start).await? {
         return Ok(finished(state).finish());
     }
-    let holder = quota_owner(state, request, &caller);
-    let wanted = Subscribe { interest: interest.clone(), view: query.view.clone(), holder };
-    let seat = match state.shard().register(wanted).await {
-        Ok(seat) => seat,
+    let owner = quota_owner(state, request, &caller);
+    let message = Subscribe { interest: interest.clone(), view: query.view.clone(), holder: owner };
+    let registration = match state.shard().register(message).await {
+        Ok(registration) => registration,
         Err(refusal) => return Ok(reject_subscriber(state, request, refusal, as_status)),
     };
-    let place =
-        find_resume_point(state, interest, requested.clone(), query.start, seat.through).await?;
+    let resume_point =
+        find_resume_point(state, interest, requested.clone(), query.start, registration.through)
+            .await?;
     let until = (!query.follow).then(|| state.history.head());
-    let from = state.history.id(place.cursor).to_string();
-    let is_resumed = requested.is_some() && place.resume == Resume::Resumed;
-    if is_resumed && until.is_some_and(|until| place.cursor >= until) {
+    let from = state.history.id(resume_point.cursor).to_string();
+    let is_resumed = requested.is_some() && resume_point.resume == Resume::Resumed;
+    if is_resumed && until.is_some_and(|until| resume_point.cursor >= until) {
         // Otherwise a client that reconnects for more would do so forever. The id distinguishes
         // this from a stream that has ended. A client that missed events gets its gap first.
         return Ok(finished(state).insert_header((LAST_EVENT_ID, from)).finish());
     }
-    let id = seat.subscription.id();
+    let id = registration.subscription.id();
     let socket = session_socket(request).filter(|_| wrap.is_none());
-    let outlet = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
-    let session_start = opening(state, &query, &place, requested.as_deref(), id, caller);
-    seat.subscription.begin(SessionStart { outlet, until, ..session_start });
-    state.telemetry.session_opened(place.resume.as_str());
+    let sink = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
+    let session_start = opening(state, &query, &resume_point, requested.as_deref(), id, caller);
+    registration.subscription.begin(SessionStart { outlet: sink, until, ..session_start });
+    state.telemetry.session_opened(resume_point.resume.as_str());
     let mut response = HttpResponse::Ok();
     response
         .insert_header((header::CONTENT_TYPE, query.view.format.content_type()))
@@ -201,15 +202,15 @@ pub(crate) async fn open(
     let stalled = Stalled::default();
     response.extensions_mut().insert(stalled.clone());
     let streams = query.interest.selectors().len();
-    let told = RequestOutcome::Session { id, streams, resume: place.resume.as_str() };
+    let outcome = RequestOutcome::Session { id, streams, resume: resume_point.resume.as_str() };
     let is_old = request.version() < Version::HTTP_11;
     let connection = request.conn_data::<Rc<SessionSocket>>().filter(|_| is_old).cloned();
-    let body = EventBody::new(seat.subscription, socket, connection, stalled);
+    let body = EventBody::new(registration.subscription, socket, connection, stalled);
     let response = match wrap {
         Some(wrap) => response.body(wrap(body)),
         None => response.body(body),
     };
-    Ok(outcome::with_outcome(response, told))
+    Ok(outcome::with_outcome(response, outcome))
 }
 
 /// Returns the format that `Accept` requests.
@@ -220,12 +221,12 @@ fn accepted_format(request: &HttpRequest) -> Format {
 
 /// Fails if a subscription has more selectors than the limit.
 fn check_selectors(state: &AppState, interest: &Interest) -> Result<(), Problem> {
-    let most = state.limits.load().hub.get(Limit::Selectors).map_or(u64::MAX, |bound| bound.max);
+    let max = state.limits.load().hub.get(Limit::Selectors).map_or(u64::MAX, |bound| bound.max);
     let count = interest.selectors().len() as u64;
-    state.selectors.note(count, count > most);
-    if count > most {
+    state.selectors.note(count, count > max);
+    if count > max {
         let why =
-            format!("{count} selectors are more than the maximum of {most}; raise --max-selectors");
+            format!("{count} selectors are more than the maximum of {max}; raise --max-selectors");
         Err(Problem::new(Code::Validation, why).field("stream").limit(Limit::Selectors))
     } else {
         Ok(())
@@ -284,7 +285,7 @@ fn finished(state: &AppState) -> HttpResponseBuilder {
 fn opening(
     state: &AppState,
     query: &SubscribeQuery,
-    place: &ResumePoint,
+    resume_point: &ResumePoint,
     requested: Option<&str>,
     session: uuid::Uuid,
     caller: Arc<Caller>,
@@ -294,10 +295,10 @@ fn opening(
     if view.has_control() {
         let opening = wire::Opening {
             session,
-            resume: place.resume,
+            resume: resume_point.resume,
             requested,
-            from: state.history.id(place.cursor),
-            gap: place.gap,
+            from: state.history.id(resume_point.cursor),
+            gap: resume_point.gap,
         };
         wire::hub_open(&mut lines, view.format, retry_ms, &opening);
     } else {
@@ -305,25 +306,23 @@ fn opening(
         // first event's block.
         wire::retry(&mut lines, view.format, retry_ms);
     }
-    let mut names = Vec::new();
+    let mut column_names = Vec::new();
     if let Some(columns) = &view.columns {
-        wire::header(&mut names, columns, view.style());
+        wire::header(&mut column_names, columns, view.style());
     }
     let (first_block, prefix) =
-        if view.has_control() { (lines, Vec::new()) } else { (names, lines) };
-    let some = |bytes: Vec<u8>| Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty());
-    let (first_block, prefix) = (some(first_block), some(prefix));
-    let (cursor, told, ended) = (place.cursor, place.seen_removals, place.ended.clone());
-    let (beat, resume) = (query.heartbeat, place.resume);
+        if view.has_control() { (lines, Vec::new()) } else { (column_names, lines) };
+    let non_empty = |bytes: Vec<u8>| Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty());
+    let (first_block, prefix) = (non_empty(first_block), non_empty(prefix));
     SessionStart {
-        cursor,
+        cursor: resume_point.cursor,
         until: None,
-        seen_removals: told,
-        ended,
+        seen_removals: resume_point.seen_removals,
+        ended: resume_point.ended.clone(),
         first_block,
         prefix,
-        heartbeat: beat,
-        resume,
+        heartbeat: query.heartbeat,
+        resume: resume_point.resume,
         outlet: None,
         flush: query.flush,
         caller,

@@ -52,32 +52,32 @@ pub(crate) async fn mint(
     request: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let maker = require_caller(&state, &request)?;
-    if maker.by_ticket {
+    let caller = require_caller(&state, &request)?;
+    if caller.by_ticket {
         return Err(Problem::new(
             Code::Forbidden,
             "permission denied: a ticket cannot create tickets",
         ));
     }
-    if maker.grants.subscribe == Scope::default() {
+    if caller.grants.subscribe == Scope::default() {
         return Err(Problem::new(Code::Forbidden, "permission denied: you cannot read any stream"));
     }
     let body = read_body(&state, &request, body).await?;
-    let asked: TicketRequest = parse_object(&body)?;
-    let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl)?;
-    let selectors = asked.streams.iter().map(|text| Selector::parse(text));
-    let wanted = Interest::new(selectors.collect::<Result<Vec<_>, _>>()?, None)?;
-    let streams = maker.grants.readable(wanted.selectors())?;
+    let ticket_request: TicketRequest = parse_object(&body)?;
+    let ttl = ticket_request.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl)?;
+    let selectors = ticket_request.streams.iter().map(|text| Selector::parse(text));
+    let interest = Interest::new(selectors.collect::<Result<Vec<_>, _>>()?, None)?;
+    let streams = caller.grants.readable(interest.selectors())?;
     if streams.is_empty() {
         let why = "permission denied: you cannot read any of these streams";
         return Err(Problem::new(Code::Forbidden, why).field("streams"));
     }
     let now = now();
-    let end = state.access.load().ends(&maker, now);
+    let end = state.access.load().ends(&caller, now);
     let until = now.plus_ms(ttl.as_millis() as u64).min(end);
     let head = state.history.id(state.history.head());
-    let wanted = TicketSpec { streams, head, made: now, until, end, seed: None };
-    let ticket = state.access.load().mint(&maker, &wanted);
+    let spec = TicketSpec { streams, head, made: now, until, end, seed: None };
+    let ticket = state.access.load().mint(&caller, &spec);
     let ticket = ticket.map_err(|error| Problem::new(Code::ServerError, error.to_string()))?;
     if ticket.len() > MAX_CREDENTIAL_BYTES {
         let why =
@@ -91,10 +91,10 @@ pub(crate) async fn mint(
 
 /// Parses the time for which a ticket opens new connections.
 pub(crate) fn ttl(text: &str) -> Result<Duration, Invalid> {
-    let wrong = |why: String| Invalid::new("ttl", why);
-    let ttl = duration(text).map_err(|error| wrong(error.to_string()))?;
+    let invalid = |why: String| Invalid::new("ttl", why);
+    let ttl = duration(text).map_err(|error| invalid(error.to_string()))?;
     if ttl.is_zero() || ttl > MAX_TTL {
-        Err(wrong(format!("{text:?} is not between 1ms and 1h")))
+        Err(invalid(format!("{text:?} is not between 1ms and 1h")))
     } else {
         Ok(ttl)
     }

@@ -45,29 +45,29 @@ pub(crate) async fn read_body(
         return Err(Problem::limit_reached(Limit::MemoryBudget, why).retry_after(1));
     }
     let client = client(state, request);
-    let (began, mut whole) = (Instant::now(), BytesMut::new());
-    let mut held = state.body_budget.reserve(&client, max);
+    let (started, mut received) = (Instant::now(), BytesMut::new());
+    let mut reservation = state.body_budget.reserve(&client, max);
     loop {
         let next = tokio::time::timeout(CHUNK_TIMEOUT, body.next()).await;
         let Some(chunk) = next.map_err(|_| stalled())? else { break };
         let chunk = chunk.map_err(|e| {
             Problem::new(Code::ClientDisconnected, format!("cannot read the body: {e}"))
         })?;
-        if whole.len() + chunk.len() > max {
+        if received.len() + chunk.len() > max {
             return Err(too_large());
         }
-        if !held.grow(chunk.len()) {
+        if !reservation.grow(chunk.len()) {
             state.telemetry.bound_hit(BoundHit::RequestBodies);
             let detail = "too many bytes of request bodies are being received; retry later";
             return Err(Problem::bound_hit(BoundHit::RequestBodies, detail));
         }
-        whole.extend_from_slice(&chunk);
-        let due = Duration::from_secs((whole.len() / MIN_BYTES_PER_SECOND) as u64);
-        if began.elapsed() > CHUNK_TIMEOUT + due {
+        received.extend_from_slice(&chunk);
+        let allowance = Duration::from_secs((received.len() / MIN_BYTES_PER_SECOND) as u64);
+        if started.elapsed() > CHUNK_TIMEOUT + allowance {
             return Err(stalled());
         }
     }
-    Ok(whole.freeze())
+    Ok(received.freeze())
 }
 
 /// Parses a body that must be a JSON object.

@@ -14,11 +14,11 @@ pub(crate) fn client(state: &AppState, request: &HttpRequest) -> Client {
     if trusted.is_empty() {
         return client_of(peer, ForwardedHeaders::default(), trusted);
     }
-    let all = |name: HeaderName| -> Vec<&str> {
+    let values_of = |name: HeaderName| -> Vec<&str> {
         // A value that is not text identifies no client.
         let values = request.headers().get_all(name);
         values.map(|value| value.to_str().unwrap_or("?")).collect()
     };
-    let (forwarded, x) = (all(header::FORWARDED), all(header::X_FORWARDED_FOR));
+    let (forwarded, x) = (values_of(header::FORWARDED), values_of(header::X_FORWARDED_FOR));
     client_of(peer, ForwardedHeaders { forwarded: &forwarded, x_forwarded_for: &x }, trusted)
 }

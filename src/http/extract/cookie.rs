@@ -41,9 +41,9 @@ fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
 pub(crate) fn credential(request: &HttpRequest) -> Option<String> {
     let cookies = request.headers().get_all(header::COOKIE).filter_map(|v| v.to_str().ok());
     let pairs = cookies.flat_map(|text| text.split(';')).filter_map(|p| p.split_once('='));
-    let pairs: Vec<_> = pairs.map(|(name, value)| (name.trim(), value)).collect();
-    let of = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let pairs: Vec<_> = pairs.map(|(n, value)| (n.trim(), value)).collect();
+    let find = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| value);
     // Over TLS, another host of the domain may have set the plain name.
-    let value = of(HOST_NAME).or_else(|| of(NAME).filter(|_| !is_by_tls(request)))?;
+    let value = find(HOST_NAME).or_else(|| find(NAME).filter(|_| !is_by_tls(request)))?;
     Some(percent_decode_str(value.trim()).decode_utf8_lossy().into_owned())
 }

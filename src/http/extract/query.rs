@@ -68,23 +68,26 @@ impl ReaderOptions {
         heartbeat: Duration,
         now: Timestamp,
     ) -> Result<Self, Invalid> {
-        let one = |name: &'static str| single(pairs, &[name]);
-        let start = match (one("last")?, one("from")?) {
+        let value = |name: &'static str| single(pairs, &[name]);
+        let start = match (value("last")?, value("from")?) {
             (Some(count), _) => Some(Start::Last(last(count)?)),
             (None, Some(from)) => Some(start(from, now)?),
             (None, None) => None,
         };
-        let beat_as = choice("heartbeat_as", one("heartbeat_as")?, &["comment", "event"])?;
-        let every = one("heartbeat")?.map_or(Ok(heartbeat), beat_every)?;
-        let is = |name: &'static str, words: [&'static str; 2]| {
-            let said = one(name)?.map(|word| choice(name, Some(word), &words)).transpose()?;
-            Ok::<_, Invalid>(said.map(|word| word == words[0]))
+        let beat_as = choice("heartbeat_as", value("heartbeat_as")?, &["comment", "event"])?;
+        let interval = value("heartbeat")?.map_or(Ok(heartbeat), heartbeat_interval)?;
+        let flag = |name: &'static str, choices: [&'static str; 2]| {
+            let given = value(name)?.map(|word| choice(name, Some(word), &choices)).transpose()?;
+            Ok::<_, Invalid>(given.map(|word| word == choices[0]))
         };
         Ok(Self {
             start,
-            heartbeat: Heartbeat { every_s: every.as_secs().max(1), as_event: beat_as == "event" },
-            has_control: is("control", ["on", "off"])?,
-            refusal_as_status: is("refusal", ["status", "event"])?,
+            heartbeat: Heartbeat {
+                every_s: interval.as_secs().max(1),
+                as_event: beat_as == "event",
+            },
+            has_control: flag("control", ["on", "off"])?,
+            refusal_as_status: flag("refusal", ["status", "event"])?,
         })
     }
 }
@@ -115,30 +118,30 @@ pub(crate) fn read(
     heartbeat: Duration,
     now: Timestamp,
 ) -> Result<SubscribeQuery, Invalid> {
-    let one = |name: &'static str| single(pairs, &[name]);
+    let value = |name: &'static str| single(pairs, &[name]);
     let selectors = match stream {
         Some(stream) => vec![Selector::Exact(stream)],
         None => values(pairs, "stream").map(Selector::parse).collect::<Result<Vec<_>, _>>()?,
     };
-    let types = one("types")?
+    let types = value("types")?
         .map(|list| list.split(',').map(|t| EventType::parse(t.trim())).collect())
         .transpose()
         .map_err(|e: Invalid| Invalid::new("types", e.detail))?;
-    let follow = choice("follow", one("follow")?, &["true", "false"])? == "true";
+    let follow = choice("follow", value("follow")?, &["true", "false"])? == "true";
     let options = ReaderOptions::read(pairs, heartbeat, now)?;
     // A response that begins and ends with the newest event would be empty.
     let default_start = if follow { Start::Now } else { Start::Oldest };
     let control_off = options.has_control == Some(false);
-    let envelope = choice("envelope", one("envelope")?, &["false", "true"])?;
-    let escapes = choice("escape_formulas", one("escape_formulas")?, &["false", "true"])?;
-    let format = one("format")?.map(|name| choice("format", Some(name), &Format::NAMES));
+    let envelope = choice("envelope", value("envelope")?, &["false", "true"])?;
+    let escapes = choice("escape_formulas", value("escape_formulas")?, &["false", "true"])?;
+    let format = value("format")?.map(|name| choice("format", Some(name), &Format::NAMES));
     let format = format.transpose()?.and_then(Format::named);
-    let flush = flush(one("flush_ms")?, one("flush_bytes")?)?;
+    let flush = flush(value("flush_ms")?, value("flush_bytes")?)?;
     Ok(SubscribeQuery {
         interest: Interest::new(selectors, types)?,
         view: View {
             envelope: envelope == "true",
-            columns: one("columns")?.map(Columns::parse).transpose()?.map(Arc::new),
+            columns: value("columns")?.map(Columns::parse).transpose()?.map(Arc::new),
             without_control: control_off,
             escape_formulas: escapes == "true",
             ..View::default()
@@ -169,8 +172,8 @@ pub(crate) fn stream_of(request: &HttpRequest) -> Result<StreamName, Invalid> {
 /// Returns the decoded pairs of a query.
 pub(crate) fn pairs(query: &str) -> Result<Pairs, Invalid> {
     let decode = |text: &str| {
-        let spaced = text.replace('+', " ");
-        percent_decode_str(&spaced).decode_utf8().map(|decoded| decoded.into_owned())
+        let with_spaces = text.replace('+', " ");
+        percent_decode_str(&with_spaces).decode_utf8().map(|decoded| decoded.into_owned())
     };
     query
         .split('&')
@@ -189,23 +192,23 @@ pub(crate) fn pairs(query: &str) -> Result<Pairs, Invalid> {
 pub(crate) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, Invalid> {
     let mut pairs = Pairs::new();
     for (name, value) in members {
-        let words = match name.as_str() {
+        let items = match name.as_str() {
             "stream" | "types" | "columns" => texts(name, value)?,
             "last" | "flush_ms" | "flush_bytes" => {
-                vec![only(name, value.as_u64(), "a number")?.to_string()]
+                vec![require_type(name, value.as_u64(), "a number")?.to_string()]
             }
             "follow" | "envelope" | "escape_formulas" => {
-                vec![only(name, value.as_bool(), "true or false")?.to_string()]
+                vec![require_type(name, value.as_bool(), "true or false")?.to_string()]
             }
             known if TEXT_NAMES.contains(&known) || LAST_ID_NAMES.contains(&known) => {
-                vec![only(name, value.as_str(), "a string")?.to_owned()]
+                vec![require_type(name, value.as_str(), "a string")?.to_owned()]
             }
             _ => continue,
         };
         if name == "stream" {
-            pairs.extend(words.into_iter().map(|word| (name.clone(), word)))
+            pairs.extend(items.into_iter().map(|item| (name.clone(), item)))
         } else {
-            pairs.push((name.clone(), words.join(",")))
+            pairs.push((name.clone(), items.join(",")))
         }
     }
     Ok(pairs)
@@ -214,15 +217,15 @@ pub(crate) fn pairs_of_members(members: &Map<String, Value>) -> Result<Pairs, In
 /// Returns one text or a list of texts.
 fn texts(name: &str, value: &Value) -> Result<Vec<String>, Invalid> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let all = match value {
+    let collected = match value {
         Value::Array(list) => list.iter().map(text).collect(),
         one => text(one).map(|text| vec![text]),
     };
-    only(name, all, "a string or a list of strings")
+    require_type(name, collected, "a string or a list of strings")
 }
 
-fn only<T>(name: &str, value: Option<T>, what: &str) -> Result<T, Invalid> {
-    value.ok_or_else(|| Invalid::new(name, format!("must be {what}")))
+fn require_type<T>(name: &str, value: Option<T>, expected: &str) -> Result<T, Invalid> {
+    value.ok_or_else(|| Invalid::new(name, format!("must be {expected}")))
 }
 
 /// Returns the value of the parameter with one of `names`. A second value is an error.
@@ -230,9 +233,9 @@ pub(crate) fn single<'a>(
     pairs: &'a [(String, String)],
     names: &[&str],
 ) -> Result<Option<&'a str>, Invalid> {
-    let mut said = pairs.iter().filter(|(name, _)| names.contains(&name.as_str()));
-    let first = said.next().map(|(_, value)| value.as_str());
-    match said.next() {
+    let mut matching = pairs.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    let first = matching.next().map(|(_, value)| value.as_str());
+    match matching.next() {
         Some((name, _)) => Err(Invalid::new(name.as_str(), "is given twice")),
         None => Ok(first),
     }
@@ -242,12 +245,16 @@ fn values<'a>(pairs: &'a [(String, String)], name: &'a str) -> impl Iterator<Ite
     pairs.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
 }
 
-fn choice<'a>(field: &str, said: Option<&'a str>, from: &[&'a str]) -> Result<&'a str, Invalid> {
-    match said {
-        None => Ok(from[0]),
-        Some(word) if from.contains(&word) => Ok(word),
+fn choice<'a>(
+    field: &str,
+    value: Option<&'a str>,
+    choices: &[&'a str],
+) -> Result<&'a str, Invalid> {
+    match value {
+        None => Ok(choices[0]),
+        Some(word) if choices.contains(&word) => Ok(word),
         Some(word) => {
-            Err(Invalid::new(field, format!("{word:?} is not one of {}", from.join(", "))))
+            Err(Invalid::new(field, format!("{word:?} is not one of {}", choices.join(", "))))
         }
     }
 }
@@ -263,10 +270,10 @@ fn last(text: &str) -> Result<usize, Invalid> {
     }
 }
 
-fn beat_every(text: &str) -> Result<Duration, Invalid> {
+fn heartbeat_interval(text: &str) -> Result<Duration, Invalid> {
     let seconds = text.parse().map(Duration::from_secs).map_err(|_| ());
     match seconds.or_else(|()| duration(text)) {
-        Ok(every) if HEARTBEAT_RANGE.contains(&every) => Ok(every),
+        Ok(interval) if HEARTBEAT_RANGE.contains(&interval) => Ok(interval),
         _ => Err(Invalid::new("heartbeat", format!("{text:?} is not a duration from 1s to 1h"))),
     }
 }
@@ -274,8 +281,8 @@ fn beat_every(text: &str) -> Result<Duration, Invalid> {
 /// Parses the delay and size of flushes.
 fn flush(ms: Option<&str>, bytes: Option<&str>) -> Result<Option<FlushOptions>, Invalid> {
     let number =
-        |field: &str, said: Option<&str>, (otherwise, range): (u64, &RangeInclusive<u64>)| {
-            match said.map_or(Ok(otherwise), str::parse) {
+        |field: &str, value: Option<&str>, (default, range): (u64, &RangeInclusive<u64>)| {
+            match value.map_or(Ok(default), str::parse) {
                 Ok(number) if range.contains(&number) => Ok(number),
                 _ => {
                     let (from, to) = range.clone().into_inner();
@@ -297,8 +304,8 @@ fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {
         "start" => return Ok(Start::Oldest),
         _ => {}
     }
-    if let Ok(back) = duration(text) {
-        return Ok(Start::At(now.minus_ms(back.as_millis() as u64)));
+    if let Ok(age) = duration(text) {
+        return Ok(Start::At(now.minus_ms(age.as_millis() as u64)));
     }
     // A `+` in a query is decoded as a space, even the unescaped one of a time offset.
     Timestamp::parse("from", &text.replace(' ', "+")).map(Start::At).map_err(|_| {
@@ -364,15 +371,15 @@ mod tests {
     #[test]
     fn members_must_have_the_described_type() {
         let read = |body: Value| pairs_of_members(body.as_object().expect("an object"));
-        let said = json!({"stream": ["a", "b"], "types": ["log", "metric"], "last": 5,
+        let members = json!({"stream": ["a", "b"], "types": ["log", "metric"], "last": 5,
             "follow": false, "format": "text", "refusal": "status"});
-        let said = read(said).expect("pairs");
-        let meant = super::read(&said, None, Duration::from_secs(15), Timestamp::from_ms(0));
-        let meant = meant.expect("a query");
-        assert_eq!(meant.interest.selectors().len(), 2);
-        assert_eq!((meant.start, meant.follow), (Start::Last(5), false));
+        let members = read(members).expect("pairs");
+        let parsed = super::read(&members, None, Duration::from_secs(15), Timestamp::from_ms(0));
+        let parsed = parsed.expect("a query");
+        assert_eq!(parsed.interest.selectors().len(), 2);
+        assert_eq!((parsed.start, parsed.follow), (Start::Last(5), false));
         assert_eq!(read(json!({"stream": "a"})).expect("one"), [("stream".into(), "a".into())]);
-        for wrong in [
+        for invalid in [
             json!({"stream": [1]}),
             json!({"stream": {"a": 1}}),
             json!({"types": [["log"]]}),
@@ -383,8 +390,8 @@ mod tests {
             json!({"from": 10}),
             json!({"last_event_id": null}),
         ] {
-            let name = wrong.as_object().and_then(|all| all.keys().next().cloned());
-            assert_eq!(Some(read(wrong).expect_err("invalid").field.to_string()), name);
+            let name = invalid.as_object().and_then(|members| members.keys().next().cloned());
+            assert_eq!(Some(read(invalid).expect_err("invalid").field.to_string()), name);
         }
     }
 
@@ -409,15 +416,15 @@ mod tests {
 
         #[test]
         fn pairs_decode_what_a_form_encodes(
-            said in proptest::collection::vec((any::<String>(), any::<String>()), 0..4),
+            expected in proptest::collection::vec((any::<String>(), any::<String>()), 0..4),
             escapes in proptest::collection::vec(any::<bool>(), 0..40),
             ends in "&{0,2}",
         ) {
-            let form = said.iter().map(|(name, value)| {
+            let form = expected.iter().map(|(name, value)| {
                 format!("{}={}", escaped(name, &escapes), escaped(value, &escapes))
             });
             let form = form.collect::<Vec<_>>().join("&") + &ends;
-            prop_assert_eq!(pairs(&form), Ok(said));
+            prop_assert_eq!(pairs(&form), Ok(expected));
         }
 
         #[test]
@@ -426,7 +433,7 @@ mod tests {
             (last, beat, envelope) in (0..9_999usize, 1..=3600u64, any::<bool>()),
             id in any::<String>(),
             order in any::<[u8; 8]>(),
-            twice in 0..4usize,
+            duplicate in 0..4usize,
             escapes in proptest::collection::vec(any::<bool>(), 0..40),
         ) {
             let (last_text, beat_text) = (last.to_string(), format!("{beat}s"));
@@ -435,26 +442,27 @@ mod tests {
                 ("last", &last_text), ("heartbeat", &beat_text), ("envelope", &envelope_text),
                 ("lastEventId", &id),
             ];
-            let streams_said = streams.iter().map(|stream| ("stream", stream));
-            let mut said: Vec<_> = once.into_iter().chain(streams_said).collect();
-            let place = |(at, _): &(usize, _)| order.get(*at).copied();
-            let mut placed: Vec<_> = said.drain(..).enumerate().collect();
-            placed.sort_by_key(place);
+            let stream_parameters = streams.iter().map(|stream| ("stream", stream));
+            let mut parameters: Vec<_> = once.into_iter().chain(stream_parameters).collect();
+            let position = |(index, _): &(usize, _)| order.get(*index).copied();
+            let mut ordered: Vec<_> = parameters.drain(..).enumerate().collect();
+            ordered.sort_by_key(position);
             let pair = |(name, value): (&str, &String)| {
                 format!("{name}={}", escaped(value, &escapes))
             };
-            let query = placed.into_iter().map(|(_, said)| pair(said)).collect::<Vec<_>>().join("&");
-            let meant = read_at(&query).expect("a query");
+            let query = ordered.into_iter().map(|(_, parameter)| pair(parameter));
+            let query = query.collect::<Vec<_>>().join("&");
+            let parsed = read_at(&query).expect("a query");
             let mut selectors: Vec<_> =
                 streams.iter().map(|text| Selector::parse(text).expect("a selector")).collect();
             selectors.sort_unstable();
             selectors.dedup();
-            prop_assert_eq!(meant.interest.selectors(), &selectors[..]);
-            prop_assert_eq!((meant.start, meant.heartbeat.every_s), (Start::Last(last), beat));
-            prop_assert_eq!(meant.view.envelope, envelope);
-            prop_assert_eq!(meant.last_event_id, Some(id.clone()).filter(|id| !id.is_empty()));
-            let again = format!("{query}&{}", pair(once[twice]));
-            prop_assert_eq!(read_at(&again).expect_err("twice").field, once[twice].0);
+            prop_assert_eq!(parsed.interest.selectors(), &selectors[..]);
+            prop_assert_eq!((parsed.start, parsed.heartbeat.every_s), (Start::Last(last), beat));
+            prop_assert_eq!(parsed.view.envelope, envelope);
+            prop_assert_eq!(parsed.last_event_id, Some(id.clone()).filter(|id| !id.is_empty()));
+            let with_duplicate = format!("{query}&{}", pair(once[duplicate]));
+            prop_assert_eq!(read_at(&with_duplicate).expect_err("twice").field, once[duplicate].0);
         }
 
         #[test]
@@ -462,8 +470,8 @@ mod tests {
             text in "((stream|last|from|types|heartbeat|x|%6c%61st|é)?(=|&|%|\\+|[a-z0-9*]{0,3}|%[0-9a-f]{2})){0,8}",
         ) {
             const NAMES: [&str; 5] = ["query", "stream", "last", "from", "types"];
-            if let Err(why) = read_at(&text) {
-                prop_assert!(NAMES.contains(&why.field.as_str()) || why.field == "heartbeat");
+            if let Err(error) = read_at(&text) {
+                prop_assert!(NAMES.contains(&error.field.as_str()) || error.field == "heartbeat");
             }
         }
     }

@@ -43,10 +43,10 @@ impl BodyReservation<'_> {
     /// Adds bytes; returns false if a limit is reached and the body must be refused.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
         self.bytes += bytes;
-        let all = self.budget.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let total = self.budget.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let max = self.max_of_client as u64;
         let has_room = self.of_client.as_mut().is_none_or(|hold| hold.grow(bytes as u64, max));
-        all <= MAX_BYTES && has_room
+        total <= MAX_BYTES && has_room
     }
 }
 

@@ -60,15 +60,15 @@ mod tests {
     fn downloads_are_limited_per_client_and_in_total() {
         let downloads = Downloads::default();
         let at = |last| Client::at([192, 0, 2, last].into(), false);
-        let mut mine: Vec<_> =
+        let mut permits: Vec<_> =
             (0..MAX_DOWNLOADS_PER_CLIENT).map(|_| downloads.begin(&at(1))).collect();
-        assert!(mine.iter().all(Result::is_ok));
+        assert!(permits.iter().all(Result::is_ok));
         let refused = downloads.begin(&at(1)).err().map(|problem| problem.code);
         assert_eq!(refused, Some(Code::TooMany));
         assert!(downloads.begin(&at(2)).is_ok());
-        mine.pop();
+        permits.pop();
         assert!(downloads.begin(&at(1)).is_ok(), "a dropped permit is free again");
-        drop(mine);
+        drop(permits);
         let all: Vec<_> = (0..MAX_DOWNLOADS)
             .map(|n| downloads.begin(&at(3 + (n / MAX_DOWNLOADS_PER_CLIENT as usize) as u8)))
             .collect();

@@ -31,12 +31,12 @@ impl PerClient {
 
 impl ClientHold {
     /// Adds to the held amount, unless the client would hold more than `max`; returns true if it did.
-    pub(super) fn grow(&mut self, more: u64, max: u64) -> bool {
+    pub(super) fn grow(&mut self, additional: u64, max: u64) -> bool {
         let mut held = self.amounts.0.entry(self.client).or_insert(0);
-        let has_room = *held + more <= max;
+        let has_room = *held + additional <= max;
         if has_room {
-            *held += more;
-            self.amount += more;
+            *held += additional;
+            self.amount += additional;
         }
         has_room
     }
@@ -60,14 +60,14 @@ mod tests {
     fn hold_is_bounded_by_max_and_released_on_drop() {
         let key = |ip: &str| Client::at(ip.parse().unwrap(), false).key();
         let amounts = PerClient::default();
-        let one = amounts.hold(key("192.0.2.1"), 1, 2).unwrap();
-        let mut two = amounts.hold(key("192.0.2.1"), 1, 2).unwrap();
+        let first = amounts.hold(key("192.0.2.1"), 1, 2).unwrap();
+        let mut second = amounts.hold(key("192.0.2.1"), 1, 2).unwrap();
         assert!(amounts.hold(key("192.0.2.1"), 1, 2).is_none());
-        assert!(!two.grow(1, 2), "a hold does not grow beyond the maximum");
+        assert!(!second.grow(1, 2), "a hold does not grow beyond the maximum");
         assert!(amounts.hold(key("192.0.2.2"), 2, 2).is_some(), "another client is not affected");
-        drop(one);
-        assert!(two.grow(1, 2));
-        drop(two);
+        drop(first);
+        assert!(second.grow(1, 2));
+        drop(second);
         assert!(amounts.0.is_empty(), "clients without holds are removed");
     }
 }

@@ -46,7 +46,7 @@ struct AccessLogLine {
     method: Method,
     uri: Uri,
     client: Client,
-    began: Instant,
+    started: Instant,
 }
 
 /// Assigns the request id and logs the outcome of the request.
@@ -152,7 +152,7 @@ impl AccessLogLine {
             method: request.method().clone(),
             uri: request.uri().clone(),
             client: client(state, request),
-            began: Instant::now(),
+            started: Instant::now(),
         }
     }
 
@@ -165,11 +165,11 @@ impl AccessLogLine {
         let subject = request.and_then(identity).and_then(|caller| caller.counted_as());
         let (mut session, mut resume, mut events, mut streams) = (None, None, None, None);
         match ended.outcome {
-            Some(RequestOutcome::Session { id, streams: of, resume: what }) => {
-                (session, resume, streams) = (Some(id), Some(what), Some(of));
+            Some(RequestOutcome::Session { id, streams: stream_count, resume: resume_result }) => {
+                (session, resume, streams) = (Some(id), Some(resume_result), Some(stream_count));
             }
-            Some(RequestOutcome::Published { events: count, streams: of }) => {
-                (events, streams) = (Some(count), Some(of));
+            Some(RequestOutcome::Published { events: event_count, streams: stream_count }) => {
+                (events, streams) = (Some(event_count), Some(stream_count));
             }
             Some(RequestOutcome::Refused(_)) | None => {}
         }
@@ -183,7 +183,7 @@ impl AccessLogLine {
                     status = ended.status.map(|status| status.as_u16()),
                     method = %self.method,
                     path = self.uri.path(),
-                    ms = self.began.elapsed().as_micros() as f64 / 1000.0,
+                    ms = self.started.elapsed().as_micros() as f64 / 1000.0,
                     client = %self.client.address,
                     subject = subject.as_deref(),
                     session = session.map(tracing::field::display),

@@ -36,13 +36,13 @@ pub(crate) async fn authenticate<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
-    let visitor = match request.app_data::<Data<AppState>>() {
+    let identity = match request.app_data::<Data<AppState>>() {
         Some(state) => identify(state, request.request())
             .await
             .map_err(|problem| error_for(request.path(), problem))?,
         None => RequestIdentity(None),
     };
-    request.extensions_mut().insert(visitor);
+    request.extensions_mut().insert(identity);
     next.call(request).await
 }
 
@@ -153,9 +153,9 @@ enum PresentedCredential<'a> {
 /// Returns the credential of a request. A second credential, or one in an unknown form, is an
 /// error, so that the request is never treated as anonymous.
 fn presented_credential(request: &HttpRequest) -> Result<PresentedCredential<'_>, Denied> {
-    let mut said = request.headers().get_all(header::AUTHORIZATION);
+    let mut values = request.headers().get_all(header::AUTHORIZATION);
     let ticket = ticket_in_query(request)?;
-    let value = match (said.next(), said.next(), ticket) {
+    let value = match (values.next(), values.next(), ticket) {
         (None, _, Some((ticket, last))) => return Ok(PresentedCredential::Ticket(ticket, last)),
         (None, _, None) => {
             return Ok(cookie::credential(request)
@@ -176,11 +176,11 @@ fn presented_credential(request: &HttpRequest) -> Result<PresentedCredential<'_>
 /// Returns the ticket and the last event id of a query. Other credentials in a query are refused.
 fn ticket_in_query(request: &HttpRequest) -> Result<Option<(String, Option<EventId>)>, Denied> {
     let query = request.query_string();
-    let is = |pair: &str, name: &str| {
-        let said = pair.split('=').next().unwrap_or_default();
-        percent_decode_str(said).eq(name.bytes())
+    let is_named = |pair: &str, name: &str| {
+        let encoded_name = pair.split('=').next().unwrap_or_default();
+        percent_decode_str(encoded_name).eq(name.bytes())
     };
-    let has = |name: &str| query.split('&').any(|pair| is(pair, name));
+    let has = |name: &str| query.split('&').any(|pair| is_named(pair, name));
     if QUERY_CREDENTIALS.iter().any(|name| has(name)) {
         return Err(Denied::InQuery);
     }
@@ -191,9 +191,9 @@ fn ticket_in_query(request: &HttpRequest) -> Result<Option<(String, Option<Event
     let pairs = query::pairs(query).map_err(malformed)?;
     let ticket = query::single(&pairs, &[TICKET]).map_err(malformed)?.unwrap_or_default();
     let last = requested_id(request, query::last_event_id(&pairs).ok().flatten());
-    let reads = request.method() == Method::GET && request.path().ends_with("/events");
-    let resumes = reads || request.method() == Method::POST && request.path() == "/events";
-    let last = last.filter(|_| resumes).and_then(|text| EventId::parse(&text).ok());
+    let is_read = request.method() == Method::GET && request.path().ends_with("/events");
+    let can_resume = is_read || request.method() == Method::POST && request.path() == "/events";
+    let last = last.filter(|_| can_resume).and_then(|text| EventId::parse(&text).ok());
     Ok(Some((ticket.to_owned(), last)))
 }
 
@@ -204,14 +204,14 @@ fn check_host(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
         state.telemetry.request_refused(RequestRefused::Host);
         Err(Problem::new(code, why).field("Host"))
     };
-    let mut said = request.headers().get_all(header::HOST).map(|value| value.to_str());
-    let (Some(Ok(host)), None) = (said.next(), said.next()) else {
+    let mut hosts = request.headers().get_all(header::HOST).map(|value| value.to_str());
+    let (Some(Ok(host)), None) = (hosts.next(), hosts.next()) else {
         return refuse(Code::Malformed, "the request must have one valid Host header".into());
     };
     let is_ours = |authority: &str| {
         let name = host_name(authority).unwrap_or_default();
         let mut public = state.settings.public_hosts.iter();
-        is_loopback(name) || public.any(|ours| ours.eq_ignore_ascii_case(name))
+        is_loopback(name) || public.any(|allowed| allowed.eq_ignore_ascii_case(name))
     };
     // A host in the request target takes precedence over the header (RFC 9112 §3.2.2).
     let target = request.uri().authority().map_or(host, |authority| authority.as_str());
@@ -245,7 +245,7 @@ fn check_anonymous(state: &AppState, request: &HttpRequest) -> Result<(), Proble
         // DNS rebinding needs a name, so an IP address is safe.
         name.parse::<IpAddr>().is_ok()
             || is_loopback(name)
-            || public.any(|ours| ours.eq_ignore_ascii_case(name))
+            || public.any(|allowed| allowed.eq_ignore_ascii_case(name))
     };
     if [host, target].into_iter().flatten().all(is_ours) {
         return Ok(());
@@ -287,9 +287,9 @@ fn check_site(state: &AppState, request: &HttpRequest) -> Result<(), Problem> {
         None => header_text(headers, &header::ORIGIN)
             .is_some_and(|origin| !is_same_origin(origin, headers)),
     };
-    let leads_here =
+    let is_navigation =
         request.method() == Method::GET && header_text(headers, &FETCH_MODE) == Some("navigate");
-    if !is_foreign || leads_here && is_page(request.path()) {
+    if !is_foreign || is_navigation && is_page(request.path()) {
         return Ok(());
     }
     let is_open = state.settings.cors_origins.iter().any(|origin| origin == "*");
@@ -314,7 +314,7 @@ fn is_own_page(state: &AppState, request: &HttpRequest) -> bool {
 
 fn is_allowed_origin(state: &AppState, headers: &HeaderMap) -> bool {
     let origin = header_text(headers, &header::ORIGIN);
-    state.settings.cors_origins.iter().any(|ours| Some(ours.as_str()) == origin)
+    state.settings.cors_origins.iter().any(|allowed| Some(allowed.as_str()) == origin)
 }
 
 fn is_same_origin(origin: &str, headers: &HeaderMap) -> bool {
@@ -335,9 +335,9 @@ mod tests {
 
     #[test]
     fn loopback_names_are_recognised_with_any_port() {
-        for ours in ["localhost", "LocalHost:8080", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "[::1]"]
+        for host in ["localhost", "LocalHost:8080", "127.0.0.1:1", "127.9.9.9", "[::1]:80", "[::1]"]
         {
-            assert!(host_name(ours).is_some_and(is_loopback), "{ours}");
+            assert!(host_name(host).is_some_and(is_loopback), "{host}");
         }
         for other in [
             "evil.example",
@@ -377,14 +377,14 @@ mod tests {
             text in "(\\[::1\\]|localhost|127\\.0\\.0\\.1)?(\\[|\\]|::1|:|[0-9]{1,5}|@|/|evil|\\.| |é){0,4}",
         ) {
             let Some(name) = host_name(&text) else { return Ok(()) };
-            let spelled = [name.to_owned(), format!("[{name}]")].into_iter().any(|host| {
+            let is_in_text = [name.to_owned(), format!("[{name}]")].into_iter().any(|host| {
                 let port = text.strip_prefix(&host);
                 port.is_some_and(|port| {
                     let digits = port.strip_prefix(':');
                     port.is_empty() || digits.is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit()))
                 })
             });
-            prop_assert!(spelled, "{:?} of {:?}", name, text);
+            prop_assert!(is_in_text, "{:?} of {:?}", name, text);
         }
     }
 }

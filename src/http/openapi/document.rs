@@ -147,7 +147,7 @@ fn description() -> utoipa::openapi::OpenApi {
         #[cfg(all(feature = "chat", feature = "dashboard"))]
         ChatPage::openapi(),
     ];
-    parts.into_iter().reduce(|whole, part| whole.merge_from(part)).unwrap_or_else(Api::openapi)
+    parts.into_iter().reduce(|merged, part| merged.merge_from(part)).unwrap_or_else(Api::openapi)
 }
 
 /// Adds the security schemes.
@@ -176,13 +176,13 @@ impl Modify for Access {
 /// Returns the methods that are described for a path, in capitals.
 #[cfg(test)]
 fn methods(item: &utoipa::openapi::PathItem) -> Vec<&'static str> {
-    let all = [
+    let operations = [
         ("GET", item.get.is_some()),
         ("POST", item.post.is_some()),
         ("DELETE", item.delete.is_some()),
         ("PUT", item.put.is_some()),
     ];
-    all.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
+    operations.into_iter().filter(|(_, is_described)| *is_described).map(|(name, _)| name).collect()
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use utoipa::IntoResponses;
 use utoipa::openapi::schema::{Object, Schema, Type};
 use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
 
-fn problem(why: &str) -> RefOr<Described> {
+fn problem(description: &str) -> RefOr<Described> {
     let schema = Ref::from_schema_name("Problem");
     let content = Content::new(Some(schema));
     ResponseBuilder::new()
-        .description(why)
+        .description(description)
         .content("application/problem+json", content)
         .build()
         .into()

@@ -246,12 +246,12 @@ where
         Ok(())
     }
 
-    /// Serves HTTP/1; `held` is dropped with the connection.
+    /// Serves HTTP/1; `guards` are dropped with the connection.
     fn serve_http1<T>(
         &self,
         wire: Transport,
         peer: Option<SocketAddr>,
-        held: T,
+        guards: T,
     ) -> impl Future<Output = Result<(), ()>> + use<H1, H2, B, T> {
         let (shared, clock) = (wire.shared(), wire.clock.clone());
         let telemetry = self.state.telemetry.clone();
@@ -268,28 +268,28 @@ where
                 _ => {}
             }
         });
-        serve(http, shared, held)
+        serve(http, shared, guards)
     }
 }
 
 /// Returns true if a connection begins with the HTTP/2 preface, without consuming it.
 async fn begins_http2(stream: &TcpStream) -> bool {
-    let looks = async {
-        let mut begin = [0; PREFACE.len()];
+    let detection = async {
+        let mut prefix = [0; PREFACE.len()];
         let mut pause = PREFACE_POLL_INTERVAL;
         loop {
-            let Ok(seen) = stream.peek(&mut begin).await else { return false };
-            if seen == 0 || begin[..seen] != PREFACE[..seen] {
+            let Ok(length) = stream.peek(&mut prefix).await else { return false };
+            if length == 0 || prefix[..length] != PREFACE[..length] {
                 return false;
             }
-            if seen == PREFACE.len() {
+            if length == PREFACE.len() {
                 return true;
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
     };
-    timeout(HANDSHAKE_TIMEOUT, looks).await.unwrap_or(false)
+    timeout(HANDSHAKE_TIMEOUT, detection).await.unwrap_or(false)
 }
 
 /// Makes the kernel close a connection whose peer takes nothing for `timeout`. actix polls no body

@@ -44,8 +44,8 @@ pub struct Server {
 
 /// Binds every address and starts to serve the hub there.
 pub fn start(state: Data<AppState>, listen: &[SocketAddr]) -> std::io::Result<Server> {
-    let (workers, most) = (state.settings.workers, state.settings.max_connections);
-    serve(state, listen, false, workers, most)
+    let (workers, max_connections) = (state.settings.workers, state.settings.max_connections);
+    serve(state, listen, false, workers, max_connections)
 }
 
 /// Starts the admin listener, if it has addresses. Its server is separate, so that clients of the
@@ -64,13 +64,13 @@ pub fn start_admin(
 fn serve(
     state: Data<AppState>,
     listen: &[SocketAddr],
-    is_apart: bool,
+    is_admin_listener: bool,
     workers: usize,
-    most: usize,
+    max_connections: usize,
 ) -> std::io::Result<Server> {
     let mut server = actix_server::Server::build()
         .workers(workers)
-        .max_concurrent_connections(most)
+        .max_concurrent_connections(max_connections)
         .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
@@ -83,7 +83,7 @@ fn serve(
         let (state, stopping) = (state.clone(), stopping.clone());
         server = server.listen(address.to_string(), listener, move || {
             let (state, stopping) = (state.clone(), stopping.clone());
-            fn_factory(move || worker(state.clone(), stopping.clone(), is_apart))
+            fn_factory(move || worker(state.clone(), stopping.clone(), is_admin_listener))
         })?;
     }
     let running = server.run();
@@ -94,18 +94,18 @@ fn serve(
 async fn worker(
     state: Data<AppState>,
     stopping: GracefulShutdownSignal,
-    is_apart: bool,
+    is_admin_listener: bool,
 ) -> Result<impl Service<TcpStream, Response = (), Error = (), Future: 'static>, ()> {
-    if !is_apart {
+    if !is_admin_listener {
         // Starts the shard now, so that a thread that does not respond is detected from the start.
         state.shard();
     }
-    let service = || map_config(app(state.clone(), is_apart), |()| AppConfig::default());
-    let ends = stopping.clone();
+    let service = || map_config(app(state.clone(), is_admin_listener), |()| AppConfig::default());
+    let shutdown = stopping.clone();
     let h1 = HttpService::build()
         .graceful_shutdown_signal(move || {
-            let ends = ends.clone();
-            async move { ends.notified().await }
+            let shutdown = shutdown.clone();
+            async move { shutdown.notified().await }
         })
         .keep_alive(Duration::from_secs(KEEP_ALIVE_S))
         .client_disconnect_timeout(CLIENT_DISCONNECT_TIMEOUT)
@@ -121,7 +121,7 @@ async fn worker(
         .finish(service());
     let h1 = h1.new_service(()).await?;
     let h2 = Rc::new(service().into_factory().new_service(()).await?);
-    let connections = Rc::new(Acceptor { state, h1, h2, stopping, is_admin_listener: is_apart });
+    let connections = Rc::new(Acceptor { state, h1, h2, stopping, is_admin_listener });
     Ok(fn_service(move |stream: TcpStream| connections.clone().serve(stream)))
 }
 

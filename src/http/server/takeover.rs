@@ -15,18 +15,18 @@ const JOINED_BYTES: usize = 32 * 1024;
 const WRITES_AT_ONCE: usize = 8;
 
 /// Serves requests with `http` until a session takes the socket over, then serves the session.
-/// `held` is dropped when the connection ends.
+/// `guards` are dropped when the connection ends.
 pub(crate) fn serve<E>(
     http: impl Future<Output = Result<(), E>>,
     socket: Option<Rc<SessionSocket>>,
-    held: impl Sized,
+    guards: impl Sized,
 ) -> impl Future<Output = Result<(), ()>> {
     // Boxed, so that its memory is freed once the session has taken over.
     let mut http = Box::pin(http);
     async move {
         // An error of a connection concerns only its client.
         let Some(socket) = socket else { return http.await.map_err(drop) };
-        let guard = TakeoverGuard(&socket);
+        let takeover_guard = TakeoverGuard(&socket);
         let successor = poll_fn(|cx| match http.as_mut().poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Err(ended)),
             Poll::Pending => socket.takeover().map_or(Poll::Pending, |s| Poll::Ready(Ok(s))),
@@ -35,10 +35,10 @@ pub(crate) fn serve<E>(
             Ok(subscription) => subscription,
             Err(ended) => return ended.map_err(drop),
         };
-        drop(guard);
+        drop(takeover_guard);
         drop(http);
         EventStream { socket, subscription, has_ended: false }.await;
-        drop(held);
+        drop(guards);
         Ok(())
     }
 }

@@ -24,7 +24,7 @@ struct QuotaSlot {
     limit: Limit,
     scope: Scope,
     bucket: Bucket,
-    most: u64,
+    max: u64,
 }
 
 /// Slots of one session, with each bucket once.
@@ -38,10 +38,10 @@ impl QuotaSlots {
         bound: Option<Bound>,
         bucket: impl FnOnce() -> Bucket,
     ) {
-        let Some(Bound { max: most, .. }) = bound else { return };
+        let Some(Bound { max, .. }) = bound else { return };
         let bucket = bucket();
-        if self.0.iter().all(|place| place.bucket != bucket) {
-            self.0.push(QuotaSlot { limit, scope, bucket, most });
+        if self.0.iter().all(|slot| slot.bucket != bucket) {
+            self.0.push(QuotaSlot { limit, scope, bucket, max });
         }
     }
 }
@@ -75,103 +75,102 @@ impl Admission {
     /// Counts a session; fails with the limit that it would exceed.
     pub(in crate::hub) fn acquire(
         &mut self,
-        holder: &QuotaOwner,
+        owner: &QuotaOwner,
         interest: &Interest,
     ) -> Result<(), Limit> {
-        let places = self.slots(holder, interest);
-        let is_full = |place: &&QuotaSlot| {
-            self.counts.get(&place.bucket).is_some_and(|(.., n)| u64::from(*n) >= place.most)
+        let slots = self.slots(owner, interest);
+        let is_full = |slot: &&QuotaSlot| {
+            self.counts.get(&slot.bucket).is_some_and(|(.., n)| u64::from(*n) >= slot.max)
         };
-        if let Some(full) = places.iter().find(is_full) {
+        if let Some(full) = slots.iter().find(is_full) {
             let (limit, scope) = (full.limit, full.scope);
             self.usage_by_slot.entry((limit, scope)).or_default().refusals += 1;
             return Err(limit);
         }
-        self.count(places);
+        self.count(slots);
         Ok(())
     }
 
-    fn count(&mut self, places: Vec<QuotaSlot>) {
-        for place in places {
-            let (.., count) =
-                self.counts.entry(place.bucket).or_insert((place.limit, place.scope, 0));
+    fn count(&mut self, slots: Vec<QuotaSlot>) {
+        for slot in slots {
+            let (.., count) = self.counts.entry(slot.bucket).or_insert((slot.limit, slot.scope, 0));
             *count += 1;
-            let usage = self.usage_by_slot.entry((place.limit, place.scope)).or_default();
+            let usage = self.usage_by_slot.entry((slot.limit, slot.scope)).or_default();
             usage.peak = usage.peak.max(*count);
         }
     }
 
     /// Removes a counted session from the counts.
-    pub(in crate::hub) fn release(&mut self, holder: &QuotaOwner, interest: &Interest) {
-        for place in self.slots(holder, interest) {
-            if let Some((.., count)) = self.counts.get_mut(&place.bucket) {
+    pub(in crate::hub) fn release(&mut self, owner: &QuotaOwner, interest: &Interest) {
+        for slot in self.slots(owner, interest) {
+            if let Some((.., count)) = self.counts.get_mut(&slot.bucket) {
                 *count -= 1;
                 if *count == 0 {
-                    self.counts.remove(&place.bucket);
+                    self.counts.remove(&slot.bucket);
                 }
             }
         }
     }
 
-    /// Replaces the limits. The existing sessions, `held`, stay even if they exceed the new limits.
+    /// Replaces the limits. The `existing` sessions stay even if they exceed the new limits.
     /// Refusals and peaks of rules are reset, because rules have no names to match them by.
     pub(in crate::hub) fn change<'a>(
         &mut self,
         limits: Arc<Limits>,
-        held: impl Iterator<Item = (&'a QuotaOwner, &'a Interest)>,
+        existing: impl Iterator<Item = (&'a QuotaOwner, &'a Interest)>,
     ) {
         self.limits = limits;
         self.counts.clear();
         self.usage_by_slot.retain(|(_, scope), _| *scope == Scope::HUB);
-        for (holder, interest) in held {
-            let places = self.slots(holder, interest);
-            self.count(places);
+        for (owner, interest) in existing {
+            let slots = self.slots(owner, interest);
+            self.count(slots);
         }
     }
 
     /// Returns the buckets of a session; they stay the same until the limits change.
-    fn slots(&self, holder: &QuotaOwner, interest: &Interest) -> Vec<QuotaSlot> {
+    fn slots(&self, owner: &QuotaOwner, interest: &Interest) -> Vec<QuotaSlot> {
         let selectors = interest.selectors();
         let scopes: Vec<Scope> = if self.limits.rules.is_empty() {
             vec![Scope::HUB; selectors.len()]
         } else {
             selectors.iter().map(|selector| self.limits.scope(selector)).collect()
         };
-        let mut places = QuotaSlots(Vec::with_capacity(4));
+        let mut slots = QuotaSlots(Vec::with_capacity(4));
         // A rule's limit on sessions applies in addition to the hub's, not instead of it.
         for scope in std::iter::once(&Scope::HUB).chain(&scopes) {
             let bound = self.limits.bounds(*scope).and_then(|b| b.get(Limit::Connections));
-            places.add(Limit::Connections, *scope, bound, || Bucket::All(*scope));
+            slots.add(Limit::Connections, *scope, bound, || Bucket::All(*scope));
         }
         for scope in &scopes {
-            self.add_owner(&mut places, holder, *scope);
+            self.add_owner(&mut slots, owner, *scope);
         }
         for (selector, scope) in selectors.iter().zip(&scopes) {
             let (from, bound) = self.limits.bound(Limit::ConnectionsPerStream, *scope);
             let bucket = || Bucket::Stream(selector.clone());
-            places.add(Limit::ConnectionsPerStream, from, bound, bucket);
+            slots.add(Limit::ConnectionsPerStream, from, bound, bucket);
         }
-        places.0
+        slots.0
     }
 
-    fn add_owner(&self, places: &mut QuotaSlots, holder: &QuotaOwner, scope: Scope) {
+    fn add_owner(&self, slots: &mut QuotaSlots, owner: &QuotaOwner, scope: Scope) {
         let limit = Limit::ConnectionsPerClient;
         let (from, bound) = self.limits.bound(limit, scope);
-        let bound = bound.filter(|bound| bound.is_explicit || !holder.client.is_local);
-        places.add(limit, from, bound, || Bucket::Client(from, holder.client.key()));
-        if let Some(subject) = &holder.subject {
+        let bound = bound.filter(|bound| bound.is_explicit || !owner.client.is_local);
+        slots.add(limit, from, bound, || Bucket::Client(from, owner.client.key()));
+        if let Some(subject) = &owner.subject {
             let limit = Limit::ConnectionsPerSubject;
             let (from, bound) = self.limits.bound(limit, scope);
-            places.add(limit, from, bound, || Bucket::Subject(from, subject.clone()));
+            slots.add(limit, from, bound, || Bucket::Subject(from, subject.clone()));
         }
     }
 
     /// Returns the use of every limit.
     pub(in crate::hub) fn usage(&self) -> Vec<Usage> {
-        let mut most: FxHashMap<(Limit, Scope), u32> = FxHashMap::default();
+        let mut max_counts: FxHashMap<(Limit, Scope), u32> = FxHashMap::default();
         for (limit, scope, count) in self.counts.values() {
-            let most = most.entry((*limit, *scope)).or_default();
-            *most = (*most).max(*count);
+            let max_count = max_counts.entry((*limit, *scope)).or_default();
+            *max_count = (*max_count).max(*count);
         }
         let mut usage = Vec::new();
         for scope in self.limits.scopes() {
@@ -186,7 +185,7 @@ impl Admission {
                     limit: limit.as_str(),
                     streams: self.limits.streams(scope),
                     max: bound.map(|bound| bound.max),
-                    r#use: counted(most.get(&(limit, scope)).copied().unwrap_or(0)),
+                    r#use: counted(max_counts.get(&(limit, scope)).copied().unwrap_or(0)),
                     peak: counted(slot.peak),
                     refusals: slot.refusals,
                 });
@@ -204,13 +203,13 @@ mod tests {
 
     fn bounds(set: &[(Limit, u64)]) -> Bounds {
         let mut bounds = Bounds::default();
-        for (limit, most) in set {
-            bounds.set(*limit, Some(Bound { max: *most, is_explicit: true }));
+        for (limit, max) in set {
+            bounds.set(*limit, Some(Bound { max: *max, is_explicit: true }));
         }
         bounds
     }
 
-    fn holder(last: u8, subject: &str) -> QuotaOwner {
+    fn owner(last: u8, subject: &str) -> QuotaOwner {
         let client = Client::at([192, 0, 2, last].into(), false);
         QuotaOwner { client, subject: (!subject.is_empty()).then(|| subject.into()) }
     }
@@ -248,48 +247,48 @@ mod tests {
         let mut admission = admission();
         let a = interest("a");
         for subject in ["", "ann", "bob"] {
-            assert_eq!(admission.acquire(&holder(1, subject), &a), Ok(()));
+            assert_eq!(admission.acquire(&owner(1, subject), &a), Ok(()));
         }
-        assert_eq!(admission.acquire(&holder(1, ""), &a), Err(Limit::ConnectionsPerClient));
-        assert_eq!(admission.acquire(&holder(2, "ann"), &interest("b")), Ok(()));
+        assert_eq!(admission.acquire(&owner(1, ""), &a), Err(Limit::ConnectionsPerClient));
+        assert_eq!(admission.acquire(&owner(2, "ann"), &interest("b")), Ok(()));
         assert_eq!(
-            admission.acquire(&holder(3, "ann"), &interest("b")),
+            admission.acquire(&owner(3, "ann"), &interest("b")),
             Err(Limit::ConnectionsPerSubject)
         );
-        assert_eq!(admission.acquire(&holder(3, ""), &a), Ok(()));
+        assert_eq!(admission.acquire(&owner(3, ""), &a), Ok(()));
         assert_eq!(
-            admission.acquire(&holder(4, ""), &interest("b,a")),
+            admission.acquire(&owner(4, ""), &interest("b,a")),
             Err(Limit::ConnectionsPerStream)
         );
-        admission.release(&holder(3, ""), &a);
-        assert_eq!(admission.acquire(&holder(4, ""), &interest("b,a")), Ok(()));
+        admission.release(&owner(3, ""), &a);
+        assert_eq!(admission.acquire(&owner(4, ""), &interest("b,a")), Ok(()));
     }
 
     #[test]
     fn rule_replaces_the_hub_limits_except_for_total_sessions() {
         let mut admission = admission();
         for _ in 0..5 {
-            assert_eq!(admission.acquire(&holder(1, ""), &interest("many.x")), Ok(()));
+            assert_eq!(admission.acquire(&owner(1, ""), &interest("many.x")), Ok(()));
         }
-        assert_eq!(admission.acquire(&holder(1, ""), &interest("one")), Ok(()));
+        assert_eq!(admission.acquire(&owner(1, ""), &interest("one")), Ok(()));
         assert_eq!(
-            admission.acquire(&holder(2, ""), &interest("one")),
+            admission.acquire(&owner(2, ""), &interest("one")),
             Err(Limit::ConnectionsPerStream)
         );
         for last in [3, 4] {
-            assert_eq!(admission.acquire(&holder(last, ""), &interest("few.x")), Ok(()));
+            assert_eq!(admission.acquire(&owner(last, ""), &interest("few.x")), Ok(()));
         }
-        assert_eq!(admission.acquire(&holder(5, ""), &interest("few.y")), Err(Limit::Connections));
+        assert_eq!(admission.acquire(&owner(5, ""), &interest("few.y")), Err(Limit::Connections));
         for last in [6, 7] {
-            assert_eq!(admission.acquire(&holder(last, ""), &interest("x")), Ok(()));
+            assert_eq!(admission.acquire(&owner(last, ""), &interest("x")), Ok(()));
         }
-        assert_eq!(admission.acquire(&holder(8, ""), &interest("many.x")), Err(Limit::Connections));
+        assert_eq!(admission.acquire(&owner(8, ""), &interest("many.x")), Err(Limit::Connections));
         let used = |limit: Limit, streams: Option<&str>| {
             let usage = admission.usage();
-            let is_it = |u: &&Usage| {
+            let is_requested = |u: &&Usage| {
                 u.limit == limit.as_str() && u.streams == streams.map(|s| vec![s.to_owned()])
             };
-            let usage = usage.iter().find(is_it).expect("usage").clone();
+            let usage = usage.iter().find(is_requested).expect("usage").clone();
             (usage.max, usage.r#use, usage.peak, usage.refusals)
         };
         assert_eq!(used(Limit::Connections, None), (Some(10), Some(10), Some(10), 1));
@@ -304,23 +303,23 @@ mod tests {
     #[test]
     fn all_counts_are_released_after_the_limits_change() {
         let mut admission = admission();
-        let held = [
-            (holder(1, "ann"), interest("a,b.*")),
-            (holder(1, ""), interest("few.x,one")),
-            (holder(2, "ann"), interest("many.x")),
+        let existing = [
+            (owner(1, "ann"), interest("a,b.*")),
+            (owner(1, ""), interest("few.x,one")),
+            (owner(2, "ann"), interest("many.x")),
         ];
-        for (holder, interest) in &held {
-            assert_eq!(admission.acquire(holder, interest), Ok(()));
+        for (owner, interest) in &existing {
+            assert_eq!(admission.acquire(owner, interest), Ok(()));
         }
-        let fewer = Limits { hub: bounds(&[(Limit::Connections, 1)]), rules: Vec::new() };
-        admission.change(Arc::new(fewer), held.iter().map(|(h, i)| (h, i)));
-        assert_eq!(admission.acquire(&holder(9, ""), &interest("a")), Err(Limit::Connections));
+        let limits = Limits { hub: bounds(&[(Limit::Connections, 1)]), rules: Vec::new() };
+        admission.change(Arc::new(limits), existing.iter().map(|(h, i)| (h, i)));
+        assert_eq!(admission.acquire(&owner(9, ""), &interest("a")), Err(Limit::Connections));
         assert_eq!(admission.usage()[0].r#use, Some(3), "existing sessions stay");
-        for (holder, interest) in &held {
-            admission.release(holder, interest);
+        for (owner, interest) in &existing {
+            admission.release(owner, interest);
         }
         assert!(admission.counts.is_empty());
-        assert_eq!(admission.acquire(&holder(9, ""), &interest("a")), Ok(()));
+        assert_eq!(admission.acquire(&owner(9, ""), &interest("a")), Ok(()));
     }
 
     #[test]
@@ -329,7 +328,7 @@ mod tests {
         hub.set(Limit::ConnectionsPerClient, Some(Bound { max: 1, is_explicit: false }));
         let mut admission = Admission::new(Arc::new(Limits { hub, rules: Vec::new() }));
         let local = QuotaOwner { client: Client::at([127, 0, 0, 1].into(), true), subject: None };
-        let other = holder(1, "");
+        let other = owner(1, "");
         for _ in 0..3 {
             assert_eq!(admission.acquire(&local, &interest("a")), Ok(()));
         }

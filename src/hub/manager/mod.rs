@@ -67,16 +67,16 @@ struct SubscribedGroup {
 
 impl ConnectionManager {
     /// Creates a manager that dispatches `batches`, which follow the position `dispatched`. Streams
-    /// that match a pattern in `shown` have separate metrics.
+    /// that match a pattern in `patterns` have separate metrics.
     pub fn new(
         batches: mpsc::Receiver<Dispatch>,
         dispatched: Position,
         limits: Arc<Limits>,
         telemetry: Telemetry,
-        shown: &[Selector],
+        patterns: &[Selector],
     ) -> Self {
         Self {
-            pattern_metrics: PatternMetrics::new(shown, &telemetry),
+            pattern_metrics: PatternMetrics::new(patterns, &telemetry),
             telemetry,
             admission: Admission::new(limits),
             shards: FxHashMap::default(),
@@ -102,9 +102,9 @@ impl ConnectionManager {
         }
         for answer in dispatch.answers {
             let mut receipts = answer.receipts;
-            for (receipt, place) in receipts.iter_mut().zip(answer.placed) {
-                if !place.duplicate {
-                    let index = place.position.get() - first.get();
+            for (receipt, result) in receipts.iter_mut().zip(answer.results) {
+                if !result.duplicate {
+                    let index = result.position.get() - first.get();
                     receipt.subscribers = counts.get(index as usize).copied().unwrap_or(0);
                 }
             }
@@ -116,7 +116,7 @@ impl ConnectionManager {
     /// Sends each shard the entries that its groups select; returns the number of sessions that
     /// get each entry.
     fn fan_out(&mut self, batch: Arc<CommittedBatch>) -> Vec<u32> {
-        let mut takers: FxHashMap<ShardId, Vec<(u32, GroupId)>> = FxHashMap::default();
+        let mut recipients: FxHashMap<ShardId, Vec<(u32, GroupId)>> = FxHashMap::default();
         let mut counts = Vec::with_capacity(batch.entries.len());
         let mut matched = Vec::new();
         let mut published = Published::default();
@@ -135,21 +135,21 @@ impl ConnectionManager {
                 };
                 count += group.total;
                 for shard in group.sessions_by_shard.keys() {
-                    takers.entry(*shard).or_default().push((index as u32, *id));
+                    recipients.entry(*shard).or_default().push((index as u32, *id));
                 }
             }
             counts.push(count);
             if let Body::Event { kind, payload } = &entry.body {
                 published.add(kind.as_str(), payload.as_bytes().len(), count);
-                self.pattern_metrics.note(entry, count);
+                self.pattern_metrics.record(entry, count);
             }
         }
         self.telemetry.events_published(&published);
         self.dispatched_watermark = batch.last;
-        for (id, takers) in takers {
+        for (id, recipients) in recipients {
             let Some(shard) = self.shards.get_mut(&id) else { continue };
             let batch = batch.clone();
-            shard.deliver(ToShard::Deliver { batch, recipients: takers }, &self.telemetry);
+            shard.deliver(ToShard::Deliver { batch, recipients }, &self.telemetry);
         }
         counts
     }
@@ -159,7 +159,7 @@ impl ConnectionManager {
         shard: ShardId,
         key: SessionKey,
         interest: Arc<Interest>,
-        holder: Arc<QuotaOwner>,
+        owner: Arc<QuotaOwner>,
     ) -> Result<Registered, SubscribeRejection> {
         if self.draining.is_some() {
             return Err(SubscribeRejection::Draining);
@@ -168,17 +168,17 @@ impl ConnectionManager {
             // The shard's thread has ended; this message is late.
             return Err(SubscribeRejection::WorkerGone);
         }
-        self.admission.acquire(&holder, &interest).map_err(SubscribeRejection::Limit)?;
+        self.admission.acquire(&owner, &interest).map_err(SubscribeRejection::Limit)?;
         let group = match self.by_interest.get(&interest) {
             Some(id) => *id,
             None => self.new_group(interest),
         };
-        if let Some(interested) = self.groups.get_mut(&group) {
-            interested.total += 1;
-            *interested.sessions_by_shard.entry(shard).or_insert(0) += 1;
+        if let Some(subscribed_group) = self.groups.get_mut(&group) {
+            subscribed_group.total += 1;
+            *subscribed_group.sessions_by_shard.entry(shard).or_insert(0) += 1;
         }
         if let Some(slot) = self.shards.get_mut(&shard) {
-            slot.sessions.insert(key, (group, holder));
+            slot.sessions.insert(key, (group, owner));
         }
         self.sessions += 1;
         Ok(Registered { group, through: self.dispatched_watermark })
@@ -199,19 +199,19 @@ impl ConnectionManager {
     }
 
     fn unregister(&mut self, shard: ShardId, key: SessionKey) {
-        let seat = self.shards.get_mut(&shard).and_then(|slot| slot.sessions.remove(&key));
-        let Some((group, holder)) = seat else { return };
-        self.release(shard, group, &holder);
+        let registration = self.shards.get_mut(&shard).and_then(|slot| slot.sessions.remove(&key));
+        let Some((group, owner)) = registration else { return };
+        self.release(shard, group, &owner);
     }
 
-    fn release(&mut self, shard: ShardId, id: GroupId, holder: &QuotaOwner) {
+    fn release(&mut self, shard: ShardId, id: GroupId, owner: &QuotaOwner) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        self.admission.release(holder, &group.interest);
+        self.admission.release(owner, &group.interest);
         self.sessions -= 1;
         group.total -= 1;
-        if let Some(of_shard) = group.sessions_by_shard.get_mut(&shard) {
-            *of_shard -= 1;
-            if *of_shard == 0 {
+        if let Some(shard_sessions) = group.sessions_by_shard.get_mut(&shard) {
+            *shard_sessions -= 1;
+            if *shard_sessions == 0 {
                 group.sessions_by_shard.remove(&shard);
             }
         }
@@ -263,8 +263,8 @@ impl ConnectionManager {
                 tracing::warn!(shard = id, "a worker thread has ended; released its sessions");
             }
             let Some(slot) = self.shards.remove(&id) else { continue };
-            for (group, holder) in slot.sessions.into_values() {
-                self.release(id, group, &holder);
+            for (group, owner) in slot.sessions.into_values() {
+                self.release(id, group, &owner);
             }
         }
     }
@@ -313,8 +313,8 @@ impl Handler<FromShard> for ConnectionManager {
                 }
                 self.shards.insert(shard, slot);
             }
-            FromShard::Register { shard, key, interest, holder } => {
-                let answer = self.register(shard, key, interest, holder);
+            FromShard::Register { shard, key, interest, owner } => {
+                let answer = self.register(shard, key, interest, owner);
                 if let Some(slot) = self.shards.get_mut(&shard) {
                     slot.send(ToShard::Registered { key, answer }, self.dispatched_watermark);
                 }

@@ -15,7 +15,7 @@ impl PatternMetrics {
     }
 
     /// Counts an event that is sent to `subscribers` sessions, once for each pattern it matches.
-    pub(in crate::hub) fn note(&self, entry: &Entry, subscribers: u32) {
+    pub(in crate::hub) fn record(&self, entry: &Entry, subscribers: u32) {
         for (pattern, metrics) in &self.0 {
             if entry.streams.iter().any(|stream| pattern.matches(stream)) {
                 metrics.published(subscribers);

@@ -26,12 +26,12 @@ pub struct SubscriberCount {
 impl Handler<CountSubscribers> for ConnectionManager {
     type Result = Vec<SubscriberCount>;
 
-    fn handle(&mut self, ask: CountSubscribers, _: &mut Self::Context) -> Vec<SubscriberCount> {
-        let readers = |stream| SubscriberCount {
+    fn handle(&mut self, query: CountSubscribers, _: &mut Self::Context) -> Vec<SubscriberCount> {
+        let count = |stream| SubscriberCount {
             subscribers: self.subscribers(stream),
             named: self.index.names(stream),
         };
-        ask.0.iter().map(readers).collect()
+        query.0.iter().map(count).collect()
     }
 }
 
@@ -50,9 +50,9 @@ pub struct FindNames {
 impl Handler<FindNames> for ConnectionManager {
     type Result = Vec<StreamName>;
 
-    fn handle(&mut self, ask: FindNames, _: &mut Self::Context) -> Vec<StreamName> {
-        let names = self.index.exact_names(&ask.prefix, ask.after.as_deref());
-        names.take(ask.limit).cloned().collect()
+    fn handle(&mut self, query: FindNames, _: &mut Self::Context) -> Vec<StreamName> {
+        let names = self.index.exact_names(&query.prefix, query.after.as_deref());
+        names.take(query.limit).cloned().collect()
     }
 }
 
@@ -77,14 +77,14 @@ pub struct GetPresence(pub StreamName);
 impl Handler<GetPresence> for ConnectionManager {
     type Result = MessageResult<GetPresence>;
 
-    fn handle(&mut self, ask: GetPresence, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, query: GetPresence, _: &mut Self::Context) -> Self::Result {
         let mut groups = Vec::new();
-        self.index.matches(&ask.0, &mut groups);
+        self.index.matches(&query.0, &mut groups);
         let groups: FxHashSet<GroupId> = groups.into_iter().collect();
         let mut by_subject: FxHashMap<Option<Arc<str>>, u32> = FxHashMap::default();
-        let seats = self.shards.values().flat_map(|slot| slot.sessions.values());
-        for (_, holder) in seats.filter(|(group, _)| groups.contains(group)) {
-            *by_subject.entry(holder.subject.clone()).or_default() += 1;
+        let sessions = self.shards.values().flat_map(|slot| slot.sessions.values());
+        for (_, owner) in sessions.filter(|(group, _)| groups.contains(group)) {
+            *by_subject.entry(owner.subject.clone()).or_default() += 1;
         }
         MessageResult(by_subject)
     }
@@ -107,9 +107,9 @@ impl Handler<ChangeLimits> for ConnectionManager {
     type Result = ();
 
     fn handle(&mut self, change: ChangeLimits, _: &mut Self::Context) {
-        let seats = self.shards.values().flat_map(|slot| slot.sessions.values());
-        let held = seats
-            .filter_map(|(group, holder)| Some((&**holder, &*self.groups.get(group)?.interest)));
-        self.admission.change(change.0, held);
+        let sessions = self.shards.values().flat_map(|slot| slot.sessions.values());
+        let existing = sessions
+            .filter_map(|(group, owner)| Some((&**owner, &*self.groups.get(group)?.interest)));
+        self.admission.change(change.0, existing);
     }
 }

@@ -15,15 +15,16 @@ pub(in crate::hub) struct SelectorIndex<T> {
 }
 
 struct Node<T> {
-    parts: FxHashMap<Box<str>, Node<T>>,
-    /// Values of the selectors that end here; `deep` has those that end here with `**`.
-    ends: Vec<T>,
-    deep: Vec<T>,
+    children: FxHashMap<Box<str>, Node<T>>,
+    /// Values of the selectors that end here.
+    exact_values: Vec<T>,
+    /// Values of the selectors that end here with `**`.
+    deep_values: Vec<T>,
 }
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { parts: FxHashMap::default(), ends: Vec::new(), deep: Vec::new() }
+        Self { children: FxHashMap::default(), exact_values: Vec::new(), deep_values: Vec::new() }
     }
 }
 
@@ -108,25 +109,25 @@ impl<T: Copy + PartialEq> Node<T> {
     fn insert(&mut self, pattern: &str, value: T) {
         let (part, rest) = split(pattern);
         match (part, rest) {
-            ("**", _) => self.deep.push(value),
-            (part, None) => self.parts.entry(part.into()).or_default().ends.push(value),
-            (part, Some(rest)) => self.parts.entry(part.into()).or_default().insert(rest, value),
+            ("**", _) => self.deep_values.push(value),
+            (part, None) => self.children.entry(part.into()).or_default().exact_values.push(value),
+            (part, Some(rest)) => self.children.entry(part.into()).or_default().insert(rest, value),
         }
     }
 
     fn remove(&mut self, pattern: &str, value: T) {
         let (part, rest) = split(pattern);
         if part == "**" {
-            self.deep.retain(|v| *v != value);
+            self.deep_values.retain(|v| *v != value);
             return;
         }
-        let Some(node) = self.parts.get_mut(part) else { return };
+        let Some(node) = self.children.get_mut(part) else { return };
         match rest {
-            None => node.ends.retain(|v| *v != value),
+            None => node.exact_values.retain(|v| *v != value),
             Some(rest) => node.remove(rest, value),
         }
-        if node.parts.is_empty() && node.ends.is_empty() && node.deep.is_empty() {
-            self.parts.remove(part);
+        if node.children.is_empty() && node.exact_values.is_empty() && node.deep_values.is_empty() {
+            self.children.remove(part);
         }
     }
 
@@ -140,20 +141,20 @@ impl<T: Copy + PartialEq> Node<T> {
             return self.matches(Some(name.as_str()), out);
         }
         let (part, rest) = split(name.as_str());
-        if let Some(node) = self.parts.get(part) {
+        if let Some(node) = self.children.get(part) {
             node.matches(rest, out);
         }
     }
 
     fn matches(&self, name: Option<&str>, out: &mut Vec<T>) {
         let Some(name) = name else {
-            out.extend_from_slice(&self.ends);
+            out.extend_from_slice(&self.exact_values);
             return;
         };
-        out.extend_from_slice(&self.deep);
+        out.extend_from_slice(&self.deep_values);
         let (part, rest) = split(name);
         for key in [part, "*"] {
-            if let Some(node) = self.parts.get(key) {
+            if let Some(node) = self.children.get(key) {
                 node.matches(rest, out);
             }
         }
@@ -210,22 +211,22 @@ mod tests {
         for (i, selector) in selectors.iter().enumerate() {
             index.insert(selector, i);
         }
-        for kept in (0..=selectors.len()).rev() {
+        for remaining in (0..=selectors.len()).rev() {
             for name in &names {
                 let mut found = Vec::new();
                 index.matches(name, &mut found);
                 found.sort_unstable();
                 found.dedup();
                 let expected: Vec<usize> =
-                    (0..kept).filter(|i| selectors[*i].reaches(name)).collect();
+                    (0..remaining).filter(|i| selectors[*i].reaches(name)).collect();
                 assert_eq!(found, expected, "{name}");
             }
-            if kept > 0 {
-                index.remove(&selectors[kept - 1], kept - 1);
+            if remaining > 0 {
+                index.remove(&selectors[remaining - 1], remaining - 1);
             }
         }
         assert!(
-            index.exact.is_empty() && index.names.is_empty() && index.patterns.parts.is_empty()
+            index.exact.is_empty() && index.names.is_empty() && index.patterns.children.is_empty()
         );
     }
 }

@@ -98,7 +98,7 @@ impl Handler<ToShard> for Shard {
         let mut state = self.state.borrow_mut();
         match message {
             ToShard::Registered { key, answer } => state.registered(key, answer),
-            ToShard::Deliver { batch, recipients: takers } => state.deliver(&batch, &takers),
+            ToShard::Deliver { batch, recipients } => state.deliver(&batch, &recipients),
             ToShard::Resync { through } => state.resync(through),
             ToShard::Drain { window } => {
                 state.start_drain(window);
@@ -111,15 +111,15 @@ impl Handler<ToShard> for Shard {
 impl Handler<ListSessions> for Shard {
     type Result = Vec<SessionView>;
 
-    fn handle(&mut self, ask: ListSessions, _: &mut Self::Context) -> Vec<SessionView> {
-        self.state.borrow().list(&ask.0)
+    fn handle(&mut self, query: ListSessions, _: &mut Self::Context) -> Vec<SessionView> {
+        self.state.borrow().list(&query.0)
     }
 }
 
 impl Handler<CloseSession> for Shard {
     type Result = bool;
 
-    fn handle(&mut self, ask: CloseSession, _: &mut Self::Context) -> bool {
-        self.state.borrow_mut().close_by_operator(ask.0)
+    fn handle(&mut self, request: CloseSession, _: &mut Self::Context) -> bool {
+        self.state.borrow_mut().close_by_operator(request.0)
     }
 }

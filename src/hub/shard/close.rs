@@ -98,7 +98,11 @@ pub(in crate::hub) fn disconnect_reason(
     now: u64,
     write_timeout: Duration,
 ) -> CloseReason {
-    let timeout = write_timeout.as_secs() * STALLED_PERCENT / 100;
-    let stalled = session.stalled_since.map_or(0, |since| now.saturating_sub(since));
-    if stalled > 0 && stalled >= timeout { CloseReason::WriteTimeout } else { CloseReason::Client }
+    let timeout_s = write_timeout.as_secs() * STALLED_PERCENT / 100;
+    let stalled_s = session.stalled_since.map_or(0, |since| now.saturating_sub(since));
+    if stalled_s > 0 && stalled_s >= timeout_s {
+        CloseReason::WriteTimeout
+    } else {
+        CloseReason::Client
+    }
 }

@@ -29,14 +29,14 @@ impl Delivery {
     /// and the age of the oldest.
     pub(in crate::hub) fn report(&mut self, members: &Members) {
         let (mut queued, mut oldest) = (0, None);
-        let mut waits = |at: Instant, bytes: u64| {
+        let mut add = |at: Instant, bytes: u64| {
             queued += bytes;
             oldest = Some(oldest.map_or(at, |oldest: Instant| oldest.min(at)));
         };
-        members.queues().filter_map(SharedQueue::oldest).for_each(|(at, bytes)| waits(at, bytes));
+        members.queues().filter_map(SharedQueue::oldest).for_each(|(at, bytes)| add(at, bytes));
         self.unsent.retain(|key| {
             let unsent = members.session(*key).and_then(Session::unsent);
-            unsent.map(|(at, bytes)| waits(at, bytes)).is_some()
+            unsent.map(|(at, bytes)| add(at, bytes)).is_some()
         });
         let age = oldest.map_or(Duration::ZERO, |at| at.elapsed());
         self.metrics.flush(queued, (!members.is_empty()).then_some(age));

@@ -30,19 +30,19 @@ pub(in crate::hub) fn deliver(
     flushes: &mut FlushScheduler,
     history: &History,
     batch: &CommittedBatch,
-    takers: &[(u32, GroupId)],
+    recipients: &[(u32, GroupId)],
 ) -> Vec<SessionKey> {
-    let by_group = group_entries(takers);
+    let by_group = group_entries(recipients);
     let committed_at = Rc::new(batch.at);
     let mut too_far_behind = Vec::new();
     for (id, view) in members.views() {
-        let exists = |(group, _): &&(GroupId, _)| members.queue((*group, id)).is_some();
-        let takers: Vec<_> = by_group.iter().filter(exists).collect();
-        let taken = takers.iter().flat_map(|(_, entries)| entries).copied();
-        let frames = Frames::of(batch, &view, history, taken);
+        let has_queue = |(group, _): &&(GroupId, _)| members.queue((*group, id)).is_some();
+        let groups: Vec<_> = by_group.iter().filter(has_queue).collect();
+        let indexes = groups.iter().flat_map(|(_, entries)| entries).copied();
+        let frames = Frames::of(batch, &view, history, indexes);
         let framed =
             FramedBatch { batch, view: &view, frames, history, committed_at: &committed_at };
-        for (group, entries) in takers {
+        for (group, entries) in groups {
             let key = (*group, id);
             framed.queue(members, key, entries);
             let Some(queue) = members.queue_mut(key) else { continue };
@@ -55,16 +55,16 @@ pub(in crate::hub) fn deliver(
     too_far_behind
 }
 
-/// Returns the entries of each group; groups and entries keep the order of `takers`.
-fn group_entries(takers: &[(u32, GroupId)]) -> Vec<(GroupId, Vec<u32>)> {
+/// Returns the entries of each group; groups and entries keep the order of `recipients`.
+fn group_entries(recipients: &[(u32, GroupId)]) -> Vec<(GroupId, Vec<u32>)> {
     let mut by_group: Vec<(GroupId, Vec<u32>)> = Vec::new();
     let mut index_of: FxHashMap<GroupId, usize> = FxHashMap::default();
-    for (entry, group) in takers {
-        let at = *index_of.entry(*group).or_insert_with(|| {
+    for (entry, group) in recipients {
+        let index = *index_of.entry(*group).or_insert_with(|| {
             by_group.push((*group, Vec::new()));
             by_group.len() - 1
         });
-        by_group[at].1.push(*entry);
+        by_group[index].1.push(*entry);
     }
     by_group
 }
@@ -82,10 +82,10 @@ impl FramedBatch<'_> {
             }
         }
         // A frame names only the streams that its group selects, so it differs between groups.
-        let names_several = |index: &u32| {
+        let has_several_streams = |index: &u32| {
             self.batch.entries.get(*index as usize).is_some_and(|entry| entry.streams.len() > 1)
         };
-        let bytes = if self.view.names_streams() && entries.iter().any(names_several) {
+        let bytes = if self.view.names_streams() && entries.iter().any(has_several_streams) {
             Frames::of_group(self.batch, entries, self.history, self.view, queue)
         } else {
             self.frames.of_entries(entries)

@@ -35,7 +35,7 @@ impl FlushDelay {
     }
 
     /// Returns true if the session asked for few and large writes.
-    pub(in crate::hub) fn is_wanted(&self) -> bool {
+    pub(in crate::hub) fn is_enabled(&self) -> bool {
         self.options.is_some()
     }
 
@@ -102,9 +102,9 @@ impl DelayedFlushes {
     ) -> bool {
         delay.is_queued = false;
         match delay.until {
-            Some(later) if later > now => {
+            Some(until) if until > now => {
                 delay.is_queued = true;
-                self.due.push(Reverse((later, key)));
+                self.due.push(Reverse((until, key)));
                 false
             }
             until => until.is_some(),

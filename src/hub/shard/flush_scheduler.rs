@@ -86,8 +86,8 @@ impl FlushScheduler {
     }
 
     /// Schedules a flush of a group that has new events.
-    pub(in crate::hub) fn schedule(&mut self, key: GroupKey, group: &mut SharedQueue) {
-        if !std::mem::replace(&mut group.is_flush_due, true) {
+    pub(in crate::hub) fn schedule(&mut self, key: GroupKey, queue: &mut SharedQueue) {
+        if !std::mem::replace(&mut queue.is_flush_due, true) {
             self.due.push_back(key);
             self.scheduled.notify_one();
         }
@@ -122,8 +122,7 @@ impl FlushScheduler {
     ) -> bool {
         let (mut sessions, mut bytes) = (0, 0);
         loop {
-            let Some(CurrentFlush { key, remaining: ahead, began_at }) =
-                self.current_flush(members)
+            let Some(CurrentFlush { key, remaining, began_at }) = self.current_flush(members)
             else {
                 return false;
             };
@@ -131,22 +130,22 @@ impl FlushScheduler {
                 self.end();
                 continue;
             };
-            let came = queue.end_offset().saturating_sub(began_at);
-            let factor = if came > BACKLOG_BYTES { BACKLOG_FACTOR } else { 1 };
-            let is_busy = came > 0 || self.is_busy;
+            let arrived_bytes = queue.end_offset().saturating_sub(began_at);
+            let factor = if arrived_bytes > BACKLOG_BYTES { BACKLOG_FACTOR } else { 1 };
+            let is_busy = arrived_bytes > 0 || self.is_busy;
             let slice = if is_busy { BUSY_SLICE_SESSIONS } else { SLICE_SESSIONS };
             if sessions >= slice * factor || bytes >= SLICE_BYTES * factor as u64 {
                 return true;
             }
             // Sessions may have left since.
-            let Some(at) = ahead.min(queue.live().len()).checked_sub(1) else {
-                self.is_busy = came > 0;
+            let Some(index) = remaining.min(queue.live().len()).checked_sub(1) else {
+                self.is_busy = arrived_bytes > 0;
                 self.end();
                 continue;
             };
-            self.current = Some(CurrentFlush { key, remaining: at, began_at });
+            self.current = Some(CurrentFlush { key, remaining: index, began_at });
             sessions += 1;
-            let session = queue.live()[at];
+            let session = queue.live()[index];
             if !is_delayed(members, delayed, session) {
                 bytes += self.write_now(members, delivery, session, now);
             }
@@ -186,23 +185,23 @@ impl FlushScheduler {
         &mut self,
         members: &mut Members,
         delivery: &mut Delivery,
-        of: SessionKey,
+        key: SessionKey,
         now: u64,
     ) -> u64 {
-        let Some((session, group)) = members.with_queue(of) else { return 0 };
+        let Some((session, queue)) = members.with_queue(key) else { return 0 };
         session.flush_delay.clear();
         let (mut events, mut bytes) = (0, 0);
-        while let Some((outlet, next)) = direct(session, group) {
-            let Some(join) = self.coalesce(group, next) else { break };
-            let committed = group.peek(next).map(|segment| segment.at);
-            let written = outlet.write(&join.piece);
-            if matches!(written, WriteOutcome::Refused | WriteOutcome::Failed) {
+        while let Some((sink, next)) = direct_target(session, queue) {
+            let Some(joined) = self.coalesce(queue, next) else { break };
+            let committed_at = queue.peek(next).map(|segment| segment.at);
+            let outcome = sink.write(&joined.piece);
+            if matches!(outcome, WriteOutcome::Refused | WriteOutcome::Failed) {
                 break;
             }
-            events += join.events;
-            bytes += join.bytes;
-            let end = join.end;
-            if let Some(last) = group.skip(next, end) {
+            events += joined.events;
+            bytes += joined.bytes;
+            let end = joined.end;
+            if let Some(last) = queue.skip(next, end) {
                 session.cursor = last;
             }
             if let Mode::Live { next, .. } = &mut session.mode {
@@ -210,20 +209,20 @@ impl FlushScheduler {
             }
             session.last_sent = now;
             session.heartbeat_due = false;
-            if written == WriteOutcome::Kept {
-                session.unsent_since = committed;
-                delivery.note_unsent(of);
+            if outcome == WriteOutcome::Kept {
+                session.unsent_since = committed_at;
+                delivery.note_unsent(key);
                 session.wake(now);
                 break;
             }
         }
         delivery.metrics.delivered(events, bytes);
         session.sent_events += events;
-        let is_level = match &session.mode {
-            Mode::Live { next, .. } => group.peek(*next).is_none(),
+        let is_caught_up = match &session.mode {
+            Mode::Live { next, .. } => queue.peek(*next).is_none(),
             _ => true,
         };
-        if !is_level {
+        if !is_caught_up {
             session.wake(now);
         }
         bytes
@@ -232,7 +231,7 @@ impl FlushScheduler {
 
 /// Returns true if the unread bytes of a live session must wait for more.
 fn is_delayed(members: &mut Members, delayed: &mut DelayedFlushes, key: SessionKey) -> bool {
-    if !members.session(key).is_some_and(|session| session.flush_delay.is_wanted()) {
+    if !members.session(key).is_some_and(|session| session.flush_delay.is_enabled()) {
         return false;
     }
     let Some((session, queue)) = members.with_queue(key) else { return false };
@@ -241,31 +240,32 @@ fn is_delayed(members: &mut Members, delayed: &mut DelayedFlushes, key: SessionK
 }
 
 /// Returns the sink and the next segment of a session, if only segments must be written to it.
-fn direct(session: &Session, group: &SharedQueue) -> Option<(Rc<dyn DirectSink>, u64)> {
+fn direct_target(session: &Session, queue: &SharedQueue) -> Option<(Rc<dyn DirectSink>, u64)> {
     let Mode::Live { next, .. } = session.mode else { return None };
-    let outlet = session.sink.as_ref()?;
+    let sink = session.sink.as_ref()?;
     // Without a waker, the connection has yet to poll and will get everything then.
     session.waker.as_ref()?;
-    let has_own = session.first_block.is_some()
+    let has_other_bytes = session.first_block.is_some()
         || session.prefix.is_some()
         || session.close_block.is_some()
         || session.closing.is_some();
-    let segment = group.peek(next)?;
-    (!has_own && segment.first > session.cursor).then(|| (outlet.clone(), next))
+    let segment = queue.peek(next)?;
+    (!has_other_bytes && segment.first > session.cursor).then(|| (sink.clone(), next))
 }
 
 impl FlushScheduler {
     /// Returns the write for a session at `next`; `None` if its next segment ends a stream or there
     /// are no bytes to write.
-    fn coalesce(&mut self, group: &SharedQueue, next: u64) -> Option<&CoalescedWrite> {
-        let end = group.end();
-        let known =
-            |join: &CoalescedWrite| join.next == next && (join.is_closed || join.end == end);
-        if let Some(at) = self.coalesced.iter().position(known) {
-            return self.coalesced.get(at);
+    fn coalesce(&mut self, queue: &SharedQueue, next: u64) -> Option<&CoalescedWrite> {
+        let queue_end = queue.end();
+        let is_current = |joined: &CoalescedWrite| {
+            joined.next == next && (joined.is_closed || joined.end == queue_end)
+        };
+        if let Some(index) = self.coalesced.iter().position(is_current) {
+            return self.coalesced.get(index);
         }
-        let (mut frames, mut events, mut behind, mut is_closed) = (Vec::new(), 0, next, false);
-        while let Some(segment) = group.peek(behind) {
+        let (mut frames, mut events, mut end, mut is_closed) = (Vec::new(), 0, next, false);
+        while let Some(segment) = queue.peek(end) {
             let fits = frames.is_empty() || frames.len() + segment.bytes.len() <= COALESCED_BYTES;
             if !segment.ends.is_empty() || !fits {
                 is_closed = true;
@@ -273,7 +273,7 @@ impl FlushScheduler {
             }
             frames.extend_from_slice(&segment.bytes);
             events += segment.events;
-            behind += 1;
+            end += 1;
         }
         if frames.is_empty() {
             return None;
@@ -283,14 +283,7 @@ impl FlushScheduler {
         }
         let bytes = frames.len() as u64;
         let piece = wire::chunk(&frames).into();
-        self.coalesced.push_back(CoalescedWrite {
-            next,
-            end: behind,
-            piece,
-            events,
-            bytes,
-            is_closed,
-        });
+        self.coalesced.push_back(CoalescedWrite { next, end, piece, events, bytes, is_closed });
         self.coalesced.back()
     }
 }
@@ -304,9 +297,9 @@ mod tests {
     };
     use crate::hub::ids::GroupId;
     use crate::hub::probe;
-    use crate::hub::shard::page::tests::journal;
     use crate::hub::shard::session::CatchUp;
     use crate::hub::shard::state::ShardState;
+    use crate::journal::memory_journal;
     use crate::journal::{CommittedBatch, Journal};
     use crate::telemetry::Telemetry;
     use crate::wire::View;
@@ -316,10 +309,10 @@ mod tests {
 
     const GROUP: GroupId = 1;
 
-    /// A socket that takes `room` pieces and records them.
+    /// A socket that takes `capacity` pieces and records them.
     struct RecordingSink {
         pieces: RefCell<Vec<Bytes>>,
-        room: Cell<usize>,
+        capacity: Cell<usize>,
         is_blocked: Cell<bool>,
     }
 
@@ -335,8 +328,8 @@ mod tests {
                 return WriteOutcome::Refused;
             }
             self.pieces.borrow_mut().push(piece.clone());
-            self.room.set(self.room.get() - 1);
-            self.is_blocked.set(self.room.get() == 0);
+            self.capacity.set(self.capacity.get() - 1);
+            self.is_blocked.set(self.capacity.get() == 0);
             if self.is_blocked.get() { WriteOutcome::Kept } else { WriteOutcome::All }
         }
     }
@@ -344,7 +337,7 @@ mod tests {
     impl RecordingSink {
         fn taking(pieces: usize) -> Rc<Self> {
             let is_blocked = Cell::new(false);
-            Rc::new(Self { pieces: RefCell::default(), room: Cell::new(pieces), is_blocked })
+            Rc::new(Self { pieces: RefCell::default(), capacity: Cell::new(pieces), is_blocked })
         }
 
         /// Returns the text of the recorded events, without the framing of chunks.
@@ -363,20 +356,20 @@ mod tests {
     }
 
     /// Adds a live session whose connection waits for it.
-    fn join(state: &mut ShardState, outlet: Option<Rc<RecordingSink>>) -> SessionKey {
+    fn join(state: &mut ShardState, sink: Option<Rc<RecordingSink>>) -> SessionKey {
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
-        let (answer, _seated) = tokio::sync::oneshot::channel();
-        let session = Session::new(interest, View::default(), probe::holder(), answer);
+        let (sender, _registration) = tokio::sync::oneshot::channel();
+        let session = Session::new(interest, View::default(), probe::owner(), sender);
         let key = probe::register_session(state, GROUP, session).expect("the session is admitted");
         let dispatched = state.dispatched_watermark;
         let session = state.members.session_mut(key).expect("the session exists");
         session.cursor = dispatched;
         session.mode = Mode::CatchingUp(CatchUp { until: dispatched, job: None });
-        session.sink = outlet.map(|paper| paper as Rc<dyn DirectSink>);
+        session.sink = sink.map(|sink| sink as Rc<dyn DirectSink>);
         state.settings.telemetry.catching_up(1);
-        let session = poll(state, key);
-        assert!(session.is_none(), "there is nothing yet");
+        let bytes = poll(state, key);
+        assert!(bytes.is_none(), "there is nothing yet");
         key
     }
 
@@ -405,13 +398,13 @@ mod tests {
             })
             .collect();
         let (first, last) = (Position::of(number, 0), Position::of(number, texts.len() - 1));
-        let takers: Vec<(u32, GroupId)> = (0..texts.len() as u32).map(|i| (i, GROUP)).collect();
-        state.deliver(&CommittedBatch { first, last, at: Instant::now(), entries }, &takers);
+        let recipients: Vec<(u32, GroupId)> = (0..texts.len() as u32).map(|i| (i, GROUP)).collect();
+        state.deliver(&CommittedBatch { first, last, at: Instant::now(), entries }, &recipients);
     }
 
-    fn with(test: impl FnOnce(&mut ShardState, &Journal)) {
+    fn with_shard(test: impl FnOnce(&mut ShardState, &Journal)) {
         actix::System::new().block_on(async {
-            let journal = journal(1 << 20);
+            let journal = memory_journal(1 << 20);
             let telemetry = Telemetry::new().expect("metrics");
             let state = probe::shard(journal.history.clone(), telemetry);
             test(&mut state.borrow_mut(), &journal);
@@ -428,33 +421,33 @@ mod tests {
 
     #[test]
     fn new_events_are_written_in_one_piece_without_waking_the_connection() {
-        with(|state, _| {
-            let (paper, other) = (RecordingSink::taking(9), RecordingSink::taking(9));
-            let key = join(state, Some(paper.clone()));
+        with_shard(|state, _| {
+            let (sink, other) = (RecordingSink::taking(9), RecordingSink::taking(9));
+            let key = join(state, Some(sink.clone()));
             join(state, Some(other.clone()));
-            let without = join(state, None);
+            let without_sink = join(state, None);
             deliver(state, 1, &["a", "b"]);
             deliver(state, 2, &["c"]);
             assert!(!state.write_slice());
-            assert_eq!(paper.events(), ["a", "b", "c"]);
-            assert_eq!((paper.pieces.borrow().len(), other.pieces.borrow().len()), (1, 1));
-            assert_eq!(paper.pieces.borrow()[0].as_ptr(), other.pieces.borrow()[0].as_ptr());
+            assert_eq!(sink.events(), ["a", "b", "c"]);
+            assert_eq!((sink.pieces.borrow().len(), other.pieces.borrow().len()), (1, 1));
+            assert_eq!(sink.pieces.borrow()[0].as_ptr(), other.pieces.borrow()[0].as_ptr());
             assert!(is_awaited(state, key));
-            assert!(!is_awaited(state, without), "a session without a sink is woken");
-            let asked = poll(state, without).expect("bytes");
-            assert!(asked.windows(7).any(|w| w == b"data: a"));
+            assert!(!is_awaited(state, without_sink), "a session without a sink is woken");
+            let bytes = poll(state, without_sink).expect("bytes");
+            assert!(bytes.windows(7).any(|w| w == b"data: a"));
             deliver(state, 3, &["d"]);
             state.write_slice();
-            assert_eq!(paper.events(), ["a", "b", "c", "d"]);
+            assert_eq!(sink.events(), ["a", "b", "c", "d"]);
             assert_eq!(state.delivery.metrics.deliveries(), 4 + 4 + 2);
         });
     }
 
     #[test]
     fn full_socket_delays_its_session_and_loses_nothing() {
-        with(|state, _| {
-            let paper = RecordingSink::taking(1);
-            let key = join(state, Some(paper.clone()));
+        with_shard(|state, _| {
+            let sink = RecordingSink::taking(1);
+            let key = join(state, Some(sink.clone()));
             deliver(state, 1, &["a"]);
             state.write_slice();
             assert!(!is_awaited(state, key), "its connection must wait for the socket");
@@ -463,9 +456,9 @@ mod tests {
                 deliver(state, number, &["b"]);
                 state.write_slice();
             }
-            assert_eq!(paper.events(), ["a"], "later events wait behind it");
-            paper.is_blocked.set(false);
-            paper.room.set(9);
+            assert_eq!(sink.events(), ["a"], "later events wait behind it");
+            sink.is_blocked.set(false);
+            sink.capacity.set(9);
             let mut rest = Vec::new();
             while let Some(bytes) = poll(state, key) {
                 rest.extend_from_slice(&bytes);
@@ -473,7 +466,7 @@ mod tests {
             assert_eq!(rest.windows(7).filter(|w| *w == b"data: b").count(), 3);
             deliver(state, 5, &["c"]);
             state.write_slice();
-            assert_eq!(paper.events(), ["a", "c"]);
+            assert_eq!(sink.events(), ["a", "c"]);
         });
     }
 
@@ -486,28 +479,28 @@ mod tests {
             }),
             ("has seen it", |session, _| session.cursor = Position::of(1, 0)),
             ("is being asked by its connection", |session, _| session.waker = None),
-            ("has a full socket", |_, paper| paper.is_blocked.set(true)),
+            ("has a full socket", |_, sink| sink.is_blocked.set(true)),
         ];
-        for (why, change) in cases {
-            with(|state, _| {
-                let paper = RecordingSink::taking(9);
-                let key = join(state, Some(paper.clone()));
-                change(state.members.session_mut(key).expect("the session exists"), &paper);
+        for (reason, change) in cases {
+            with_shard(|state, _| {
+                let sink = RecordingSink::taking(9);
+                let key = join(state, Some(sink.clone()));
+                change(state.members.session_mut(key).expect("the session exists"), &sink);
                 let cursor = session(state, key).cursor;
                 deliver(state, 1, &["a"]);
                 state.write_slice();
-                assert!(paper.pieces.borrow().is_empty(), "{why}");
-                assert_eq!(session(state, key).cursor, cursor, "{why}");
-                assert!(!is_awaited(state, key), "{why}: its connection is woken");
+                assert!(sink.pieces.borrow().is_empty(), "{reason}");
+                assert_eq!(session(state, key).cursor, cursor, "{reason}");
+                assert!(!is_awaited(state, key), "{reason}: its connection is woken");
             });
         }
     }
 
     #[test]
     fn end_of_stream_is_sent_by_the_connection_which_then_closes() {
-        with(|state, _| {
-            let paper = RecordingSink::taking(9);
-            let key = join(state, Some(paper.clone()));
+        with_shard(|state, _| {
+            let sink = RecordingSink::taking(9);
+            let key = join(state, Some(sink.clone()));
             let (position, time) = (Position::of(1, 0), Timestamp::default());
             let streams = [StreamName::parse("s").expect("a name")].into();
             let end = Entry { position, time, streams, body: Body::End(EndReason::Ended) };
@@ -519,15 +512,15 @@ mod tests {
             };
             state.deliver(&batch, &[(0, GROUP)]);
             state.write_slice();
-            assert!(paper.pieces.borrow().is_empty() && !is_awaited(state, key));
-            let asked = poll(state, key).expect("bytes");
-            assert!(asked.starts_with(b"event: hub-end"));
+            assert!(sink.pieces.borrow().is_empty() && !is_awaited(state, key));
+            let bytes = poll(state, key).expect("bytes");
+            assert!(bytes.starts_with(b"event: hub-end"));
         });
     }
 
     #[test]
     fn written_event_replaces_a_due_heartbeat() {
-        with(|state, _| {
+        with_shard(|state, _| {
             let key = join(state, Some(RecordingSink::taking(9)));
             state.members.session_mut(key).expect("the session exists").heartbeat_due = true;
             deliver(state, 1, &["a"]);
@@ -538,81 +531,81 @@ mod tests {
 
     #[test]
     fn sessions_may_join_and_leave_during_a_flush() {
-        with(|state, _| {
-            let papers: Vec<Rc<RecordingSink>> =
+        with_shard(|state, _| {
+            let sinks: Vec<Rc<RecordingSink>> =
                 (0..300).map(|_| RecordingSink::taking(99)).collect();
             let keys: Vec<SessionKey> =
-                papers.iter().map(|paper| join(state, Some(paper.clone()))).collect();
+                sinks.iter().map(|sink| join(state, Some(sink.clone()))).collect();
             deliver(state, 1, &["a"]);
             assert!(state.write_slice(), "more than one slice is needed");
-            let gone = |at: usize| at.is_multiple_of(3);
+            let has_left = |at: usize| at.is_multiple_of(3);
             for (at, key) in keys.iter().enumerate() {
-                if gone(at) {
+                if has_left(at) {
                     state.leave(*key);
                 }
             }
             deliver(state, 2, &["b"]);
-            let late = RecordingSink::taking(99);
-            join(state, Some(late.clone()));
+            let late_sink = RecordingSink::taking(99);
+            join(state, Some(late_sink.clone()));
             while state.write_slice() {}
-            for (at, paper) in papers.iter().enumerate().filter(|(at, _)| !gone(*at)) {
-                assert_eq!(paper.events(), ["a", "b"], "session {at}");
+            for (at, sink) in sinks.iter().enumerate().filter(|(at, _)| !has_left(*at)) {
+                assert_eq!(sink.events(), ["a", "b"], "session {at}");
             }
-            assert!(late.events().is_empty(), "it joined after all events");
+            assert!(late_sink.events().is_empty(), "it joined after all events");
         });
     }
 
     /// Returns the number of sessions that each of the next slices writes to.
-    fn slices(state: &mut ShardState, papers: &[Rc<RecordingSink>], count: usize) -> Vec<usize> {
-        let written = || papers.iter().map(|paper| paper.pieces.borrow().len()).sum::<usize>();
+    fn slices(state: &mut ShardState, sinks: &[Rc<RecordingSink>], count: usize) -> Vec<usize> {
+        let written = || sinks.iter().map(|sink| sink.pieces.borrow().len()).sum::<usize>();
         let mut before = written();
         let mut slice = || {
             state.write_slice();
-            let more = written() - before;
-            before += more;
-            more
+            let written_pieces = written() - before;
+            before += written_pieces;
+            written_pieces
         };
         (0..count).map(|_| slice()).collect()
     }
 
     #[test]
     fn slices_are_short_while_events_arrive_and_long_with_a_backlog() {
-        with(|state, _| {
-            let papers: Vec<Rc<RecordingSink>> =
+        with_shard(|state, _| {
+            let sinks: Vec<Rc<RecordingSink>> =
                 (0..400).map(|_| RecordingSink::taking(99)).collect();
-            for paper in &papers {
-                join(state, Some(paper.clone()));
+            for sink in &sinks {
+                join(state, Some(sink.clone()));
             }
             deliver(state, 1, &["a"]);
-            assert_eq!(slices(state, &papers, 2), [SLICE_SESSIONS; 2]);
+            assert_eq!(slices(state, &sinks, 2), [SLICE_SESSIONS; 2]);
             deliver(state, 2, &["b"]);
-            assert_eq!(slices(state, &papers, 2), [BUSY_SLICE_SESSIONS; 2]);
+            assert_eq!(slices(state, &sinks, 2), [BUSY_SLICE_SESSIONS; 2]);
             deliver(state, 3, &[&"c".repeat(BACKLOG_BYTES as usize)]);
-            let hurried = BUSY_SLICE_SESSIONS * BACKLOG_FACTOR;
+            let backlog_slice = BUSY_SLICE_SESSIONS * BACKLOG_FACTOR;
             // Two pieces each: the joined segments, and the one that is too long to join.
-            assert_eq!(slices(state, &papers, 1), [2 * hurried]);
+            assert_eq!(slices(state, &sinks, 1), [2 * backlog_slice]);
             while state.write_slice() {}
-            assert!(papers.iter().all(|paper| paper.events().len() == 3));
+            assert!(sinks.iter().all(|sink| sink.events().len() == 3));
             let large = "d".repeat(200 * 1024);
             deliver(state, 4, &[&large]);
-            let most = (SLICE_BYTES as usize).div_ceil(large.len());
-            assert_eq!(slices(state, &papers, 2), [most; 2], "bytes bound a slice");
+            let max_sessions = (SLICE_BYTES as usize).div_ceil(large.len());
+            assert_eq!(slices(state, &sinks, 2), [max_sessions; 2], "bytes bound a slice");
         });
     }
 
     #[test]
     fn long_queue_is_written_in_bounded_pieces_that_sessions_share() {
-        with(|state, _| {
-            let papers = [RecordingSink::taking(99), RecordingSink::taking(99)];
-            for paper in &papers {
-                join(state, Some(paper.clone()));
+        with_shard(|state, _| {
+            let sinks = [RecordingSink::taking(99), RecordingSink::taking(99)];
+            for sink in &sinks {
+                join(state, Some(sink.clone()));
             }
             let large = "x".repeat(COALESCED_BYTES / 3);
             for number in 1..=7 {
                 deliver(state, number, &[&large]);
             }
             while state.write_slice() {}
-            let pieces = papers.each_ref().map(|p| p.pieces.borrow().clone());
+            let pieces = sinks.each_ref().map(|p| p.pieces.borrow().clone());
             assert_eq!(
                 pieces[0].len(),
                 4,
@@ -620,7 +613,7 @@ mod tests {
             );
             assert!(pieces[0].iter().all(|piece| piece.len() < COALESCED_BYTES + 100));
             assert!(pieces[0].iter().zip(&pieces[1]).all(|(a, b)| a.as_ptr() == b.as_ptr()));
-            assert_eq!(papers[1].events().len(), 7);
+            assert_eq!(sinks[1].events().len(), 7);
         });
     }
 
@@ -628,25 +621,28 @@ mod tests {
     #[test]
     fn age_of_unsent_bytes_is_forgotten_once_the_socket_has_taken_them() {
         actix::System::new().block_on(async {
-            let journal = journal(1 << 20);
+            let journal = memory_journal(1 << 20);
             let state = probe::shard(journal.history.clone(), Telemetry::new().expect("metrics"));
-            let paper = RecordingSink::taking(1);
-            let key = join(&mut state.borrow_mut(), Some(paper.clone()));
+            let sink = RecordingSink::taking(1);
+            let key = join(&mut state.borrow_mut(), Some(sink.clone()));
             let subscription = crate::hub::Subscription::of(state.clone(), key);
-            let kept = || session(&state.borrow(), key).unsent_since;
-            assert_eq!(kept(), None);
+            let unsent_since = || session(&state.borrow(), key).unsent_since;
+            assert_eq!(unsent_since(), None);
             let before = Instant::now();
             deliver(&mut state.borrow_mut(), 1, &["a"]);
             while state.borrow_mut().write_slice() {}
-            let first = kept().expect("the socket did not take all of it");
+            let first = unsent_since().expect("the socket did not take all of it");
             assert!(first >= before);
             subscription.resume_after_socket();
-            assert_eq!(kept(), None);
+            assert_eq!(unsent_since(), None);
             let between = Instant::now();
             deliver(&mut state.borrow_mut(), 2, &["b"]);
             while state.borrow_mut().write_slice() {}
             assert!(poll(&mut state.borrow_mut(), key).is_some(), "the connection polls it");
-            assert!(kept().is_some_and(|at| at >= between), "the age is that of the second batch");
+            assert!(
+                unsent_since().is_some_and(|at| at >= between),
+                "the age is that of the second batch"
+            );
         });
     }
 }

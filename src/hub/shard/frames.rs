@@ -20,17 +20,17 @@ impl Frames {
         batch: &CommittedBatch,
         view: &View,
         history: &History,
-        taken: impl Iterator<Item = u32>,
+        indexes: impl Iterator<Item = u32>,
     ) -> Self {
-        let (mut wanted, mut count) = (vec![false; batch.entries.len()], 0);
-        for entry in taken {
-            wanted[entry as usize] = true;
+        let (mut is_needed, mut count) = (vec![false; batch.entries.len()], 0);
+        for index in indexes {
+            is_needed[index as usize] = true;
             count += 1;
         }
-        let mut all = Vec::with_capacity(256 * count.min(wanted.len()));
-        let mut ends = Vec::with_capacity(wanted.len());
-        for (entry, wanted) in batch.entries.iter().zip(wanted) {
-            if wanted {
+        let mut all = Vec::with_capacity(256 * count.min(is_needed.len()));
+        let mut ends = Vec::with_capacity(is_needed.len());
+        for (entry, is_needed) in batch.entries.iter().zip(is_needed) {
+            if is_needed {
                 wire::entry(&mut all, history.id(entry.position), entry, view, None);
             }
             ends.push(all.len());
@@ -44,12 +44,12 @@ impl Frames {
         entries: &[u32],
         history: &History,
         view: &View,
-        group: &SharedQueue,
+        queue: &SharedQueue,
     ) -> Bytes {
         let mut frames = Vec::new();
         for entry in entries.iter().filter_map(|index| batch.entries.get(*index as usize)) {
             let id = history.id(entry.position);
-            wire::entry(&mut frames, id, entry, view, Some(&group.interest));
+            wire::entry(&mut frames, id, entry, view, Some(&queue.interest));
         }
         frames.into()
     }
@@ -67,12 +67,12 @@ impl Frames {
             return Bytes::new();
         };
         let span = self.range(*first).start..self.range(*last).end;
-        let wanted: usize = entries.iter().map(|entry| self.range(*entry).len()).sum();
+        let length: usize = entries.iter().map(|entry| self.range(*entry).len()).sum();
         // A slice keeps the whole batch in memory until its slowest reader has read it.
-        if wanted == span.len() && wanted >= self.all.len() / SLICED_SHARE {
+        if length == span.len() && length >= self.all.len() / SLICED_SHARE {
             return self.all.slice(span);
         }
-        let mut copy = Vec::with_capacity(wanted);
+        let mut copy = Vec::with_capacity(length);
         for entry in entries {
             copy.extend_from_slice(&self.all[self.range(*entry)]);
         }

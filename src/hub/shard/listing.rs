@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 impl SessionFilter {
     fn matches(&self, session: &Session) -> bool {
-        let holder = &session.holder;
-        session.began.is_some()
+        let owner = &session.owner;
+        session.origin.is_some()
             && self.after.is_none_or(|after| session.id > after)
-            && self.address.is_none_or(|address| holder.client.address == address)
-            && self.subject.as_deref().is_none_or(|s| holder.subject.as_deref() == Some(s))
+            && self.address.is_none_or(|address| owner.client.address == address)
+            && self.subject.as_deref().is_none_or(|s| owner.subject.as_deref() == Some(s))
             && self.stream.as_ref().is_none_or(|stream| session.interest.selects(stream))
     }
 }
@@ -36,15 +36,15 @@ pub(in crate::hub) fn list(
 }
 
 fn view(members: &Members, history: &History, session: &Session) -> Option<SessionView> {
-    let began = session.began?;
-    let group = session.group.and_then(|group| members.queue(group));
-    let unread = match (&session.mode, group) {
-        (Mode::Live { next, .. }, Some(group)) => Some((group.peek(*next), *next, group)),
+    let origin = session.origin?;
+    let queue = session.group.and_then(|group| members.queue(group));
+    let unread = match (&session.mode, queue) {
+        (Mode::Live { next, .. }, Some(queue)) => Some((queue.peek(*next), *next, queue)),
         _ => None,
     };
     let unsent = session.unsent();
-    let unsent_bytes = session.sink.as_ref().map_or(0, |outlet| outlet.unsent_bytes() as u64);
-    let queued = unread.map_or(0, |(_, next, group)| group.unread_bytes(next));
+    let unsent_bytes = session.sink.as_ref().map_or(0, |sink| sink.unsent_bytes() as u64);
+    let queued = unread.map_or(0, |(_, next, queue)| queue.unread_bytes(next));
     let lag = unread.map(|(segment, ..)| {
         let oldest = unsent.map(|(at, _)| at).or(segment.map(|segment| segment.at));
         oldest.map_or(0, |at| at.elapsed().as_millis())
@@ -52,10 +52,10 @@ fn view(members: &Members, history: &History, session: &Session) -> Option<Sessi
     Some(SessionView {
         id: session.id,
         streams: session.interest.selectors().to_vec(),
-        subject: session.holder.subject.clone(),
-        address: session.holder.client.address,
-        since_ms: began.at.ms(),
-        resume: began.resume.as_str(),
+        subject: session.owner.subject.clone(),
+        address: session.owner.client.address,
+        since_ms: origin.at.ms(),
+        resume: origin.resume.as_str(),
         position: history.id(session.cursor),
         is_catching_up: unread.is_none(),
         lag_ms: lag.map(|ms| ms as u64),

@@ -77,15 +77,15 @@ impl Members {
         let group = (group, self.views.acquire(&session.view));
         session.group = Some(group);
         let new_queue = || SharedQueue::new(session.interest.clone());
-        self.queues.entry(group).or_insert_with(new_queue).seats += 1;
+        self.queues.entry(group).or_insert_with(new_queue).registered += 1;
     }
 
     /// Removes one session from a group; returns true if it was the last.
     fn leave_group(&mut self, group: GroupKey) -> bool {
         self.views.release(group.1);
         let Some(queue) = self.queues.get_mut(&group) else { return false };
-        queue.seats -= 1;
-        let is_last = queue.seats == 0;
+        queue.registered -= 1;
+        let is_last = queue.registered == 0;
         if is_last {
             self.queues.remove(&group);
         }
@@ -96,8 +96,8 @@ impl Members {
     pub(in crate::hub) fn remove(&mut self, key: SessionKey) -> Option<Removed> {
         let mut session = self.sessions.remove(&key)?;
         let mode = std::mem::replace(&mut session.mode, Mode::Registered);
-        if let Mode::Live { next, place } = mode {
-            self.leave_queue(session.group, place, next);
+        if let Mode::Live { next, index } = mode {
+            self.leave_queue(session.group, index, next);
         }
         let ended_group = session.group.is_some_and(|group| self.leave_group(group));
         Some(Removed { session, mode, ended_group })
@@ -118,7 +118,7 @@ impl Members {
     pub(in crate::hub) fn go_live(&mut self, key: SessionKey) -> bool {
         let Some((session, queue)) = self.with_queue(key) else { return false };
         let next = queue.end();
-        session.mode = Mode::Live { next, place: queue.join(key) };
+        session.mode = Mode::Live { next, index: queue.join(key) };
         true
     }
 
@@ -131,14 +131,14 @@ impl Members {
         now: u64,
     ) -> bool {
         let Some((session, queue)) = self.with_queue(key) else { return false };
-        let Mode::Live { next, place } = session.mode else { return false };
+        let Mode::Live { next, index } = session.mode else { return false };
         // Its unread events begin with its next segment; without one it has everything.
-        let has = queue.peek(next).map_or(dispatched, |segment| segment.first.before());
-        session.cursor = session.cursor.max(has);
+        let position = queue.peek(next).map_or(dispatched, |segment| segment.first.before());
+        session.cursor = session.cursor.max(position);
         session.mode = Mode::CatchingUp(CatchUp { until: dispatched, job: None });
         session.wake(now);
         let group = session.group;
-        self.leave_queue(group, place, next);
+        self.leave_queue(group, index, next);
         true
     }
 
@@ -159,13 +159,13 @@ impl Members {
         }
     }
 
-    fn leave_queue(&mut self, group: Option<GroupKey>, place: usize, next: u64) {
+    fn leave_queue(&mut self, group: Option<GroupKey>, index: usize, next: u64) {
         let Some(queue) = group.and_then(|group| self.queues.get_mut(&group)) else { return };
-        let Some(moved) = queue.leave(place, next) else { return };
-        if let Some(Session { mode: Mode::Live { place: of_moved, .. }, .. }) =
+        let Some(moved) = queue.leave(index, next) else { return };
+        if let Some(Session { mode: Mode::Live { index: moved_index, .. }, .. }) =
             self.sessions.get_mut(&moved)
         {
-            *of_moved = place;
+            *moved_index = index;
         }
     }
 }

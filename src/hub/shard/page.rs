@@ -37,13 +37,14 @@ pub(in crate::hub) struct PageRequest {
     pub(in crate::hub) view: View,
     pub(in crate::hub) cursor: Position,
     pub(in crate::hub) until: Position,
-    pub(in crate::hub) told: u64,
+    pub(in crate::hub) seen_removals: u64,
 }
 
 impl PageRequest {
     /// Reads from memory; `None` if memory does not have everything or there may be a gap.
     pub(in crate::hub) fn read_recent(&self, history: &History) -> Option<Page> {
-        let may_be_gap = || history.removed_after(self.cursor) && history.removals() > self.told;
+        let may_be_gap =
+            || history.removed_after(self.cursor) && history.removals() > self.seen_removals;
         if may_be_gap() {
             return None;
         }
@@ -69,9 +70,9 @@ impl PageRequest {
         let mut page = self.empty(ReplaySource::Disk);
         page.seen_removals = history.removals();
         let (mut after, mut until) = (self.cursor, self.until);
-        if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.told)? {
+        if let Some(mut gap) = history.gap(&self.interest, self.cursor, self.seen_removals)? {
             let first = history.first(&self.interest, self.cursor, history.head())?;
-            gap.first = first.found().map(|place| history.id(place));
+            gap.first = first.found().map(|position| history.id(position));
             page.gap = true;
             if self.view.has_control() {
                 let from = history.id(first.before());
@@ -80,21 +81,21 @@ impl PageRequest {
             after = first.before();
             until = until.max(after);
         }
-        let gap_notice_len = page.bytes.len();
+        let notice_len = page.bytes.len();
         let mut add = |entry: &Entry| page.add(entry, history, self);
         page.through = history.read(&self.interest, after, until, &mut add)?;
-        Ok(Attempt { page, from: after, notice: gap_notice_len })
+        Ok(Attempt { page, from: after, notice_len })
     }
 
     /// Returns the page if none of its entries can have been removed during the read. Otherwise
     /// returns `None`, so that the page is read again, or, if the page reports a gap already, only
     /// that gap: the next page reports the new one.
     fn validate(&self, history: &History, attempt: Attempt) -> Result<Option<Page>, JournalError> {
-        let Attempt { mut page, from, notice } = attempt;
+        let Attempt { mut page, from, notice_len } = attempt;
         if history.gap(&self.interest, from, page.seen_removals)?.is_none() {
             return Ok(Some(page));
         }
-        page.bytes.truncate(notice);
+        page.bytes.truncate(notice_len);
         page.ends.clear();
         page.learned_view = None;
         Ok(page.gap.then_some(Page { through: from, events: 0, ..page }))
@@ -106,7 +107,7 @@ impl PageRequest {
             through: self.cursor,
             events: 0,
             source,
-            seen_removals: self.told,
+            seen_removals: self.seen_removals,
             gap: false,
             learned_view: None,
             ends: Vec::new(),
@@ -118,20 +119,20 @@ impl PageRequest {
 struct Attempt {
     page: Page,
     from: Position,
-    notice: usize,
+    notice_len: usize,
 }
 
 impl Page {
-    fn add(&mut self, entry: &Entry, history: &History, asked: &PageRequest) -> ControlFlow<()> {
-        if asked.view.awaits_columns() {
-            let learnt = self.learned_view.get_or_insert_with(|| asked.view.clone());
-            if learnt.awaits_columns() {
-                learnt.take_columns(&mut self.bytes, entry);
+    fn add(&mut self, entry: &Entry, history: &History, request: &PageRequest) -> ControlFlow<()> {
+        if request.view.awaits_columns() {
+            let view = self.learned_view.get_or_insert_with(|| request.view.clone());
+            if view.awaits_columns() {
+                view.take_columns(&mut self.bytes, entry);
             }
         }
-        let view = self.learned_view.as_ref().unwrap_or(&asked.view);
+        let view = self.learned_view.as_ref().unwrap_or(&request.view);
         let id = history.id(entry.position);
-        wire::entry(&mut self.bytes, id, entry, view, Some(&asked.interest));
+        wire::entry(&mut self.bytes, id, entry, view, Some(&request.interest));
         let is_end = matches!(entry.body, Body::End(_));
         self.events += u64::from(!is_end);
         if is_end {
@@ -149,29 +150,7 @@ impl Page {
 pub(in crate::hub) mod tests {
     use super::*;
     use crate::event::{Draft, EventType, Selector, Timestamp};
-    use crate::journal::{Durability, Item, Journal, RetentionLimits, RetentionPolicy, Settings};
-    use crate::telemetry::Telemetry;
-
-    /// Opens a journal in memory whose streams keep ten events; a task answers its publishers.
-    pub(in crate::hub) fn journal(recent_bytes: usize) -> Journal {
-        let (out, mut dispatched) = tokio::sync::mpsc::channel::<crate::journal::Dispatch>(16);
-        tokio::spawn(async move {
-            while let Some(dispatch) = dispatched.recv().await {
-                dispatch.answer();
-            }
-        });
-        let otherwise = RetentionLimits { max_events: Some(10), ..RetentionLimits::default() };
-        let settings = Settings {
-            data_dir: "none".into(),
-            durability: Durability::Memory,
-            retention: RetentionPolicy { rules: Vec::new(), otherwise, total_bytes: u64::MAX },
-            limits: Arc::default(),
-            min_free_bytes: 0,
-            recent_bytes,
-            holder: String::new(),
-        };
-        Journal::open(settings, Telemetry::new().expect("metrics"), out).expect("opens")
-    }
+    use crate::journal::{Item, Journal, memory_journal};
 
     pub(in crate::hub) async fn publish(journal: &Journal, count: usize) -> Position {
         let stream = StreamName::parse("s").expect("a name");
@@ -188,13 +167,13 @@ pub(in crate::hub) mod tests {
             view: View::default(),
             cursor,
             until: history.head(),
-            told: history.removals(),
+            seen_removals: history.removals(),
         }
     }
 
     #[tokio::test]
     async fn page_is_read_again_if_entries_were_removed_meanwhile() {
-        let journal = journal(1);
+        let journal = memory_journal(1);
         let cursor = publish(&journal, 1).await;
         publish(&journal, 5).await;
         let request = request(&journal.history, cursor);
@@ -209,7 +188,7 @@ pub(in crate::hub) mod tests {
 
     #[tokio::test]
     async fn reader_overtaken_twice_gets_two_gaps_and_advances() {
-        let journal = journal(1);
+        let journal = memory_journal(1);
         let cursor = publish(&journal, 1).await;
         publish(&journal, 5).await;
         let request = request(&journal.history, cursor);
@@ -221,7 +200,8 @@ pub(in crate::hub) mod tests {
         let page = request.validate(&journal.history, attempt).expect("checks").expect("a notice");
         assert_eq!(page.events, 0);
         assert!(page.through > cursor, "the reader advances");
-        let next = PageRequest { cursor: page.through, told: page.seen_removals, ..request };
+        let next =
+            PageRequest { cursor: page.through, seen_removals: page.seen_removals, ..request };
         assert!(next.read(&journal.history).expect("reads").gap, "the second gap is reported");
     }
 }

@@ -80,10 +80,10 @@ impl Polling<'_> {
         }
         let Some(session) = self.members.session_mut(key) else { return Poll::Ready(None) };
         if std::mem::take(&mut session.heartbeat_due) {
-            let mut beat = Vec::new();
-            wire::heartbeat(&mut beat, &session.view, session.beat.as_event, now_ms());
-            if !beat.is_empty() {
-                return self.yielded(key, now, beat.into());
+            let mut heartbeat = Vec::new();
+            wire::heartbeat(&mut heartbeat, &session.view, session.heartbeat.as_event, now_ms());
+            if !heartbeat.is_empty() {
+                return self.yielded(key, now, heartbeat.into());
             }
         }
         session.stalled_since = None;
@@ -102,11 +102,11 @@ impl Polling<'_> {
     }
 
     fn step_live(&mut self, key: SessionKey) -> Step {
-        let Some((session, group)) = self.members.with_queue(key) else { return Step::Wait };
+        let Some((session, queue)) = self.members.with_queue(key) else { return Step::Wait };
         let Mode::Live { next, .. } = &mut session.mode else { return Step::Again };
-        let Some(segment) = group.peek(*next) else { return Step::Wait };
-        let in_part = segment.last > session.cursor && segment.first <= session.cursor;
-        if in_part || session.view.awaits_columns() {
+        let Some(segment) = queue.peek(*next) else { return Step::Wait };
+        let is_partly_read = segment.last > session.cursor && segment.first <= session.cursor;
+        if is_partly_read || session.view.awaits_columns() {
             // The session resumed within this batch, or does not know its columns yet: it reads the
             // missing part from history.
             if self.members.fall_behind(key, self.dispatched, self.now) {
@@ -121,7 +121,7 @@ impl Polling<'_> {
         {
             return Step::Yield(prefix);
         }
-        let Some(segment) = group.read(*next) else { return Step::Wait };
+        let Some(segment) = queue.read(*next) else { return Step::Wait };
         *next += 1;
         if !is_new {
             return Step::Again;
@@ -147,12 +147,12 @@ impl Polling<'_> {
         let Some(session) = self.members.session_mut(key) else { return Step::Wait };
         let Mode::CatchingUp(catch_up) = &mut session.mode else { return Step::Again };
         if let Some(job) = &mut catch_up.job {
-            let done = match Pin::new(job).poll(cx) {
+            let result = match Pin::new(job).poll(cx) {
                 Poll::Pending => return Step::Wait,
-                Poll::Ready(done) => done,
+                Poll::Ready(result) => result,
             };
             catch_up.job = None;
-            return match done {
+            return match result {
                 Ok(Ok(page)) => self.take_page(key, page),
                 Ok(Err(error)) => self.history_failed(key, &error.to_string()),
                 Err(error) => self.history_failed(key, &error.to_string()),
@@ -175,7 +175,7 @@ impl Polling<'_> {
             view: session.view.clone(),
             cursor: session.cursor,
             until: session.last.unwrap_or(catch_up.until),
-            told: session.seen_removals,
+            seen_removals: session.seen_removals,
         };
         if let Some(page) = request.read_recent(&self.settings.history) {
             return self.take_page(key, page);
@@ -261,9 +261,10 @@ mod tests {
     use super::*;
     use crate::event::{Interest, Selector};
     use crate::hub::probe;
-    use crate::hub::shard::page::tests::{journal, publish};
+    use crate::hub::shard::page::tests::publish;
     use crate::hub::shard::session::Session;
     use crate::journal::CommittedBatch;
+    use crate::journal::memory_journal;
     use crate::telemetry::Telemetry;
     use std::ops::ControlFlow;
     use std::sync::Arc;
@@ -273,16 +274,15 @@ mod tests {
     /// the rest of the batch, and not all of it.
     #[actix::test]
     async fn partly_seen_batch_delivers_only_its_rest() {
-        let journal = journal(1 << 20);
+        let journal = memory_journal(1 << 20);
         let last = publish(&journal, 3).await;
         let telemetry = Telemetry::new().expect("metrics");
         let state = probe::shard(journal.history.clone(), telemetry);
         let mut state = state.borrow_mut();
         let selector = Selector::parse("s").expect("a selector");
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
-        let (answer, _seated) = tokio::sync::oneshot::channel();
-        let session =
-            Session::new(interest.clone(), wire::View::default(), probe::holder(), answer);
+        let (sender, _registration) = tokio::sync::oneshot::channel();
+        let session = Session::new(interest.clone(), wire::View::default(), probe::owner(), sender);
         let key = probe::register_session(&mut state, 1, session).expect("the session is admitted");
         let first = Position::of(last.batch(), 0);
         let session = state.members.session_mut(key).expect("the session exists");

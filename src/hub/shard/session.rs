@@ -68,7 +68,7 @@ pub(in crate::hub) enum Mode {
     /// Reads history.
     CatchingUp(CatchUp),
     /// Reads its shared queue: the next segment, and its index among the readers.
-    Live { next: u64, place: usize },
+    Live { next: u64, index: usize },
 }
 
 /// A read of history in progress.
@@ -102,9 +102,9 @@ pub(in crate::hub) struct Session {
     pub(in crate::hub) interest: Arc<Interest>,
     pub(in crate::hub) view: View,
     /// Client and subject that it is counted for.
-    pub(in crate::hub) holder: Arc<QuotaOwner>,
+    pub(in crate::hub) owner: Arc<QuotaOwner>,
     /// Start of the session, once it has started.
-    pub(in crate::hub) began: Option<SessionOrigin>,
+    pub(in crate::hub) origin: Option<SessionOrigin>,
     /// Number of events sent to it.
     pub(in crate::hub) sent_events: u64,
     pub(in crate::hub) group: Option<GroupKey>,
@@ -119,7 +119,7 @@ pub(in crate::hub) struct Session {
     /// Block that is sent before anything else.
     pub(in crate::hub) first_block: Option<Bytes>,
     pub(in crate::hub) prefix: Option<Bytes>,
-    pub(in crate::hub) beat: Heartbeat,
+    pub(in crate::hub) heartbeat: Heartbeat,
     pub(in crate::hub) heartbeat_due: bool,
     pub(in crate::hub) last_sent: u64,
     pub(in crate::hub) flush_delay: FlushDelay,
@@ -142,25 +142,25 @@ impl Session {
     pub(in crate::hub) fn new(
         interest: Arc<Interest>,
         view: View,
-        holder: Arc<QuotaOwner>,
-        seat: oneshot::Sender<Result<Position, SubscribeRejection>>,
+        owner: Arc<QuotaOwner>,
+        registration: oneshot::Sender<Result<Position, SubscribeRejection>>,
     ) -> Self {
         Self {
             id: Uuid::new_v4(),
             interest,
             view,
-            holder,
-            began: None,
+            owner,
+            origin: None,
             sent_events: 0,
             group: None,
-            mode: Mode::Registering(seat),
+            mode: Mode::Registering(registration),
             cursor: Position::ZERO,
             last: None,
             seen_removals: 0,
             ended: HashSet::new(),
             first_block: None,
             prefix: None,
-            beat: Heartbeat { every_s: u64::MAX, as_event: false },
+            heartbeat: Heartbeat { every_s: u64::MAX, as_event: false },
             heartbeat_due: false,
             last_sent: 0,
             flush_delay: FlushDelay::default(),

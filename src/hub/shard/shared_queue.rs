@@ -44,7 +44,7 @@ struct Queued {
 pub(in crate::hub) struct SharedQueue {
     pub(in crate::hub) interest: Arc<Interest>,
     /// Number of registered sessions; `live` has those that read from the queue.
-    pub(in crate::hub) seats: u32,
+    pub(in crate::hub) registered: u32,
     live: Vec<SessionKey>,
     /// True if a flush is scheduled.
     pub(in crate::hub) is_flush_due: bool,
@@ -60,7 +60,7 @@ impl SharedQueue {
     pub(in crate::hub) fn new(interest: Arc<Interest>) -> Self {
         Self {
             interest,
-            seats: 0,
+            registered: 0,
             live: Vec::new(),
             is_flush_due: false,
             unmeasured_batches: Vec::new(),
@@ -85,22 +85,22 @@ impl SharedQueue {
         self.live.len() - 1
     }
 
-    /// Removes the live session at index `place`, whose next segment was `next`. Returns the
+    /// Removes the live session at index `live_index`, whose next segment was `next`. Returns the
     /// session that took its index.
-    pub(in crate::hub) fn leave(&mut self, place: usize, next: u64) -> Option<SessionKey> {
+    pub(in crate::hub) fn leave(&mut self, live_index: usize, next: u64) -> Option<SessionKey> {
         for index in next..self.end() {
             self.queue[(index - self.front) as usize].unread -= 1;
         }
         self.trim();
-        self.live.swap_remove(place);
-        self.live.get(place).copied()
+        self.live.swap_remove(live_index);
+        self.live.get(live_index).copied()
     }
 
     /// Appends the frames of a batch; keeps nothing if no session is live.
     ///
-    /// `batch` is the commit time, shared by all groups that get the batch: the last flush of the
-    /// batch measures its fan-out.
-    pub(in crate::hub) fn push(&mut self, segment: Segment, batch: &Rc<Instant>) {
+    /// `committed_at` is shared by all groups that get the batch: the last flush of the batch
+    /// measures its fan-out.
+    pub(in crate::hub) fn push(&mut self, segment: Segment, committed_at: &Rc<Instant>) {
         let unread = self.live.len() as u32;
         if unread == 0 {
             self.front = self.end() + 1;
@@ -108,7 +108,7 @@ impl SharedQueue {
             return;
         }
         if self.unmeasured_batches.len() < MEASURED_BATCHES {
-            self.unmeasured_batches.push(batch.clone());
+            self.unmeasured_batches.push(committed_at.clone());
         }
         let offset = self.end_offset;
         self.end_offset += segment.bytes.len() as u64;
@@ -181,12 +181,12 @@ mod tests {
     use super::*;
 
     fn segment(bytes: usize) -> Segment {
-        let place = Position::of(1, 0);
+        let position = Position::of(1, 0);
         Segment {
             bytes: vec![0; bytes].into(),
             events: 1,
-            first: place,
-            last: place,
+            first: position,
+            last: position,
             at: Instant::now(),
             ends: Vec::new(),
         }
@@ -203,32 +203,32 @@ mod tests {
 
     #[test]
     fn segments_are_removed_once_all_sessions_have_read_them() {
-        let mut group = SharedQueue::new(interest());
-        group.push(segment(10), &now());
-        assert_eq!(group.queue.len(), 0, "no session is live");
-        let start = group.end();
-        let (a, b) = (group.join(1), group.join(2));
+        let mut queue = SharedQueue::new(interest());
+        queue.push(segment(10), &now());
+        assert_eq!(queue.queue.len(), 0, "no session is live");
+        let start = queue.end();
+        let (a, b) = (queue.join(1), queue.join(2));
         assert_eq!((a, b), (0, 1));
-        group.push(segment(10), &now());
-        group.push(segment(20), &now());
-        assert_eq!(group.unread_bytes(start), 30);
-        assert_eq!(group.read(start).map(|s| s.bytes.len()), Some(10));
-        assert_eq!(group.queue.len(), 2, "the other has not read it");
-        assert_eq!(group.leave(b, start), None);
-        assert_eq!(group.queue.len(), 1);
-        assert_eq!(group.read(start + 1).map(|s| s.bytes.len()), Some(20));
-        assert_eq!(group.queue.len(), 0);
-        assert!(group.read(start + 2).is_none());
-        assert_eq!(group.end(), start + 2);
+        queue.push(segment(10), &now());
+        queue.push(segment(20), &now());
+        assert_eq!(queue.unread_bytes(start), 30);
+        assert_eq!(queue.read(start).map(|s| s.bytes.len()), Some(10));
+        assert_eq!(queue.queue.len(), 2, "the other has not read it");
+        assert_eq!(queue.leave(b, start), None);
+        assert_eq!(queue.queue.len(), 1);
+        assert_eq!(queue.read(start + 1).map(|s| s.bytes.len()), Some(20));
+        assert_eq!(queue.queue.len(), 0);
+        assert!(queue.read(start + 2).is_none());
+        assert_eq!(queue.end(), start + 2);
     }
 
     #[test]
     fn queue_is_over_its_limit_if_the_slowest_session_is() {
-        let mut group = SharedQueue::new(interest());
-        group.join(1);
-        group.push(segment(MAX_SESSION_QUEUE_BYTES as usize), &now());
-        assert!(!group.exceeds_limit());
-        group.push(segment(1), &now());
-        assert!(group.exceeds_limit());
+        let mut queue = SharedQueue::new(interest());
+        queue.join(1);
+        queue.push(segment(MAX_SESSION_QUEUE_BYTES as usize), &now());
+        assert!(!queue.exceeds_limit());
+        queue.push(segment(1), &now());
+        assert!(queue.exceeds_limit());
     }
 }

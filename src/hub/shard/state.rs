@@ -80,9 +80,9 @@ impl ShardState {
             return None;
         }
         let (shard, interest) = (self.id, session.interest.clone());
-        let holder = session.holder.clone();
+        let owner = session.owner.clone();
         let key = self.members.insert(session);
-        self.manager.send(FromShard::Register { shard, key, interest, holder });
+        self.manager.send(FromShard::Register { shard, key, interest, owner });
         Some(key)
     }
 
@@ -92,12 +92,12 @@ impl ShardState {
         answer: Result<Registered, SubscribeRejection>,
     ) {
         let Registered { group, through } = match answer {
-            Ok(seated) => seated,
+            Ok(registered) => registered,
             Err(refusal) => {
-                if let Some(Removed { mode: Mode::Registering(seat), .. }) =
+                if let Some(Removed { mode: Mode::Registering(registration), .. }) =
                     self.members.remove(key)
                 {
-                    let _ = seat.send(Err(refusal));
+                    let _ = registration.send(Err(refusal));
                 }
                 return;
             }
@@ -110,9 +110,9 @@ impl ShardState {
         };
         let mode = std::mem::replace(&mut session.mode, Mode::Registered);
         self.members.enter_group(key, group);
-        if let Mode::Registering(seat) = mode {
+        if let Mode::Registering(registration) = mode {
             // If the client has left, the drop of its `Subscription` removes the session.
-            let _ = seat.send(Ok(through));
+            let _ = registration.send(Ok(through));
         }
     }
 
@@ -132,8 +132,8 @@ impl ShardState {
         self.manager.send(FromShard::Unregister { shard: self.id, key });
         if matches!(mode, Mode::CatchingUp(_) | Mode::Live { .. }) {
             let (now, timeout) = (self.heartbeats.elapsed(), self.settings.write_timeout);
-            let on_its_own = || close::disconnect_reason(&session, now, timeout);
-            let reason = session.closing.unwrap_or_else(on_its_own);
+            let disconnect_reason = || close::disconnect_reason(&session, now, timeout);
+            let reason = session.closing.unwrap_or_else(disconnect_reason);
             self.settings.telemetry.session_closed(reason);
             self.log_closed(&session, reason);
         }
@@ -175,12 +175,16 @@ impl ShardState {
     }
 
     /// Queues the entries of a batch for the groups of this shard.
-    pub(in crate::hub) fn deliver(&mut self, batch: &CommittedBatch, takers: &[(u32, GroupId)]) {
+    pub(in crate::hub) fn deliver(
+        &mut self,
+        batch: &CommittedBatch,
+        recipients: &[(u32, GroupId)],
+    ) {
         self.dispatched_watermark = self.dispatched_watermark.max(batch.last);
         let history = &self.settings.history;
-        let behind =
-            dispatch::deliver(&mut self.members, &mut self.flushes, history, batch, takers);
-        for key in behind {
+        let too_far_behind =
+            dispatch::deliver(&mut self.members, &mut self.flushes, history, batch, recipients);
+        for key in too_far_behind {
             self.settings.telemetry.bound_hit(BoundHit::SessionQueue);
             self.fall_behind(key);
         }
@@ -217,25 +221,25 @@ impl ShardState {
         }
         self.abort_overdue();
         while self.heartbeats.now() < self.heartbeats.elapsed() {
-            self.beat();
+            self.send_heartbeats();
         }
         self.delivery.report(&self.members);
     }
 
     /// Advances the clock by one second and sends the heartbeats that are due.
-    fn beat(&mut self) {
+    fn send_heartbeats(&mut self) {
         let due = self.heartbeats.advance();
         let now = self.heartbeats.now();
         for key in due {
             let Some(session) = self.members.session_mut(key) else { continue };
-            let every = session.beat.every_s;
-            let quiet_since = session.last_sent;
-            if now >= quiet_since + every {
+            let interval_s = session.heartbeat.every_s;
+            let last_sent = session.last_sent;
+            if now >= last_sent + interval_s {
                 session.heartbeat_due = true;
                 session.wake(now);
-                self.heartbeats.add(key, now + every);
+                self.heartbeats.add(key, now + interval_s);
             } else {
-                self.heartbeats.add(key, quiet_since + every);
+                self.heartbeats.add(key, last_sent + interval_s);
             }
         }
     }
@@ -244,8 +248,8 @@ impl ShardState {
     fn abort_overdue(&mut self) {
         while let Some(key) = self.closes.next_overdue(self.heartbeats.now()) {
             let Some(session) = self.members.session(key) else { continue };
-            if let Some(outlet) = &session.sink {
-                outlet.abort();
+            if let Some(sink) = &session.sink {
+                sink.abort();
             }
             // The session is no longer counted, even if its connection lingers.
             self.leave(key);
@@ -298,8 +302,8 @@ impl ShardState {
 
     /// Closes the session with an id on behalf of an operator; returns false if there is none.
     pub(in crate::hub) fn close_by_operator(&mut self, id: Uuid) -> bool {
-        let is_it = |session: &Session| session.id == id && session.began.is_some();
-        let found = self.members.sessions().find(|(_, session)| is_it(session));
+        let is_requested = |session: &Session| session.id == id && session.origin.is_some();
+        let found = self.members.sessions().find(|(_, session)| is_requested(session));
         let Some(key) = found.map(|(key, _)| *key) else { return false };
         self.close(key, CloseReason::Operator);
         true

@@ -13,18 +13,18 @@ const SLOTS: usize = 3601;
 pub(in crate::hub) struct TimerWheel {
     slots: Vec<Vec<SessionKey>>,
     now: u64,
-    began: Instant,
+    started_at: Instant,
 }
 
 impl TimerWheel {
     pub(in crate::hub) fn new() -> Self {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Self { slots, now: 0, began: Instant::now() }
+        Self { slots, now: 0, started_at: Instant::now() }
     }
 
     /// Returns the seconds since the start by the clock; [`now`](Self::now) follows with the ticks.
     pub(in crate::hub) fn elapsed(&self) -> u64 {
-        self.began.elapsed().as_secs()
+        self.started_at.elapsed().as_secs()
     }
 
     /// Returns the number of seconds that the wheel has advanced.
@@ -55,11 +55,11 @@ mod tests {
         wheel.add(1, 2);
         wheel.add(2, 0);
         wheel.add(3, 1_000_000);
-        let mut came = Vec::new();
+        let mut fired = Vec::new();
         for _ in 0..SLOTS {
             let due = wheel.advance();
-            came.extend(due.into_iter().map(|key| (wheel.now(), key)));
+            fired.extend(due.into_iter().map(|key| (wheel.now(), key)));
         }
-        assert_eq!(came, [(1, 2), (2, 1), (3600, 3)]);
+        assert_eq!(fired, [(1, 2), (2, 1), (3600, 3)]);
     }
 }

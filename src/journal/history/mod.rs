@@ -49,7 +49,7 @@ pub struct History {
 pub(crate) struct Watermarks {
     head: AtomicU64,
     removed_to: AtomicU64,
-    gone_streams_to: AtomicU64,
+    removed_streams_to: AtomicU64,
     removals: AtomicU64,
     tombstones_lost_to: AtomicU64,
     /// Number of the removal at which `tombstones_lost_to` last moved.
@@ -58,7 +58,7 @@ pub(crate) struct Watermarks {
 
 impl Watermarks {
     pub(crate) fn set_removed(&self, totals: &Totals, removals: u64) {
-        self.gone_streams_to.store(totals.forgotten_to.get(), Ordering::Release);
+        self.removed_streams_to.store(totals.forgotten_to.get(), Ordering::Release);
         self.removed_to.store(totals.removed_to.get(), Ordering::Release);
         self.removals.store(removals, Ordering::Release);
     }
@@ -133,25 +133,25 @@ impl History {
             Some(after) if after >= prefix => [keys::name(after), vec![0]].concat(),
             _ => keys::name(prefix),
         };
-        let mut listed = StreamPage { streams: Vec::new(), stopped_at: None };
+        let mut page = StreamPage { streams: Vec::new(), stopped_at: None };
         for (examined, pair) in self.kv.walk(start, keys::end_of(keys::NAME)).enumerate() {
             let (key, _) = pair?;
             let Ok(text) = std::str::from_utf8(&key[1..]) else { continue };
-            if listed.streams.len() == limit || !text.starts_with(prefix) {
+            if page.streams.len() == limit || !text.starts_with(prefix) {
                 break;
             }
             let Ok(name) = StreamName::parse(text) else { continue };
             if may_read(&name)
                 && let Some(view) = self.stream(&name)?
             {
-                listed.streams.push((name.clone(), view));
+                page.streams.push((name.clone(), view));
             }
             if examined + 1 == MAX_EXAMINED {
-                listed.stopped_at = Some(name);
+                page.stopped_at = Some(name);
                 break;
             }
         }
-        Ok(listed)
+        Ok(page)
     }
 
     /// Returns the number of streams that have history.

@@ -40,7 +40,7 @@ impl FirstEntry {
     pub fn before(self) -> Position {
         match self {
             Self::At(first) => first.before(),
-            Self::NoneUpTo(place) => place,
+            Self::NoneUpTo(position) => position,
         }
     }
 }
@@ -119,10 +119,11 @@ impl History {
         let mut walks = Vec::new();
         let mut next = BinaryHeap::new();
         for name in names {
-            if let Some(trace) = self.tombstone(name, after)?.filter(|trace| trace.deleted)
-                && trace.position <= until
+            if let Some(tombstone) =
+                self.tombstone(name, after)?.filter(|tombstone| tombstone.deleted)
+                && tombstone.position <= until
             {
-                deletions.insert((trace.position, trace.time, *name));
+                deletions.insert((tombstone.position, tombstone.time, *name));
             }
             let Some(row) = self.streams.get(name) else { continue };
             let start = Position::from_stored(row.floor.max(after).get() + 1);
@@ -132,31 +133,32 @@ impl History {
             }
             let mut walk =
                 self.kv.walk(keys::index(row.number, start), keys::index(row.number, end));
-            if let Some(place) = next_place(&mut walk)? {
-                next.push(Reverse((place, walks.len())));
+            if let Some(position) = next_position(&mut walk)? {
+                next.push(Reverse((position, walks.len())));
                 walks.push(walk);
             }
         }
-        let mut shown = Position::ZERO;
+        let mut last_position = Position::ZERO;
         let mut examined = 0;
-        while let Some(Reverse((place, at))) = next.pop() {
-            while let Some((position, time, name)) = deletions.first().filter(|d| d.0 < place) {
-                if visit(&deletion(*position, *time, name)).is_break() {
-                    return Ok(Some(*position));
+        while let Some(Reverse((position, walk_index))) = next.pop() {
+            while let Some((deleted_at, time, name)) = deletions.first().filter(|d| d.0 < position)
+            {
+                if visit(&deletion(*deleted_at, *time, name)).is_break() {
+                    return Ok(Some(*deleted_at));
                 }
                 deletions.pop_first();
             }
-            if let Some(following) = next_place(&mut walks[at])? {
-                next.push(Reverse((following, at)));
+            if let Some(following) = next_position(&mut walks[walk_index])? {
+                next.push(Reverse((following, walk_index)));
             }
-            if place == shown {
+            if position == last_position {
                 continue;
             }
-            shown = place;
+            last_position = position;
             examined += 1;
-            let entry = self.entry(place)?.filter(|entry| interest.passes(entry));
+            let entry = self.entry(position)?.filter(|entry| interest.passes(entry));
             if entry.is_some_and(|entry| visit(&entry).is_break()) || examined == MAX_LOOKED_AT {
-                return Ok(Some(place));
+                return Ok(Some(position));
             }
         }
         for (position, time, name) in deletions {
@@ -176,29 +178,29 @@ impl History {
     ) -> Result<Option<Position>, JournalError> {
         let from = keys::entry(Position::from_stored(after.get() + 1));
         let to = keys::entry(Position::from_stored(until.get().saturating_add(1)));
-        let mut known = HashMap::new();
+        let mut floors = HashMap::new();
         for (examined, pair) in self.kv.walk(from, to).enumerate() {
             let (key, value) = pair?;
             let position = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
             let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
-            let shown = stored.is_deletion()
+            let is_selected = stored.is_deletion()
                 || stored.numbers.iter().any(|number| {
-                    let wanted = known
+                    let floor = floors
                         .entry(*number)
                         .or_insert_with(|| self.floor_if_selected(*number, interest));
-                    wanted.is_some_and(|floor| floor < position)
+                    floor.is_some_and(|floor| floor < position)
                 });
-            let enough = examined + 1 == MAX_LOOKED_AT;
+            let is_last = examined + 1 == MAX_LOOKED_AT;
             let names = self.names(&stored.numbers);
             // The stream of a sealed entry may have been deleted meanwhile.
-            if shown && (stored.sealed_by().is_none() || !names.is_empty()) {
+            if is_selected && (stored.sealed_by().is_none() || !names.is_empty()) {
                 let entry = stored.into_entry(position, names, &self.keys);
                 let entry = entry.ok_or_else(|| damaged(&key))?;
                 if interest.selects_entry(&entry) && visit(&entry).is_break() {
                     return Ok(Some(position));
                 }
             }
-            if enough {
+            if is_last {
                 return Ok(Some(position));
             }
         }
@@ -232,7 +234,7 @@ impl History {
     }
 }
 
-fn next_place(walk: &mut Walk<'_>) -> Result<Option<Position>, JournalError> {
+fn next_position(walk: &mut Walk<'_>) -> Result<Option<Position>, JournalError> {
     let Some((key, _)) = walk.next().transpose()? else { return Ok(None) };
     keys::position_of(&key).map(Some).ok_or_else(|| damaged(&key))
 }

@@ -17,61 +17,62 @@ impl History {
     }
 
     /// Returns the gap in `interest` after a position that was caused by removals after number
-    /// `told`; 0 includes all removals. The caller sets `first`.
+    /// `seen_removals`; 0 includes all removals. The caller sets `first`.
     pub fn gap(
         &self,
         interest: &Interest,
         after: Position,
-        told: u64,
+        seen_removals: u64,
     ) -> Result<Option<Gap>, JournalError> {
-        if !self.removed_after(after) || self.removals() <= told {
+        if !self.removed_after(after) || self.removals() <= seen_removals {
             return Ok(None);
         }
         let unknown = Gap { missed: None, first: None };
-        let is_new = |row: &StreamRow| row.floor > after && row.removal > told;
+        let is_new = |row: &StreamRow| row.floor > after && row.removal > seen_removals;
         let Some(names) = interest.exact_streams() else {
-            let mut hit = self.pattern_lost_a_stream(interest, after, told)?;
-            if !hit {
+            let mut has_gap = self.pattern_lost_a_stream(interest, after, seen_removals)?;
+            if !has_gap {
                 self.streams.for_each(|name, row| {
-                    hit = hit || (is_new(row) && interest.selects(name));
+                    has_gap = has_gap || (is_new(row) && interest.selects(name));
                 });
             }
-            return Ok(hit.then_some(unknown));
+            return Ok(has_gap.then_some(unknown));
         };
-        let mut hit = None;
+        let mut gap = None;
         for name in &names {
-            // A reader that continues (`told` > 0) learns of a deletion from the stream's end.
-            let trace = self.tombstone(name, after)?.filter(|trace| trace.last > after);
-            if trace.is_some_and(|trace| told == 0 || !trace.deleted)
-                || self.may_have_lost_tombstone(name, after, told)?
+            // A reader that continues (`seen_removals` > 0) learns of a deletion from the stream's
+            // end.
+            let tombstone = self.tombstone(name, after)?.filter(|tombstone| tombstone.last > after);
+            if tombstone.is_some_and(|tombstone| seen_removals == 0 || !tombstone.deleted)
+                || self.may_have_lost_tombstone(name, after, seen_removals)?
             {
-                hit = Some(unknown);
+                gap = Some(unknown);
             } else if let Some(row) = self.streams.get(name).filter(is_new) {
-                let countable = names.len() == 1 && interest.selects_all_types();
-                let missed = if countable { self.missed(&row, after)? } else { None };
-                hit = Some(Gap { missed, first: None });
+                let is_countable = names.len() == 1 && interest.selects_all_types();
+                let missed = if is_countable { self.missed(&row, after)? } else { None };
+                gap = Some(Gap { missed, first: None });
             }
         }
-        Ok(hit)
+        Ok(gap)
     }
 
     /// Returns false if [`History::is_finished`] cannot be true; a check without I/O.
-    pub fn may_be_finished(&self, interest: &Interest, returning: bool) -> bool {
+    pub fn may_be_finished(&self, interest: &Interest, is_returning: bool) -> bool {
         interest.exact_streams().is_some_and(|names| {
             names
                 .iter()
-                .all(|name| self.streams.get(name).map_or(returning, |row| row.end.is_some()))
+                .all(|name| self.streams.get(name).map_or(is_returning, |row| row.end.is_some()))
         })
     }
 
     /// Returns true if `interest` names only streams that have ended, with no event left after
-    /// `cursor`. For a client that is `returning`, a deleted stream counts as ended if `cursor` is
-    /// the position of the last end, because the client has received that end.
+    /// `cursor`. If `is_returning`, a deleted stream counts as ended if `cursor` is the position of
+    /// the last end, because the client has received that end.
     pub fn is_finished(
         &self,
         interest: &Interest,
         cursor: Position,
-        returning: bool,
+        is_returning: bool,
     ) -> Result<bool, JournalError> {
         let Some(names) = interest.exact_streams() else { return Ok(false) };
         let mut last_end = Position::ZERO;
@@ -79,11 +80,13 @@ impl History {
         for name in &names {
             let end = match self.streams.get(name) {
                 Some(row) => row.end,
-                None if returning => {
+                None if is_returning => {
                     any_deleted = true;
-                    let trace = self.kv.get(&keys::tombstone(name.as_str()))?;
-                    let trace = trace.and_then(|value| Tombstone::read(&value));
-                    trace.filter(|trace| trace.deleted).map(|trace| trace.position)
+                    let tombstone = self.kv.get(&keys::tombstone(name.as_str()))?;
+                    let tombstone = tombstone.and_then(|value| Tombstone::read(&value));
+                    tombstone
+                        .filter(|tombstone| tombstone.deleted)
+                        .map(|tombstone| tombstone.position)
                 }
                 None => None,
             };
@@ -93,14 +96,14 @@ impl History {
         if any_deleted && last_end != cursor {
             return Ok(false);
         }
-        let (mut left, mut after, head) = (false, cursor, self.head());
-        while !left && after < head {
+        let (mut has_events, mut after, head) = (false, cursor, self.head());
+        while !has_events && after < head {
             after = self.read(interest, after, head, &mut |entry| {
-                left = matches!(entry.body, Body::Event { .. });
-                if left { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                has_events = matches!(entry.body, Body::Event { .. });
+                if has_events { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
         }
-        Ok(!left)
+        Ok(!has_events)
     }
 
     /// Returns true if a stream that a pattern selects was deleted or emptied after a position,
@@ -109,21 +112,21 @@ impl History {
         &self,
         interest: &Interest,
         after: Position,
-        told: u64,
+        seen_removals: u64,
     ) -> Result<bool, JournalError> {
-        if load(&self.marks.gone_streams_to) <= after {
+        if load(&self.marks.removed_streams_to) <= after {
             return Ok(false);
         }
-        if self.has_lost_tombstones(after, told) {
+        if self.has_lost_tombstones(after, seen_removals) {
             return Ok(true);
         }
         for pair in self.kv.walk(vec![keys::TOMBSTONE], keys::end_of(keys::TOMBSTONE)) {
             let (key, value) = pair?;
             let name = std::str::from_utf8(&key[1..]).ok();
             let name = name.and_then(|name| StreamName::parse(name).ok());
-            let (Some(name), Some(trace)) = (name, Tombstone::read(&value)) else { continue };
-            let is_news = told == 0 || !trace.deleted;
-            if is_news && trace.last > after && interest.selects(&name) {
+            let (Some(name), Some(tombstone)) = (name, Tombstone::read(&value)) else { continue };
+            let is_new = seen_removals == 0 || !tombstone.deleted;
+            if is_new && tombstone.last > after && interest.selects(&name) {
                 return Ok(true);
             }
         }
@@ -131,10 +134,10 @@ impl History {
     }
 
     /// Returns true if tombstones of streams removed after `after` may have been dropped since
-    /// removal number `told`.
-    fn has_lost_tombstones(&self, after: Position, told: u64) -> bool {
+    /// removal number `seen_removals`.
+    fn has_lost_tombstones(&self, after: Position, seen_removals: u64) -> bool {
         load(&self.marks.tombstones_lost_to) > after
-            && self.marks.tombstones_lost_removal.load(Ordering::Acquire) > told
+            && self.marks.tombstones_lost_removal.load(Ordering::Acquire) > seen_removals
     }
 
     /// Returns true if a former stream of this name may have been removed after `after`, and its
@@ -143,9 +146,9 @@ impl History {
         &self,
         name: &StreamName,
         after: Position,
-        told: u64,
+        seen_removals: u64,
     ) -> Result<bool, JournalError> {
-        if !self.has_lost_tombstones(after, told) {
+        if !self.has_lost_tombstones(after, seen_removals) {
             return Ok(false);
         }
         let Some(row) = self.streams.get(name) else { return Ok(true) };
@@ -158,21 +161,21 @@ impl History {
         Ok(first.and_then(|(key, _)| keys::position_of(&key)).is_some_and(|first| first > after))
     }
 
-    /// Returns the named streams that were deleted at or before `by` and do not exist now. A client
-    /// that returns with a later id was told of the deletion and does not wait for them.
+    /// Returns the named streams that were deleted at or before `until` and do not exist now. A
+    /// client that returns with a later id was told of the deletion and does not wait for them.
     pub fn deleted_by(
         &self,
         interest: &Interest,
-        by: Position,
+        until: Position,
     ) -> Result<Vec<StreamName>, JournalError> {
         let mut deleted = Vec::new();
         for name in interest.exact_streams().unwrap_or_default() {
             if self.streams.get(name).is_some() {
                 continue;
             }
-            let trace = self.kv.get(&keys::tombstone(name.as_str()))?;
-            let trace = trace.and_then(|value| Tombstone::read(&value));
-            if trace.is_some_and(|trace| trace.deleted && trace.position <= by) {
+            let tombstone = self.kv.get(&keys::tombstone(name.as_str()))?;
+            let tombstone = tombstone.and_then(|value| Tombstone::read(&value));
+            if tombstone.is_some_and(|tombstone| tombstone.deleted && tombstone.position <= until) {
                 deleted.push(name.clone());
             }
         }
@@ -184,9 +187,9 @@ impl History {
         self.streams.get(stream).is_some()
     }
 
-    /// Returns true if `stream` has ended at or before `by`.
-    pub fn has_ended(&self, stream: &StreamName, by: Position) -> bool {
-        self.streams.get(stream).and_then(|row| row.end).is_some_and(|end| end <= by)
+    /// Returns true if `stream` has ended at or before `until`.
+    pub fn has_ended(&self, stream: &StreamName, until: Position) -> bool {
+        self.streams.get(stream).and_then(|row| row.end).is_some_and(|end| end <= until)
     }
 
     /// Returns the number of events of a stream that were removed after a position, if the index
@@ -210,10 +213,10 @@ impl History {
         name: &StreamName,
         after: Position,
     ) -> Result<Option<Tombstone>, JournalError> {
-        if load(&self.marks.gone_streams_to) <= after {
+        if load(&self.marks.removed_streams_to) <= after {
             return Ok(None);
         }
         let value = self.kv.get(&keys::tombstone(name.as_str()))?;
-        Ok(value.and_then(|v| Tombstone::read(&v)).filter(|trace| trace.position > after))
+        Ok(value.and_then(|v| Tombstone::read(&v)).filter(|tombstone| tombstone.position > after))
     }
 }

@@ -58,8 +58,8 @@ impl History {
     }
 
     /// Returns the commit time of the entry at a position, if it exists.
-    fn time_of(&self, place: Position) -> Result<Option<Timestamp>, JournalError> {
-        let value = self.kv.get(&keys::entry(place))?;
+    fn time_of(&self, position: Position) -> Result<Option<Timestamp>, JournalError> {
+        let value = self.kv.get(&keys::entry(position))?;
         Ok(value.and_then(|value| StoredEntry::read(&value)).map(|entry| entry.time))
     }
 
@@ -68,8 +68,8 @@ impl History {
     fn time_mark(&self, time: Timestamp) -> Result<Position, JournalError> {
         let until = [keys::time(time), vec![0]].concat();
         let mark = self.kv.walk_back(vec![keys::TIME], until).next().transpose()?;
-        let place = mark.and_then(|(_, value)| Some(u64::from_be_bytes(*value.first_chunk()?)));
-        Ok(place.map_or(Position::ZERO, |place| Position::from_stored(place).before()))
+        let position = mark.and_then(|(_, value)| Some(u64::from_be_bytes(*value.first_chunk()?)));
+        Ok(position.map_or(Position::ZERO, |position| Position::from_stored(position).before()))
     }
 
     fn last_start(&self, interest: &Interest, count: usize) -> Result<Position, JournalError> {
@@ -93,8 +93,8 @@ impl History {
         count: usize,
         head: Position,
     ) -> Result<Option<Position>, JournalError> {
-        let most = count.saturating_add(MAX_EXAMINED_FOR_LAST);
-        let mut places = BTreeSet::new();
+        let max_examined = count.saturating_add(MAX_EXAMINED_FOR_LAST);
+        let mut positions = BTreeSet::new();
         for name in names {
             let Some(row) = self.streams.get(name) else { continue };
             let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
@@ -102,28 +102,29 @@ impl History {
             if from >= until {
                 continue;
             }
-            let mut taken = 0;
-            for pair in self.kv.walk_back(from, until).take(most) {
+            let mut found = 0;
+            for pair in self.kv.walk_back(from, until).take(max_examined) {
                 let (key, value) = pair?;
-                let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
-                let full = places.len() >= count;
-                if taken == count || (full && places.first().is_some_and(|oldest| place < *oldest))
+                let position = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
+                let is_full = positions.len() >= count;
+                if found == count
+                    || (is_full && positions.first().is_some_and(|oldest| position < *oldest))
                 {
                     break;
                 }
                 let is_event = IndexItem::read(&value).is_some_and(|item| item.is_event);
                 let passes = interest.selects_all_types()
-                    || self.entry(place)?.is_some_and(|entry| interest.passes(&entry));
+                    || self.entry(position)?.is_some_and(|entry| interest.passes(&entry));
                 if is_event && passes {
-                    taken += 1;
-                    places.insert(place);
-                    if places.len() > count {
-                        places.pop_first();
+                    found += 1;
+                    positions.insert(position);
+                    if positions.len() > count {
+                        positions.pop_first();
                     }
                 }
             }
         }
-        Ok(places.first().copied())
+        Ok(positions.first().copied())
     }
 
     fn last_of_pattern(
@@ -133,29 +134,29 @@ impl History {
         head: Position,
     ) -> Result<Option<Position>, JournalError> {
         let (mut oldest, mut found) = (None, 0);
-        let mut known = HashMap::new();
+        let mut floors = HashMap::new();
         let end = keys::entry(Position::from_stored(head.get() + 1));
         let newest = self.kv.walk_back(vec![keys::ENTRY], end);
         for pair in newest.take(count.saturating_add(MAX_EXAMINED_FOR_LAST)) {
             let (key, value) = pair?;
-            let place = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
+            let position = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
             let stored = StoredEntry::read(&value).ok_or_else(|| damaged(&key))?;
-            let kept = stored.is_event()
+            let is_selected = stored.is_event()
                 && stored.numbers.iter().any(|number| {
-                    let wanted = known
+                    let floor = floors
                         .entry(*number)
                         .or_insert_with(|| self.floor_if_selected(*number, interest));
-                    wanted.is_some_and(|floor| floor < place)
+                    floor.is_some_and(|floor| floor < position)
                 });
-            if !kept {
+            if !is_selected {
                 continue;
             }
             let names = self.names(&stored.numbers);
             if stored
-                .into_entry(place, names, &self.keys)
+                .into_entry(position, names, &self.keys)
                 .is_some_and(|entry| interest.passes(&entry))
             {
-                (oldest, found) = (Some(place), found + 1);
+                (oldest, found) = (Some(position), found + 1);
             }
             if found == count {
                 break;

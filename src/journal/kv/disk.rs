@@ -56,7 +56,7 @@ impl ReadErrors {
     }
 
     /// Records a failure; only the first is logged and kept.
-    pub(in crate::journal) fn note(&self, error: &JournalError) {
+    pub(in crate::journal) fn record(&self, error: &JournalError) {
         if self.0.set(error.to_string()).is_ok() {
             tracing::error!(%error, "failed to read the journal; a file may be damaged");
         }
@@ -109,7 +109,7 @@ impl DiskKv {
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, JournalError> {
         let read = self.keyspace.get(key).map_err(failed);
-        Ok(read.inspect_err(|e| self.read_errors.note(e))?.map(Bytes::from))
+        Ok(read.inspect_err(|e| self.read_errors.record(e))?.map(Bytes::from))
     }
 
     pub(super) fn walk(&self, from: Vec<u8>, until: Vec<u8>) -> Walk<'_> {
@@ -130,7 +130,7 @@ impl DiskKv {
     }
 
     fn pair(&self, guard: fjall::Guard) -> Result<super::Pair, JournalError> {
-        let read = guard.into_inner().map_err(failed).inspect_err(|e| self.read_errors.note(e));
+        let read = guard.into_inner().map_err(failed).inspect_err(|e| self.read_errors.record(e));
         let (key, value) = read?;
         Ok((key.into(), value.into()))
     }
@@ -162,8 +162,8 @@ impl DiskKv {
         self.remove_leftovers();
         self.keyspace.rotate_memtable_and_wait().map_err(failed)?;
         if let Some(range) = self.expiry.dead_range() {
-            let dropped = self.keyspace.tree.drop_range(range);
-            dropped.map_err(|e| failed(fjall::Error::Storage(e)))?;
+            let result = self.keyspace.tree.drop_range(range);
+            result.map_err(|e| failed(fjall::Error::Storage(e)))?;
         }
         // Replaced files are removed by a later flush, once the sequence numbers have advanced; an
         // idle hub would not flush.
@@ -176,14 +176,14 @@ impl DiskKv {
 
     /// Rewrites the tables without their dead keys.
     pub(super) fn compact(&self) -> Result<(), JournalError> {
-        let before: HashSet<_> = self.table_files().into_iter().collect();
-        let done = self.keyspace.major_compact().map_err(failed);
-        if done.is_err() {
-            let made = self.table_files().into_iter().filter(|file| !before.contains(file));
-            self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+        let existing: HashSet<_> = self.table_files().into_iter().collect();
+        let result = self.keyspace.major_compact().map_err(failed);
+        if result.is_err() {
+            let new_files = self.table_files().into_iter().filter(|file| !existing.contains(file));
+            self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).extend(new_files);
             self.remove_leftovers();
         }
-        done.and_then(|()| self.drop_obsolete())
+        result.and_then(|()| self.drop_obsolete())
     }
 
     /// Removes what a failed compaction left, unless the files may have come into use since.
@@ -197,10 +197,10 @@ impl DiskKv {
         if self.db.active_compactions() > 0 || tree.version_free_list_len() > 0 {
             return;
         }
-        let used: HashSet<_> = tree.current_version().iter_tables().map(|t| t.id()).collect();
+        let used_ids: HashSet<_> = tree.current_version().iter_tables().map(|t| t.id()).collect();
         for file in leftovers.drain(..) {
             let id = file.file_name().and_then(|name| name.to_str()?.parse().ok());
-            if id.is_some_and(|id| !used.contains(&id))
+            if id.is_some_and(|id| !used_ids.contains(&id))
                 && let Err(error) = fs::remove_file(&file)
             {
                 tracing::warn!(%error, file = %file.display(), "failed to remove a leftover table");
@@ -243,13 +243,13 @@ impl DiskKv {
             return 0;
         }
         let tables = |level| tree.level_table_count(level).unwrap_or(0);
-        let below = (1..LEVELS).map(tables).find(|count| *count > 0).unwrap_or(0);
-        (tables(0) + below) as u64 * TABLE_BYTES
+        let next_level_tables = (1..LEVELS).map(tables).find(|count| *count > 0).unwrap_or(0);
+        (tables(0) + next_level_tables) as u64 * TABLE_BYTES
     }
 
     pub(super) fn compactions(&self) -> (usize, (u64, Duration)) {
-        let done = (self.db.compactions_completed() as u64, self.db.time_compacting());
-        (self.db.active_compactions(), done)
+        let completed = (self.db.compactions_completed() as u64, self.db.time_compacting());
+        (self.db.active_compactions(), completed)
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {
@@ -286,8 +286,8 @@ struct ExpiryFilter(Arc<dyn Expiry>);
 
 impl CompactionFilter for ExpiryFilter {
     fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
-        let dead = self.0.is_dead(item.key(), &item.value()?);
+        let is_dead = self.0.is_dead(item.key(), &item.value()?);
         // `Destroy` may expose an older value of the key, which is dead, too, because it is older.
-        Ok(if dead { Verdict::Destroy } else { Verdict::Keep })
+        Ok(if is_dead { Verdict::Destroy } else { Verdict::Keep })
     }
 }

@@ -46,7 +46,7 @@ pub(super) type Change = (Vec<u8>, Option<Vec<u8>>);
 pub(super) struct Changes {
     list: Vec<Change>,
     /// True if a key may be in the list more than once.
-    repeats: bool,
+    may_repeat: bool,
 }
 
 impl Changes {
@@ -56,18 +56,18 @@ impl Changes {
 
     pub(super) fn remove(&mut self, key: Vec<u8>) {
         self.list.push((key, None));
-        self.repeats = true;
+        self.may_repeat = true;
     }
 
     pub(super) fn append(&mut self, mut later: Self) {
-        self.repeats |= later.repeats || !self.list.is_empty();
+        self.may_repeat |= later.may_repeat || !self.list.is_empty();
         self.list.append(&mut later.list);
     }
 
     /// Returns the changes, each key once. Only removals and appended changes can repeat a key, so
     /// that the usual batch is returned as it is.
     fn into_list(self) -> Vec<Change> {
-        if self.repeats {
+        if self.may_repeat {
             self.list.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
         } else {
             self.list

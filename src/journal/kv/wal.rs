@@ -54,11 +54,11 @@ pub(in crate::journal) fn inspect(folder: &Path) -> io::Result<Option<BadTail>> 
     };
     while let Some(file) = files.next() {
         let bytes = fs::read(&file)?;
-        let good = valid_prefix_len(&bytes);
-        if used_bytes(&bytes[good..]) > 0 {
+        let valid_len = valid_prefix_len(&bytes);
+        if used_bytes(&bytes[valid_len..]) > 0 {
             let later: Vec<_> = files.collect();
-            let is_torn = later.is_empty() && is_torn_write(&bytes, good);
-            return Ok(Some(BadTail { file, offset: good as u64, is_torn, later }));
+            let is_torn = later.is_empty() && is_torn_write(&bytes, valid_len);
+            return Ok(Some(BadTail { file, offset: valid_len as u64, is_torn, later }));
         }
     }
     Ok(None)
@@ -91,10 +91,10 @@ impl BadTail {
 /// Copies a file from `offset` on, without the zeros that it was preallocated with.
 fn copy_used(file: &Path, offset: u64, folder: &Path) -> io::Result<()> {
     let bytes = fs::read(file)?;
-    let from = bytes.get(offset as usize..).unwrap_or_default();
+    let tail = bytes.get(offset as usize..).unwrap_or_default();
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let copy = folder.join(format!("{name}.from-{offset}"));
-    write_file(&copy, &from[..used_bytes(from)]).map(drop)
+    write_file(&copy, &tail[..used_bytes(tail)]).map(drop)
 }
 
 /// Returns the length without trailing zeros, which make up most of a preallocated file.
@@ -105,23 +105,23 @@ fn used_bytes(bytes: &[u8]) -> usize {
     rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// Replaces every write-ahead file, up to `bad`, with a new one that holds its whole batches.
+/// Replaces every write-ahead file, up to `bad_tail`, with a new one that holds its whole batches.
 ///
 /// After an unclean stop, the page cache may show bytes that a failed sync has marked clean: they
 /// can be read, but are never written to disk. Only a new file is certain to be written.
-pub(in crate::journal) fn rewrite(folder: &Path, bad: Option<&BadTail>) -> io::Result<()> {
-    for file in bad.iter().flat_map(|bad| &bad.later) {
+pub(in crate::journal) fn rewrite(folder: &Path, bad_tail: Option<&BadTail>) -> io::Result<()> {
+    for file in bad_tail.iter().flat_map(|bad_tail| &bad_tail.later) {
         fs::remove_file(file)?;
     }
     for file in files(folder)? {
         let bytes = fs::read(&file)?;
-        let good = &bytes[..valid_prefix_len(&bytes)];
-        let made = file.with_extension("new");
-        match write_file(&made, good) {
-            Ok(_) => fs::rename(&made, &file)?,
+        let valid = &bytes[..valid_prefix_len(&bytes)];
+        let new_file = file.with_extension("new");
+        match write_file(&new_file, valid) {
+            Ok(_) => fs::rename(&new_file, &file)?,
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                fs::remove_file(&made)?;
-                write_in_place(&file, good)?;
+                fs::remove_file(&new_file)?;
+                write_in_place(&file, valid)?;
             }
             Err(error) => return Err(error),
         }
@@ -212,8 +212,8 @@ pub(in crate::journal) fn valid_prefix_len(bytes: &[u8]) -> usize {
         let Some(number) = rest.batch() else { return begin };
         match last {
             // Either number is wrong: the previous one, unless it follows its own predecessor.
-            Some((before, last)) if number <= last => {
-                return if last_follows { begin } else { before };
+            Some((previous, last)) if number <= last => {
+                return if last_follows { begin } else { previous };
             }
             Some((_, last)) if number - last > MAX_SEQUENCE_STEP => return begin,
             Some((_, last)) => last_follows = number == last + 1,
@@ -270,8 +270,9 @@ impl<'a> Parser<'a> {
         let magic = self.bytes.get(8..).unwrap_or_default();
         if !magic.starts_with(MAGIC) {
             // If the end of a batch is missing, skip the part of it that is there and right.
-            let right = magic.iter().zip(MAGIC).take_while(|(there, due)| there == due).count();
-            self.take(8 + right);
+            let matching =
+                magic.iter().zip(MAGIC).take_while(|(actual, expected)| actual == expected).count();
+            self.take(8 + matching);
             return None;
         }
         self.expect(&xxh3_64(items).to_le_bytes())?;
@@ -353,52 +354,55 @@ mod tests {
     fn files_are_rewritten_in_place() {
         let (folder, file) = written();
         let before = fs::read(&file).expect("reads");
-        let good = valid_prefix_len(&before);
-        write_in_place(&file, &before[..good]).expect("writes");
-        assert_eq!(fs::read(&file).expect("reads"), before[..good]);
+        let valid_len = valid_prefix_len(&before);
+        write_in_place(&file, &before[..valid_len]).expect("writes");
+        assert_eq!(fs::read(&file).expect("reads"), before[..valid_len]);
         assert_eq!(open(folder.path()).len(), 20);
     }
 
     #[test]
     fn flipped_bytes_are_found_and_copied_and_the_rest_opens() {
-        let (whole, file) = written();
+        let (original, file) = written();
         let bytes = fs::read(&file).expect("reads");
         let used = valid_prefix_len(&bytes);
         let mut found = 0;
         for at in (0..used).step_by(used / 40) {
             let folder = tempfile::tempdir().expect("a folder");
-            let copied = std::process::Command::new("cp")
+            let status = std::process::Command::new("cp")
                 .args(["-r", "--sparse=always"])
-                .arg(whole.path())
+                .arg(original.path())
                 .arg(folder.path().join("s"))
                 .status();
-            assert!(copied.expect("cp").success());
-            let (store, aside) = (folder.path().join("s"), folder.path().join("aside"));
+            assert!(status.expect("cp").success());
+            let (store, copies) = (folder.path().join("s"), folder.path().join("aside"));
             let file = store.join(file.file_name().expect("a name"));
-            let opened = fs::File::options().write(true).open(&file).expect("opens");
-            opened.write_all_at(&[bytes[at] ^ 0x20], at as u64).expect("writes");
-            let Some(bad) = inspect(&store).expect("looks") else {
+            let writable = fs::File::options().write(true).open(&file).expect("opens");
+            writable.write_all_at(&[bytes[at] ^ 0x20], at as u64).expect("writes");
+            let Some(bad_tail) = inspect(&store).expect("looks") else {
                 // The number of the last batch is too high: nothing follows it, so nothing is lost.
                 assert_eq!(open(&store).len(), 20);
                 continue;
             };
             found += 1;
-            assert_eq!(bad.file, file);
-            assert!(bad.offset as usize <= at);
-            assert!(!bad.is_torn, "a flipped bit at {at} is not a torn write");
-            bad.copy_to(&aside).expect("copies");
-            rewrite(&store, Some(&bad)).expect("rewrites");
-            let kept = open(&store);
-            assert_eq!(kept, (0..kept.len() as u8).collect::<Vec<_>>(), "a prefix is kept");
-            assert!(kept.len() < 20);
-            let put_aside =
-                fs::read_dir(&aside).expect("a list").next().expect("one").expect("one");
-            let put_aside = fs::read(put_aside.path()).expect("it is there");
-            let (from, to) = (bad.offset as usize, bad.offset as usize + put_aside.len());
+            assert_eq!(bad_tail.file, file);
+            assert!(bad_tail.offset as usize <= at);
+            assert!(!bad_tail.is_torn, "a flipped bit at {at} is not a torn write");
+            bad_tail.copy_to(&copies).expect("copies");
+            rewrite(&store, Some(&bad_tail)).expect("rewrites");
+            let remaining = open(&store);
+            assert_eq!(
+                remaining,
+                (0..remaining.len() as u8).collect::<Vec<_>>(),
+                "a prefix is kept"
+            );
+            assert!(remaining.len() < 20);
+            let copy = fs::read_dir(&copies).expect("a list").next().expect("one").expect("one");
+            let copy = fs::read(copy.path()).expect("it is there");
+            let (from, to) = (bad_tail.offset as usize, bad_tail.offset as usize + copy.len());
             let changed = at - from;
-            assert_eq!(put_aside[..changed], bytes[from..at]);
-            assert_eq!(put_aside[changed], bytes[at] ^ 0x20);
-            assert_eq!(put_aside[changed + 1..], bytes[at + 1..to]);
+            assert_eq!(copy[..changed], bytes[from..at]);
+            assert_eq!(copy[changed], bytes[at] ^ 0x20);
+            assert_eq!(copy[changed + 1..], bytes[at + 1..to]);
             assert!(to >= used);
         }
         assert!(found >= 39);
@@ -425,21 +429,21 @@ mod tests {
     #[test]
     fn distant_sequence_numbers_are_damage() {
         let items = [(vec![1], Some(vec![2; 10]))];
-        let far = 1 << 62;
-        let whole = batch(1, &items);
+        let high_bit = 1 << 62;
+        let first = batch(1, &items);
         for follower in [3, 1_000_000] {
-            let file = [&whole[..], &batch(2, &items), &batch(follower, &items)].concat();
+            let file = [&first[..], &batch(2, &items), &batch(follower, &items)].concat();
             assert_eq!(valid_prefix_len(&file), file.len());
         }
-        let file = [&whole[..], &batch(2, &items), &batch(3 | far, &items)].concat();
-        assert_eq!(valid_prefix_len(&file), 2 * whole.len());
-        assert!(!is_torn_write(&file, 2 * whole.len()));
-        assert_eq!(valid_prefix_len(&batch(1 | far, &items)), 0);
+        let file = [&first[..], &batch(2, &items), &batch(3 | high_bit, &items)].concat();
+        assert_eq!(valid_prefix_len(&file), 2 * first.len());
+        assert!(!is_torn_write(&file, 2 * first.len()));
+        assert_eq!(valid_prefix_len(&batch(1 | high_bit, &items)), 0);
         // An intact batch before it stays, even if it does not follow its own predecessor.
-        let file = [&whole[..], &batch(2 | far, &items)].concat();
-        assert_eq!(valid_prefix_len(&file), whole.len());
-        let file = [&whole[..], &batch(5, &items), &batch(6 | far, &items)].concat();
-        assert_eq!(valid_prefix_len(&file), 2 * whole.len());
+        let file = [&first[..], &batch(2 | high_bit, &items)].concat();
+        assert_eq!(valid_prefix_len(&file), first.len());
+        let file = [&first[..], &batch(5, &items), &batch(6 | high_bit, &items)].concat();
+        assert_eq!(valid_prefix_len(&file), 2 * first.len());
     }
 
     #[test]
@@ -457,17 +461,17 @@ mod tests {
 
     #[test]
     fn writes_with_impossible_lengths_are_not_torn() {
-        let whole = batch(1, &[(vec![1], Some(vec![7; 600]))]);
-        let torn = &whole[..whole.len() - 60];
+        let complete = batch(1, &[(vec![1], Some(vec![7; 600]))]);
+        let torn = &complete[..complete.len() - 60];
         assert!(is_torn_write(torn, 0));
         // A length of the value as noise may produce it.
-        let mut wrong = torn.to_vec();
-        let at = wrong.windows(4).position(|bytes| bytes == 600_u32.to_le_bytes()).unwrap();
-        wrong[at + 4..at + 8].copy_from_slice(&0xf000_0000_u32.to_le_bytes());
-        assert!(!is_torn_write(&wrong, 0));
+        let mut damaged = torn.to_vec();
+        let at = damaged.windows(4).position(|bytes| bytes == 600_u32.to_le_bytes()).unwrap();
+        damaged[at + 4..at + 8].copy_from_slice(&0xf000_0000_u32.to_le_bytes());
+        assert!(!is_torn_write(&damaged, 0));
         // A length that is possible, but not for this value.
-        wrong[at + 4..at + 8].copy_from_slice(&1_000_000_u32.to_le_bytes());
-        assert!(!is_torn_write(&wrong, 0));
+        damaged[at + 4..at + 8].copy_from_slice(&1_000_000_u32.to_le_bytes());
+        assert!(!is_torn_write(&damaged, 0));
     }
 
     /// Bytes of the sequence number in a batch.
@@ -479,13 +483,13 @@ mod tests {
         let item = (bytes(), proptest::option::weighted(0.9, bytes()));
         let batch_of = (1..3u64, proptest::collection::vec(item, 0..4));
         proptest::collection::vec(batch_of, 1..6).prop_map(|batches| {
-            let (mut written, mut begins, mut sequence) = (Vec::new(), vec![0], 0);
+            let (mut written, mut starts, mut sequence) = (Vec::new(), vec![0], 0);
             for (step, items) in batches {
                 sequence += step;
                 written.extend(batch(sequence, &items));
-                begins.push(written.len());
+                starts.push(written.len());
             }
-            (written, begins)
+            (written, starts)
         })
     }
 
@@ -494,58 +498,62 @@ mod tests {
 
         #[test]
         fn good_bytes_are_the_whole_batches_of_a_cut_file(
-            (written, begins) in file(),
+            (written, starts) in file(),
             (zeros, cut) in (0..100usize, any::<proptest::sample::Index>()),
         ) {
             let used = written.len();
             let allocated = [&written[..], &vec![0; zeros]].concat();
             prop_assert_eq!(valid_prefix_len(&allocated), used);
             let cut = cut.index(used);
-            let last_whole = begins.iter().copied().filter(|begin| *begin <= cut).max();
+            let last_whole = starts.iter().copied().filter(|start| *start <= cut).max();
             prop_assert_eq!(Some(valid_prefix_len(&written[..cut])), last_whole);
         }
 
         #[test]
         fn good_bytes_end_before_a_changed_batch(
-            (mut written, begins) in file(),
+            (mut written, starts) in file(),
             (at, flip) in (any::<proptest::sample::Index>(), prop_oneof![1..4u8, 1..=255u8]),
-            in_number in proptest::option::weighted(0.2, 0..5usize),
+            changed_number in proptest::option::weighted(0.2, 0..5usize),
         ) {
             // Sometimes the low byte of a sequence number, so that numbers collide.
-            let low = in_number.and_then(|batch| begins[..begins.len() - 1].get(batch));
-            let at = low.map_or_else(|| at.index(written.len()), |begin| begin + SEQUENCE.start);
-            let batch = begins.iter().rposition(|begin| *begin <= at).expect("one");
-            let begin = begins[batch];
+            let low = changed_number.and_then(|batch| starts[..starts.len() - 1].get(batch));
+            let at = low.map_or_else(|| at.index(written.len()), |start| start + SEQUENCE.start);
+            let batch = starts.iter().rposition(|start| *start <= at).expect("one");
+            let start = starts[batch];
             written[at] ^= flip;
-            let good = valid_prefix_len(&written);
-            if SEQUENCE.contains(&(at - begin)) {
+            let valid_len = valid_prefix_len(&written);
+            if SEQUENCE.contains(&(at - start)) {
                 // No checksum covers it: only a wrong order is detected, and it may be unclear
                 // which of two batches is wrong.
-                prop_assert!(begins.contains(&good));
-                prop_assert!(batch == 0 || good >= begins[batch - 1]);
+                prop_assert!(starts.contains(&valid_len));
+                prop_assert!(batch == 0 || valid_len >= starts[batch - 1]);
             } else {
-                prop_assert_eq!(good, begin);
+                prop_assert_eq!(valid_len, start);
             }
-            prop_assert_eq!(valid_prefix_len(&written[..good]), good, "what is left opens");
-            let number = |begin: &usize| {
-                let bytes = &written[begin + SEQUENCE.start..begin + SEQUENCE.end];
+            prop_assert_eq!(
+                valid_prefix_len(&written[..valid_len]),
+                valid_len,
+                "what is left opens"
+            );
+            let number = |start: &usize| {
+                let bytes = &written[start + SEQUENCE.start..start + SEQUENCE.end];
                 u64::from_le_bytes(bytes.try_into().expect("eight"))
             };
-            let kept: Vec<u64> = begins.iter().filter(|b| **b < good).map(number).collect();
-            prop_assert!(kept.is_sorted_by(|one, other| one < other), "{:?}", kept);
+            let numbers: Vec<u64> = starts.iter().filter(|b| **b < valid_len).map(number).collect();
+            prop_assert!(numbers.is_sorted_by(|one, other| one < other), "{:?}", numbers);
         }
 
         #[test]
         fn good_bytes_stay_good_without_the_rest(
             (written, _) in file(),
-            (at, with) in (any::<proptest::sample::Index>(), proptest::collection::vec(any::<u8>(), 0..30)),
+            (at, inserted) in (any::<proptest::sample::Index>(), proptest::collection::vec(any::<u8>(), 0..30)),
         ) {
             let mut bytes = written;
             let at = at.index(bytes.len());
-            bytes.splice(at..at, with);
-            let good = valid_prefix_len(&bytes);
-            prop_assert!(good <= bytes.len());
-            prop_assert_eq!(valid_prefix_len(&bytes[..good]), good);
+            bytes.splice(at..at, inserted);
+            let valid_len = valid_prefix_len(&bytes);
+            prop_assert!(valid_len <= bytes.len());
+            prop_assert_eq!(valid_prefix_len(&bytes[..valid_len]), valid_len);
         }
     }
 }

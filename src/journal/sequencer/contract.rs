@@ -23,42 +23,42 @@ fn proposal(ticket: Ticket) -> Proposal {
     Proposal { ticket, time: Timestamp::from_ms(ticket), units: vec![vec![Item::End(stream)]] }
 }
 
-fn drain(order: &mut impl Sequencer) -> Vec<(OrderedBatch, Option<Ticket>)> {
-    std::iter::from_fn(|| order.next().expect("the order works")).collect()
+fn drain(sequencer: &mut impl Sequencer) -> Vec<(OrderedBatch, Option<Ticket>)> {
+    std::iter::from_fn(|| sequencer.next().expect("the order works")).collect()
 }
 
 fn delivers_batches_once_in_order(fixture: &impl Fixture) {
-    let mut order = fixture.after(0);
+    let mut sequencer = fixture.after(0);
     let mut accepted = Vec::new();
-    let mut came = Vec::new();
+    let mut delivered = Vec::new();
     for ticket in 0..100 {
-        match order.propose(proposal(ticket)) {
+        match sequencer.propose(proposal(ticket)) {
             Ok(()) => accepted.push(ticket),
-            Err(_) => came.extend(drain(&mut order)),
+            Err(_) => delivered.extend(drain(&mut sequencer)),
         }
     }
-    came.extend(drain(&mut order));
+    delivered.extend(drain(&mut sequencer));
     assert!(accepted.len() > 50);
-    let tickets: Vec<Ticket> = came.iter().filter_map(|(_, ticket)| *ticket).collect();
+    let tickets: Vec<Ticket> = delivered.iter().filter_map(|(_, ticket)| *ticket).collect();
     assert_eq!(tickets, accepted);
-    for (ordered, ticket) in &came {
-        let sent = proposal(ticket.expect("a ticket"));
-        assert_eq!(format!("{:?}", ordered.units), format!("{:?}", sent.units));
-        assert_eq!(ordered.time, sent.time);
+    for (ordered, ticket) in &delivered {
+        let proposed = proposal(ticket.expect("a ticket"));
+        assert_eq!(format!("{:?}", ordered.units), format!("{:?}", proposed.units));
+        assert_eq!(ordered.time, proposed.time);
     }
-    assert!(came.windows(2).all(|pair| pair[0].0.number < pair[1].0.number));
+    assert!(delivered.windows(2).all(|pair| pair[0].0.number < pair[1].0.number));
 }
 
 fn no_number_comes_twice_over_a_restart(fixture: &impl Fixture) {
-    let mut order = fixture.after(0);
-    order.propose(proposal(1)).expect("accepted");
-    let applied = drain(&mut order).last().expect("a batch").0.number;
-    drop(order);
-    let mut order = fixture.after(applied);
-    order.propose(proposal(2)).expect("accepted");
-    let came = drain(&mut order);
-    assert_eq!(came.len(), 1);
-    assert!(came[0].0.number > applied);
+    let mut sequencer = fixture.after(0);
+    sequencer.propose(proposal(1)).expect("accepted");
+    let applied = drain(&mut sequencer).last().expect("a batch").0.number;
+    drop(sequencer);
+    let mut sequencer = fixture.after(applied);
+    sequencer.propose(proposal(2)).expect("accepted");
+    let delivered = drain(&mut sequencer);
+    assert_eq!(delivered.len(), 1);
+    assert!(delivered[0].0.number > applied);
 }
 
 #[test]

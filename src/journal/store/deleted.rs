@@ -24,15 +24,15 @@ pub(in crate::journal) struct DeletedStreams(BTreeMap<StreamNumber, Position>);
 impl DeletedStreams {
     pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, JournalError> {
         let kind = keys::DELETED_STREAM;
-        let mut all = BTreeMap::new();
+        let mut streams = BTreeMap::new();
         for pair in kv.walk(vec![kind], keys::end_of(kind)) {
             let (key, value) = pair?;
             let damaged = || JournalError::damaged("the record of a deleted stream");
             let number = keys::number_of(&key).ok_or_else(damaged)?;
-            let mut place = keys::Decoder(&value);
-            all.insert(number, place.position().ok_or_else(damaged)?);
+            let mut fields = keys::Decoder(&value);
+            streams.insert(number, fields.position().ok_or_else(damaged)?);
         }
-        Ok(Self(all))
+        Ok(Self(streams))
     }
 
     /// Returns true if the entry at `position` is still counted for the stream.
@@ -63,29 +63,29 @@ impl DeletedStreams {
 impl Store {
     /// Runs one step that subtracts entries of deleted streams.
     pub(super) fn subtract_deleted(&mut self) -> Result<(), JournalError> {
-        let mut left = STEP;
+        let mut remaining = STEP;
         for _ in 0..STREAMS {
-            let Some((number, until)) = self.deleted.iter().next().filter(|_| left > 0) else {
+            let Some((number, until)) = self.deleted.iter().next().filter(|_| remaining > 0) else {
                 break;
             };
-            left -= self.subtract(number, until, left)?;
+            remaining -= self.subtract(number, until, remaining)?;
         }
         Ok(())
     }
 
-    /// Subtracts at most `most` entries of a stream; returns the number of entries that it
+    /// Subtracts at most `max_entries` entries of a stream; returns the number of entries that it
     /// examined.
     fn subtract(
         &mut self,
         number: StreamNumber,
         until: Position,
-        most: usize,
+        max_entries: usize,
     ) -> Result<usize, JournalError> {
         let from = keys::index(number, Position::from_stored(until.get() + 1));
         let end = keys::index(number, Position::from_stored(u64::MAX));
         let kv = self.kv.clone();
         let (mut last, mut examined) = (until, 0);
-        for pair in kv.walk(from, end).take(most) {
+        for pair in kv.walk(from, end).take(max_entries) {
             let (key, value) = pair?;
             examined += 1;
             let Some(position) = keys::position_of(&key) else { continue };
@@ -93,14 +93,14 @@ impl Store {
             last = position;
             let shared = IndexItem::read(&value).filter(|item| item.streams > 1);
             if let Some(item) = shared
-                && !self.kept_elsewhere(position, number)?
+                && !self.is_counted_elsewhere(position, number)?
             {
                 self.subtract_bytes(u64::from(item.bytes));
             }
         }
-        if examined < most {
+        if examined < max_entries {
             self.deleted.remove(number, &mut self.pending_changes);
-            self.trimmer.gone(number);
+            self.trimmer.release(number);
         } else {
             self.deleted.put(number, last, &mut self.pending_changes);
         }

@@ -39,11 +39,11 @@ impl Epochs {
         self.list.iter().fold(Encoder(Vec::new()), |out, (e, p)| out.u32(e.0).u64(p.get())).0
     }
 
-    /// Begins a new epoch; the previous one kept everything up to `kept`. `seen` is the last epoch
+    /// Begins a new epoch; the previous one kept everything up to `last`. `seen` is the last epoch
     /// known to have been in use, whose record may have been lost.
-    pub(crate) fn begin(&mut self, kept: Position, seen: Epoch) {
+    pub(crate) fn begin(&mut self, last: Position, seen: Epoch) {
         let current = self.current();
-        self.list.push((next(current.max(seen)), kept));
+        self.list.push((next(current.max(seen)), last));
     }
 
     /// Returns the number of epochs.
@@ -58,17 +58,17 @@ impl Epochs {
 
     /// Returns the id of the entry at `position`.
     pub(crate) fn id(&self, position: Position) -> EventId {
-        let begun = self.list.partition_point(|(_, after)| *after < position).max(1);
-        let epoch = self.list.get(begun - 1).map_or(Epoch(0), |(epoch, _)| *epoch);
+        let index = self.list.partition_point(|(_, after)| *after < position).max(1);
+        let epoch = self.list.get(index - 1).map_or(Epoch(0), |(epoch, _)| *epoch);
         EventId { epoch, position }
     }
 
     /// Returns the position that `id` names, or `None` if it was never reached or did not survive
     /// its epoch. `head` is the last position of the current epoch.
     pub(crate) fn resolve(&self, id: EventId, head: Position) -> Option<Position> {
-        let at = self.list.iter().position(|(epoch, _)| *epoch == id.epoch)?;
-        let kept = self.list.get(at + 1).map_or(head, |(_, kept)| *kept);
-        (id.position <= kept).then_some(id.position)
+        let index = self.list.iter().position(|(epoch, _)| *epoch == id.epoch)?;
+        let last = self.list.get(index + 1).map_or(head, |(_, last)| *last);
+        (id.position <= last).then_some(id.position)
     }
 }
 
@@ -84,23 +84,23 @@ fn next(epoch: Epoch) -> Epoch {
 mod tests {
     use super::*;
 
-    fn at(number: u64) -> Position {
+    fn position(number: u64) -> Position {
         Position::from_stored(number)
     }
 
     #[test]
     fn an_entry_keeps_the_id_of_the_epoch_it_was_written_in() {
         let mut epochs = Epochs { list: vec![(Epoch(7), Position::ZERO)] };
-        epochs.begin(at(100), Epoch(7));
-        assert_eq!(epochs.id(at(100)).epoch, Epoch(7));
-        assert!(epochs.id(at(101)).epoch > Epoch(7));
+        epochs.begin(position(100), Epoch(7));
+        assert_eq!(epochs.id(position(100)).epoch, Epoch(7));
+        assert!(epochs.id(position(101)).epoch > Epoch(7));
         assert_eq!(epochs.id(Position::ZERO).epoch, Epoch(7));
     }
 
     #[test]
     fn epochs_with_a_lost_record_are_not_reused() {
         let mut epochs = Epochs { list: vec![(Epoch(7), Position::ZERO)] };
-        epochs.begin(at(100), Epoch(9));
+        epochs.begin(position(100), Epoch(9));
         assert!(epochs.current() > Epoch(9));
         assert!(Epochs::first(Some(Epoch(9))).current() > Epoch(9));
     }
@@ -108,13 +108,13 @@ mod tests {
     #[test]
     fn ids_are_valid_only_up_to_what_their_epoch_kept() {
         let mut epochs = Epochs { list: vec![(Epoch(7), Position::ZERO)] };
-        epochs.begin(at(100), Epoch(7));
-        let id = |epoch, position| EventId { epoch: Epoch(epoch), position: at(position) };
-        assert_eq!(epochs.resolve(id(7, 100), at(200)), Some(at(100)));
-        assert_eq!(epochs.resolve(id(7, 101), at(200)), None);
+        epochs.begin(position(100), Epoch(7));
+        let id = |epoch, number| EventId { epoch: Epoch(epoch), position: position(number) };
+        assert_eq!(epochs.resolve(id(7, 100), position(200)), Some(position(100)));
+        assert_eq!(epochs.resolve(id(7, 101), position(200)), None);
         let now = epochs.current().0;
-        assert_eq!(epochs.resolve(id(now, 200), at(200)), Some(at(200)));
-        assert_eq!(epochs.resolve(id(now, 201), at(200)), None);
-        assert_eq!(epochs.resolve(id(now + 1, 1), at(200)), None);
+        assert_eq!(epochs.resolve(id(now, 200), position(200)), Some(position(200)));
+        assert_eq!(epochs.resolve(id(now, 201), position(200)), None);
+        assert_eq!(epochs.resolve(id(now + 1, 1), position(200)), None);
     }
 }

@@ -26,19 +26,19 @@ struct Inner {
     now: Timestamp,
     /// The floor of the total cap.
     hub: Position,
-    traces_lost_to: Position,
+    tombstones_lost_to: Position,
 }
 
 impl Floors {
     pub(super) fn reset(
         &self,
-        table: &Streams,
+        streams: &Streams,
         deleted: &DeletedStreams,
         next_stream: StreamNumber,
     ) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         inner.streams.clear();
-        table.for_each(|_, row| {
+        streams.for_each(|_, row| {
             inner.streams.insert(row.number, (row.floor, row.counted_from));
         });
         // Indexes of deleted streams still have to be read.
@@ -49,7 +49,7 @@ impl Floors {
     pub(super) fn publish(
         &self,
         rows: impl Iterator<Item = StreamRow>,
-        gone: &[StreamNumber],
+        removed: &[StreamNumber],
         totals: &Totals,
         now: Timestamp,
     ) {
@@ -61,19 +61,19 @@ impl Floors {
         for number in inner.known_below..next_stream {
             inner.streams.entry(number).or_default();
         }
-        for number in gone {
+        for number in removed {
             inner.streams.remove(number);
         }
         inner.known_below = next_stream;
         inner.now = now;
         inner.hub = totals.floor;
-        inner.traces_lost_to = totals.tombstones_lost_to;
+        inner.tombstones_lost_to = totals.tombstones_lost_to;
     }
 }
 
 impl Inner {
     /// Returns the floors of a stream; everything of a stream that does not exist is below them.
-    fn of(&self, number: StreamNumber) -> (Position, Position) {
+    fn floors_of(&self, number: StreamNumber) -> (Position, Position) {
         let all = Position::from_stored(u64::MAX);
         match self.streams.get(&number) {
             Some(floors) => *floors,
@@ -82,20 +82,21 @@ impl Inner {
         }
     }
 
-    fn judge(&self, key: &[u8], value: &[u8]) -> Option<bool> {
+    fn try_is_dead(&self, key: &[u8], value: &[u8]) -> Option<bool> {
         let older_than = |time: Timestamp, ms: u64| time.ms() + ms < self.now.ms();
         Some(match *key.first()? {
             keys::ENTRY => {
                 let position = keys::position_of(key)?;
                 let entry = StoredEntry::read(&bytes::Bytes::copy_from_slice(value))?;
-                entry.numbers.iter().all(|number| self.of(*number).0 >= position)
+                entry.numbers.iter().all(|number| self.floors_of(*number).0 >= position)
             }
-            keys::INDEX => self.of(keys::number_of(key)?).1 >= keys::position_of(key)?,
+            keys::INDEX => self.floors_of(keys::number_of(key)?).1 >= keys::position_of(key)?,
             // Idempotency keys outlive a stream that retention emptied.
             keys::KEY => older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS),
             keys::TOMBSTONE => {
-                let trace = keys::Tombstone::read(value)?;
-                trace.position <= self.traces_lost_to || older_than(trace.time, TOMBSTONE_KEPT_MS)
+                let tombstone = keys::Tombstone::read(value)?;
+                tombstone.position <= self.tombstones_lost_to
+                    || older_than(tombstone.time, TOMBSTONE_KEPT_MS)
             }
             keys::TIME => u64::from_be_bytes(*value.first_chunk()?) <= self.hub.get(),
             _ => false,
@@ -107,7 +108,7 @@ impl Expiry for Floors {
     fn is_dead(&self, key: &[u8], value: &[u8]) -> bool {
         // Unreadable items are damaged, and are kept for inspection.
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
-        inner.judge(key, value).unwrap_or(false)
+        inner.try_is_dead(key, value).unwrap_or(false)
     }
 
     fn dead_range(&self) -> Option<std::ops::RangeInclusive<Vec<u8>>> {

@@ -97,35 +97,35 @@ impl Store {
         let totals = Totals::load(&kv)?;
         let streams = Arc::new(Streams::load(&kv)?);
         sealing.erase_orphans(|number| streams.name_of(number).is_some())?;
-        let marks = Arc::new(Watermarks::default());
+        let watermarks = Arc::new(Watermarks::default());
         let deleted = DeletedStreams::load(&kv)?;
-        let traces = TombstoneLimit::new(tombstone_positions(&kv)?);
+        let tombstones = TombstoneLimit::new(tombstone_positions(&kv)?);
         floors.reset(&streams, &deleted, totals.next_stream);
         let trimmer = retention::Trimmer::new(retention, &streams);
         let quota = Quota::new(limits, &streams);
-        let owed = Changes::default();
+        let pending_changes = Changes::default();
         let last_time_mark = Timestamp::default();
-        let vanished = Vec::new();
+        let removed_streams = Vec::new();
         let (removed_bytes, removals) = (0, 1);
-        marks.set_removed(&totals, removals);
-        marks.set_tombstones_lost(&totals, removals);
-        marks.set_head(totals.last);
+        watermarks.set_removed(&totals, removals);
+        watermarks.set_tombstones_lost(&totals, removals);
+        watermarks.set_head(totals.last);
         Ok(Self {
             kv,
             sync,
             streams,
-            watermarks: marks,
+            watermarks,
             floors,
             totals,
             trimmer,
             deleted,
-            tombstones: traces,
+            tombstones,
             has_unwritten_totals: false,
             quota,
-            pending_changes: owed,
+            pending_changes,
             pending_tombstones: HashMap::new(),
             last_time_mark,
-            removed_streams: vanished,
+            removed_streams,
             removed_bytes,
             sealing: RefCell::new(sealing),
             removals,
@@ -178,7 +178,7 @@ impl Store {
         let mut staging = Staging::new(self, ordered.number, ordered.time);
         let mut outcomes = Vec::with_capacity(ordered.units.len());
         for unit in ordered.units {
-            outcomes.push(staging.unit(unit)?);
+            outcomes.push(staging.apply_unit(unit)?);
         }
         let staged = staging.finish();
         if staged.entries.is_empty() {
@@ -190,7 +190,7 @@ impl Store {
             changes.put(keys::time(staged.totals.time), first.get().to_be_bytes().to_vec());
             self.last_time_mark = staged.totals.time;
         }
-        self.sealing.borrow_mut().settle(self.sync)?;
+        self.sealing.borrow_mut().sync_new_keys(self.sync)?;
         self.commit(changes, &staged.totals, self.sync)?;
         let at = Instant::now();
         self.totals = staged.totals;
@@ -203,9 +203,9 @@ impl Store {
         for (name, row) in staged.rows {
             match row {
                 Some(row) => {
-                    self.trimmer.appended(&name, &row, self.totals.time);
+                    self.trimmer.record_append(&name, &row, self.totals.time);
                     if self.streams.put(&name, row) {
-                        self.quota.added(&name);
+                        self.quota.add_stream(&name);
                     }
                     touched.push(name);
                 }
@@ -218,10 +218,10 @@ impl Store {
             if is_shared {
                 self.deleted.put(number, floor, &mut self.pending_changes);
             } else {
-                self.trimmer.gone(number);
+                self.trimmer.release(number);
             }
             self.removed_streams.push((name, last));
-            self.note_tombstone();
+            self.count_tombstone();
         }
         self.trim(&touched)?;
         let first = Position::of(ordered.number, 0);
@@ -256,17 +256,17 @@ impl Store {
         self.trim_unfinished()?;
         self.shrink()?;
         self.subtract_deleted()?;
-        let moved = self.trimmer.take_unpublished();
-        let gone = self.trimmer.take_gone();
-        let owes = self.has_unwritten_totals || !self.pending_changes.is_empty();
-        if owes || !moved.is_empty() || !gone.is_empty() {
+        let moved_streams = self.trimmer.take_unpublished();
+        let removed_numbers = self.trimmer.take_removed();
+        let has_pending = self.has_unwritten_totals || !self.pending_changes.is_empty();
+        if has_pending || !moved_streams.is_empty() || !removed_numbers.is_empty() {
             let totals = self.totals;
             self.commit(Changes::default(), &totals, Sync::Disk)?;
             self.has_unwritten_totals = false;
         }
-        let rows = moved.iter().filter_map(|name| self.streams.get(name));
-        self.floors.publish(rows, &gone, &self.totals, now);
-        self.sealing.borrow_mut().erase(&gone)?;
+        let rows = moved_streams.iter().filter_map(|name| self.streams.get(name));
+        self.floors.publish(rows, &removed_numbers, &self.totals, now);
+        self.sealing.borrow_mut().erase(&removed_numbers)?;
         Ok(self.trimmer.has_more(now)
             || !self.deleted.is_empty()
             || (self.is_over_cap() && self.totals.floor > floor))
@@ -302,19 +302,19 @@ impl Store {
     /// Replaces the row of a stream without entries with a tombstone, for clients that resume.
     fn add_tombstone(&mut self, name: &StreamName, row: &StreamRow, now: Timestamp) {
         let (position, last) = (row.last, row.last);
-        let trace =
+        let tombstone =
             keys::Tombstone { position, last, time: now, deleted: false, keys_number: row.keys };
         self.pending_changes.remove(keys::head(row.number));
         self.pending_changes.remove(keys::name(name.as_str()));
-        self.pending_changes.put(keys::tombstone(name.as_str()), trace.write());
-        if self.pending_tombstones.insert(name.clone(), trace).is_none() {
-            self.note_tombstone();
+        self.pending_changes.put(keys::tombstone(name.as_str()), tombstone.write());
+        if self.pending_tombstones.insert(name.clone(), tombstone).is_none() {
+            self.count_tombstone();
         }
         self.totals.forgotten_to = self.totals.forgotten_to.max(row.last);
         self.watermarks.set_removed(&self.totals, self.removals);
         self.remove(name);
         self.streams.forget_number(row.number);
-        self.trimmer.gone(row.number);
+        self.trimmer.release(row.number);
         self.removed_streams.push((name.clone(), row.last));
     }
 
@@ -324,19 +324,19 @@ impl Store {
         &self,
         name: &StreamName,
     ) -> Result<Option<keys::StreamNumber>, JournalError> {
-        let trace = match self.pending_tombstones.get(name) {
-            Some(trace) => Some(*trace),
+        let tombstone = match self.pending_tombstones.get(name) {
+            Some(tombstone) => Some(*tombstone),
             None => {
                 let value = self.kv.get(&keys::tombstone(name.as_str()))?;
                 value.and_then(|value| keys::Tombstone::read(&value))
             }
         };
-        Ok(trace.filter(|trace| !trace.deleted).map(|trace| trace.keys_number))
+        Ok(tombstone.filter(|tombstone| !tombstone.deleted).map(|tombstone| tombstone.keys_number))
     }
 
     /// Counts another tombstone; beyond the limit the oldest are dropped.
-    fn note_tombstone(&mut self) {
-        if let Some(lost_to) = self.tombstones.note(self.totals.last) {
+    fn count_tombstone(&mut self) {
+        if let Some(lost_to) = self.tombstones.add(self.totals.last) {
             self.has_unwritten_totals = true;
             self.totals.tombstones_lost_to = self.totals.tombstones_lost_to.max(lost_to);
             self.watermarks.set_tombstones_lost(&self.totals, self.removals);
@@ -345,18 +345,18 @@ impl Store {
 
     fn remove(&self, name: &StreamName) {
         if self.streams.remove(name) {
-            self.quota.removed(name);
+            self.quota.remove_stream(name);
         }
     }
 }
 
 fn tombstone_positions(kv: &Kv) -> Result<Vec<Position>, JournalError> {
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for pair in kv.walk(vec![keys::TOMBSTONE], keys::end_of(keys::TOMBSTONE)) {
         let (_, value) = pair?;
-        places.extend(keys::Tombstone::read(&value).map(|trace| trace.position));
+        positions.extend(keys::Tombstone::read(&value).map(|tombstone| tombstone.position));
     }
-    Ok(places)
+    Ok(positions)
 }
 
 #[cfg(test)]
@@ -394,25 +394,28 @@ mod tests {
         let otherwise = RetentionLimits { max_age_ms: Some(HOUR_MS), ..RetentionLimits::default() };
         let policy = RetentionPolicy { rules: Vec::new(), otherwise, total_bytes: u64::MAX };
         let mut store = store(policy);
-        let right = Timestamp::from_ms(100 * 24 * HOUR_MS);
-        let ahead = right.plus_ms(24 * HOUR_MS);
-        assert_eq!(publish(&mut store, 1, ahead), ahead);
-        assert!(publish(&mut store, 2, right) >= ahead, "stored time does not step back by itself");
-        store.set_time_back(right).unwrap();
+        let true_time = Timestamp::from_ms(100 * 24 * HOUR_MS);
+        let wrong_time = true_time.plus_ms(24 * HOUR_MS);
+        assert_eq!(publish(&mut store, 1, wrong_time), wrong_time);
+        assert!(
+            publish(&mut store, 2, true_time) >= wrong_time,
+            "stored time does not step back by itself"
+        );
+        store.set_time_back(true_time).unwrap();
         let marks = |store: &Store| {
-            store.kv.walk(keys::time(right.plus_ms(HOUR_MS)), keys::end_of(keys::TIME)).count()
+            store.kv.walk(keys::time(true_time.plus_ms(HOUR_MS)), keys::end_of(keys::TIME)).count()
         };
         assert_eq!(marks(&store), 1);
-        assert_eq!(publish(&mut store, 3, right.plus_ms(1000)), right.plus_ms(1000));
+        assert_eq!(publish(&mut store, 3, true_time.plus_ms(1000)), true_time.plus_ms(1000));
         assert_eq!(marks(&store), 0, "the time mark of the wrong clock is removed");
         let tick = |store: &mut Store, now: Timestamp| {
             while store.tick(now, now).unwrap() {}
         };
-        tick(&mut store, right.plus_ms(HOUR_MS / 2));
+        tick(&mut store, true_time.plus_ms(HOUR_MS / 2));
         assert_eq!(events(&store), 3);
         // The age of events from the wrong clock counts from when they are found.
-        tick(&mut store, right.plus_ms(HOUR_MS + 2000));
-        tick(&mut store, right.plus_ms(2 * HOUR_MS + 4000));
+        tick(&mut store, true_time.plus_ms(HOUR_MS + 2000));
+        tick(&mut store, true_time.plus_ms(2 * HOUR_MS + 4000));
         assert_eq!(events(&store), 0);
     }
 }

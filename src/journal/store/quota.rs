@@ -42,23 +42,23 @@ impl StreamUsage {
         scopes.collect()
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut FxHashMap<Scope, ScopeUsage>) -> T) -> T {
-        work(&mut self.usage.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, update: impl FnOnce(&mut FxHashMap<Scope, ScopeUsage>) -> T) -> T {
+        update(&mut self.usage.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Counts the streams, and refuses new ones beyond the limits.
 pub(super) struct Quota {
-    shared: Arc<ArcSwap<Limits>>,
+    current_limits: Arc<ArcSwap<Limits>>,
     /// Limits that the counts are based on.
     limits: Arc<Limits>,
     usage: Arc<StreamUsage>,
 }
 
 impl Quota {
-    pub(super) fn new(shared: Arc<ArcSwap<Limits>>, streams: &Streams) -> Self {
-        let limits = shared.load_full();
-        let quota = Self { shared, limits, usage: Arc::default() };
+    pub(super) fn new(current_limits: Arc<ArcSwap<Limits>>, streams: &Streams) -> Self {
+        let limits = current_limits.load_full();
+        let quota = Self { current_limits, limits, usage: Arc::default() };
         quota.recount(streams);
         quota
     }
@@ -69,8 +69,8 @@ impl Quota {
 
     /// Switches to the current limits and recounts, if they have changed.
     pub(super) fn refresh(&mut self, streams: &Streams) {
-        if !Arc::ptr_eq(&self.limits, &self.shared.load()) {
-            self.limits = self.shared.load_full();
+        if !Arc::ptr_eq(&self.limits, &self.current_limits.load()) {
+            self.limits = self.current_limits.load_full();
             self.recount(streams);
         }
     }
@@ -80,7 +80,7 @@ impl Quota {
             usage.retain(|scope, _| *scope == Scope::HUB);
             usage.entry(Scope::HUB).or_default().streams = 0;
         });
-        streams.for_each(|name, _| self.added(name));
+        streams.for_each(|name, _| self.add_stream(name));
     }
 
     fn scopes(&self, name: &StreamName) -> impl Iterator<Item = Scope> + use<> {
@@ -92,7 +92,7 @@ impl Quota {
         std::iter::once(Scope::HUB).chain((scope != Scope::HUB).then_some(scope))
     }
 
-    pub(super) fn added(&self, name: &StreamName) {
+    pub(super) fn add_stream(&self, name: &StreamName) {
         self.usage.with(|usage| {
             for scope in self.scopes(name) {
                 let usage = usage.entry(scope).or_default();
@@ -102,7 +102,7 @@ impl Quota {
         });
     }
 
-    pub(super) fn removed(&self, name: &StreamName) {
+    pub(super) fn remove_stream(&self, name: &StreamName) {
         self.usage.with(|usage| {
             for scope in self.scopes(name) {
                 let usage = usage.entry(scope).or_default();
@@ -111,19 +111,23 @@ impl Quota {
         });
     }
 
-    /// Adds `new` streams to `fresh`, the new streams of the batch so far; fails with the limit if
-    /// they exceed it.
-    pub(super) fn acquire(&self, new: &[StreamName], fresh: &mut NewStreams) -> Result<(), u64> {
-        let mut wanted = NewStreams::default();
-        for scope in new.iter().flat_map(|name| self.scopes(name)) {
-            *wanted.entry(scope).or_default() += 1;
+    /// Counts the streams `names` in `new_streams`, the new streams of the batch so far; fails with
+    /// the limit if they exceed it.
+    pub(super) fn acquire(
+        &self,
+        names: &[StreamName],
+        new_streams: &mut NewStreams,
+    ) -> Result<(), u64> {
+        let mut requested = NewStreams::default();
+        for scope in names.iter().flat_map(|name| self.scopes(name)) {
+            *requested.entry(scope).or_default() += 1;
         }
         self.usage.with(|usage| {
-            for (scope, count) in &wanted {
+            for (scope, count) in &requested {
                 let bound = self.limits.bounds(*scope).and_then(|b| b.get(Limit::Streams));
                 let Some(bound) = bound else { continue };
                 let usage = usage.entry(*scope).or_default();
-                let before = usage.streams + fresh.get(scope).copied().unwrap_or(0);
+                let before = usage.streams + new_streams.get(scope).copied().unwrap_or(0);
                 if before + count > bound.max {
                     usage.refusals += 1;
                     return Err(bound.max);
@@ -131,8 +135,8 @@ impl Quota {
             }
             Ok(())
         })?;
-        for (scope, count) in wanted {
-            *fresh.entry(scope).or_default() += count;
+        for (scope, count) in requested {
+            *new_streams.entry(scope).or_default() += count;
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ impl RetentionPolicy {
 /// Streams with entries to remove, and the index items that were read ahead.
 pub(super) struct Trimmer {
     retention: RetentionPolicy,
-    ahead: HashMap<StreamNumber, VecDeque<(Position, IndexItem)>>,
+    read_ahead: HashMap<StreamNumber, VecDeque<(Position, IndexItem)>>,
     /// Times at which the oldest entry of streams with an age limit may expire.
     due: BinaryHeap<Reverse<Due>>,
     waiting: HashSet<StreamNumber>,
@@ -74,7 +74,7 @@ pub(super) struct Trimmer {
     /// Rows changed since the last commit, and since the floors were last published.
     dirty: HashSet<StreamName>,
     unpublished: HashSet<StreamName>,
-    gone: Vec<StreamNumber>,
+    removed: Vec<StreamNumber>,
 }
 
 /// A stream whose oldest entries may expire.
@@ -98,16 +98,16 @@ impl Trimmer {
     pub(super) fn new(retention: RetentionPolicy, streams: &Streams) -> Self {
         let mut trimmer = Self {
             retention,
-            ahead: HashMap::new(),
+            read_ahead: HashMap::new(),
             due: BinaryHeap::new(),
             waiting: HashSet::new(),
             unfinished: VecDeque::new(),
             dirty: HashSet::new(),
             unpublished: HashSet::new(),
-            gone: Vec::new(),
+            removed: Vec::new(),
         };
         streams.for_each(|name, row| {
-            trimmer.appended(name, row, Timestamp::default());
+            trimmer.record_append(name, row, Timestamp::default());
             if trimmer.retention.limits(name).is_exceeded_by(row) {
                 trimmer.unfinished.push_back(name.clone());
             }
@@ -117,7 +117,7 @@ impl Trimmer {
 
     /// Records new entries of a stream. A stream with an age limit is due when the first of them
     /// is.
-    pub(super) fn appended(&mut self, name: &StreamName, row: &StreamRow, now: Timestamp) {
+    pub(super) fn record_append(&mut self, name: &StreamName, row: &StreamRow, now: Timestamp) {
         if let Some(age) = self.retention.limits(name).max_age_ms
             && self.waiting.insert(row.number)
         {
@@ -130,12 +130,12 @@ impl Trimmer {
     /// Moves all due times to at most their age limit after `now`, to which the clock was set back.
     pub(super) fn schedule_expiry(&mut self, now: Timestamp) {
         let all = std::mem::take(&mut self.due).into_iter();
-        let rearmed = all.map(|Reverse(mut due)| {
+        let rescheduled = all.map(|Reverse(mut due)| {
             let age = self.retention.limits(&due.name).max_age_ms.unwrap_or_default();
             due.at_ms = due.at_ms.min(now.ms().saturating_add(age));
             Reverse(due)
         });
-        self.due = rearmed.collect();
+        self.due = rescheduled.collect();
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
@@ -149,14 +149,14 @@ impl Trimmer {
 
     /// Discards the state of a stream that no longer exists.
     pub(super) fn forget(&mut self, number: StreamNumber) {
-        self.ahead.remove(&number);
+        self.read_ahead.remove(&number);
         self.waiting.remove(&number);
     }
 
     /// Records a stream whose data is no longer needed.
-    pub(super) fn gone(&mut self, number: StreamNumber) {
+    pub(super) fn release(&mut self, number: StreamNumber) {
         self.forget(number);
-        self.gone.push(number);
+        self.removed.push(number);
     }
 
     /// Takes the streams whose heads must be part of the next commit.
@@ -169,8 +169,8 @@ impl Trimmer {
         std::mem::take(&mut self.unpublished)
     }
 
-    pub(super) fn take_gone(&mut self) -> Vec<StreamNumber> {
-        std::mem::take(&mut self.gone)
+    pub(super) fn take_removed(&mut self) -> Vec<StreamNumber> {
+        std::mem::take(&mut self.removed)
     }
 }
 
@@ -226,10 +226,10 @@ impl Store {
             let front = self.trim_stream(&name, &mut steps, is_old)?;
             match front {
                 Some(front) => {
-                    let (front_at, front) = front;
+                    let (front_position, front) = front;
                     let (at_ms, ahead_to) = if !is_ahead(&front, wall) {
                         (front.time.ms().saturating_add(age), Position::ZERO)
-                    } else if front_at <= ahead_to {
+                    } else if front_position <= ahead_to {
                         // One step was not enough for all entries that were found.
                         (now.ms(), ahead_to)
                     } else {
@@ -274,47 +274,47 @@ impl Store {
     }
 
     fn drop_entry(&mut self, position: Position, entry: &StoredEntry, bytes: u64) {
-        let mut was_kept = false;
+        let mut was_counted = false;
         self.totals.removed_to = self.totals.removed_to.max(position);
         for number in &entry.numbers {
             if entry.numbers.len() > 1 && self.deleted.counts(*number, position) {
-                was_kept = true;
+                was_counted = true;
                 self.deleted.put(*number, position, &mut self.pending_changes);
             }
             let Some(name) = self.streams.name_of(*number) else { continue };
             let Some(mut row) = self.streams.get(&name).filter(|row| row.floor < position) else {
                 continue;
             };
-            was_kept = true;
+            was_counted = true;
             row.remove_front(position, bytes, entry.numbers.len() == 1, entry.is_event());
             self.put_trimmed(&name, row);
         }
-        if was_kept {
+        if was_counted {
             self.subtract_bytes(bytes);
         }
     }
 
-    /// Removes entries from the front of a stream while `over` returns true and `steps` are left;
-    /// returns the new front.
+    /// Removes entries from the front of a stream while `should_remove` returns true and `steps`
+    /// are left; returns the new front.
     fn trim_stream(
         &mut self,
         name: &StreamName,
         steps: &mut usize,
-        over: impl Fn(&StreamRow, Position, &IndexItem) -> bool,
+        should_remove: impl Fn(&StreamRow, Position, &IndexItem) -> bool,
     ) -> Result<Option<(Position, IndexItem)>, JournalError> {
         let Some(mut row) = self.streams.get(name) else { return Ok(None) };
         let before = row;
         let mut front = None;
         while let Some((position, item)) = self.front(&row)? {
             // An end is the last entry of its stream; only age and the cap remove it.
-            if *steps == 0 || !over(&row, position, &item) {
+            if *steps == 0 || !should_remove(&row, position, &item) {
                 front = Some((position, item));
                 break;
             }
             *steps -= 1;
             let bytes = u64::from(item.bytes);
             row.remove_front(position, bytes, item.streams == 1, item.is_event);
-            if item.streams == 1 || !self.kept_elsewhere(position, row.number)? {
+            if item.streams == 1 || !self.is_counted_elsewhere(position, row.number)? {
                 self.subtract_bytes(bytes);
             }
             self.totals.removed_to = self.totals.removed_to.max(position);
@@ -346,32 +346,32 @@ impl Store {
 
     /// Returns the first entry of a stream above its floor.
     fn front(&mut self, row: &StreamRow) -> Result<Option<(Position, IndexItem)>, JournalError> {
-        if self.trimmer.ahead.len() > MAX_READ_AHEADS {
-            self.trimmer.ahead.clear();
+        if self.trimmer.read_ahead.len() > MAX_READ_AHEADS {
+            self.trimmer.read_ahead.clear();
         }
-        let ahead = self.trimmer.ahead.entry(row.number).or_default();
-        while ahead.front().is_some_and(|(position, _)| *position <= row.floor) {
-            ahead.pop_front();
+        let items = self.trimmer.read_ahead.entry(row.number).or_default();
+        while items.front().is_some_and(|(position, _)| *position <= row.floor) {
+            items.pop_front();
         }
-        if ahead.is_empty() {
+        if items.is_empty() {
             let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
             let until = keys::index(row.number, Position::from_stored(u64::MAX));
             for pair in self.kv.walk(from, until).take(READ_AHEAD) {
                 let (key, value) = pair?;
                 let damaged = || JournalError::damaged("an index item");
                 let position = keys::position_of(&key).ok_or_else(damaged)?;
-                ahead.push_back((position, IndexItem::read(&value).ok_or_else(damaged)?));
+                items.push_back((position, IndexItem::read(&value).ok_or_else(damaged)?));
             }
         }
-        let front = ahead.front().copied();
+        let front = items.front().copied();
         if front.is_none() {
-            self.trimmer.ahead.remove(&row.number);
+            self.trimmer.read_ahead.remove(&row.number);
         }
         Ok(front)
     }
 
     /// Returns true if the entry is still counted for a stream other than `number`.
-    pub(super) fn kept_elsewhere(
+    pub(super) fn is_counted_elsewhere(
         &self,
         position: Position,
         number: StreamNumber,

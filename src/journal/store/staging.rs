@@ -38,7 +38,7 @@ pub(super) struct Staging<'a> {
     store: &'a Store,
     number: u64,
     keys: HashMap<(StreamName, Key), KeyItem>,
-    fresh: NewStreams,
+    new_streams: NewStreams,
     staged: Staged,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Staging<'a> {
             totals,
             removed_bytes: 0,
         };
-        Self { store, number, keys: HashMap::new(), fresh: NewStreams::default(), staged }
+        Self { store, number, keys: HashMap::new(), new_streams: NewStreams::default(), staged }
     }
 
     pub(super) fn finish(mut self) -> Staged {
@@ -79,32 +79,32 @@ impl<'a> Staging<'a> {
     }
 
     /// Applies a whole unit, or returns why it is refused and changes nothing.
-    pub(super) fn unit(&mut self, unit: PublishUnit) -> Result<Outcome, JournalError> {
+    pub(super) fn apply_unit(&mut self, unit: PublishUnit) -> Result<Outcome, JournalError> {
         let mut new = NewItems::default();
         let mut next = self.staged.entries.len();
-        let mut placed = Vec::with_capacity(unit.len());
+        let mut results = Vec::with_capacity(unit.len());
         for item in &unit {
-            let verdict = self.judge(item, Position::of(self.number, next), &mut new)?;
-            match verdict {
-                Ok(place) => {
-                    next += usize::from(!place.duplicate);
-                    placed.push(place);
+            let checked = self.check_item(item, Position::of(self.number, next), &mut new)?;
+            match checked {
+                Ok(result) => {
+                    next += usize::from(!result.duplicate);
+                    results.push(result);
                 }
                 Err(refusal) => return Ok(Err(self.refuse(new, refusal))),
             }
         }
-        if let Err(refusal) = self.take_streams(&mut new) {
+        if let Err(refusal) = self.acquire_streams(&mut new) {
             return Ok(Err(self.refuse(new, refusal)));
         }
-        for (item, place) in unit.into_iter().zip(&placed) {
+        for (item, result) in unit.into_iter().zip(&results) {
             match item {
-                _ if place.duplicate => {}
-                Item::Event(draft) => self.event(&draft, place.position)?,
-                Item::End(stream) => self.end(stream, place.position)?,
-                Item::Delete { stream, .. } => self.delete(stream, place.position)?,
+                _ if result.duplicate => {}
+                Item::Event(draft) => self.append_event(&draft, result.position)?,
+                Item::End(stream) => self.append_end(stream, result.position)?,
+                Item::Delete { stream, .. } => self.delete(stream, result.position)?,
             }
         }
-        Ok(Ok(placed))
+        Ok(Ok(results))
     }
 
     /// Forgets the keys of a unit that is refused.
@@ -115,13 +115,16 @@ impl<'a> Staging<'a> {
         refusal
     }
 
-    fn take_streams(&mut self, new: &mut NewItems) -> Result<(), Refusal> {
+    fn acquire_streams(&mut self, new: &mut NewItems) -> Result<(), Refusal> {
         if new.streams.is_empty() {
             return Ok(());
         }
         new.streams.sort_unstable();
         new.streams.dedup();
-        self.store.quota.acquire(&new.streams, &mut self.fresh).map_err(Refusal::TooManyStreams)
+        self.store
+            .quota
+            .acquire(&new.streams, &mut self.new_streams)
+            .map_err(Refusal::TooManyStreams)
     }
 
     fn row(&self, name: &StreamName) -> Option<StreamRow> {
@@ -131,13 +134,13 @@ impl<'a> Staging<'a> {
         }
     }
 
-    fn judge(
+    fn check_item(
         &mut self,
         item: &Item,
         position: Position,
         new: &mut NewItems,
     ) -> Result<Result<ItemResult, Refusal>, JournalError> {
-        let fresh = ItemResult { position, duplicate: false };
+        let new_result = ItemResult { position, duplicate: false };
         let draft = match item {
             Item::Event(draft) => draft,
             Item::End(stream) => {
@@ -147,22 +150,22 @@ impl<'a> Staging<'a> {
                 }
                 let end = row.and_then(|row| row.end);
                 return Ok(Ok(
-                    end.map_or(fresh, |position| ItemResult { position, duplicate: true })
+                    end.map_or(new_result, |position| ItemResult { position, duplicate: true })
                 ));
             }
             Item::Delete { stream, has_readers } => {
                 return Ok(if *has_readers || self.row(stream).is_some() {
-                    Ok(fresh)
+                    Ok(new_result)
                 } else {
                     Err(Refusal::Unknown(stream.clone()))
                 });
             }
         };
         if let Some(key) = draft.key()
-            && let Some(known) = self.key_of(draft.streams(), key)?
+            && let Some(previous) = self.key_of(draft.streams(), key)?
         {
-            return Ok(if known.fingerprint == draft.fingerprint() {
-                Ok(ItemResult { position: known.position, duplicate: true })
+            return Ok(if previous.fingerprint == draft.fingerprint() {
+                Ok(ItemResult { position: previous.position, duplicate: true })
             } else {
                 Err(Refusal::KeyConflict(key.as_str().to_owned()))
             });
@@ -182,7 +185,7 @@ impl<'a> Staging<'a> {
                 new.keys.push((stream.clone(), key.clone()));
             }
         }
-        Ok(Ok(fresh))
+        Ok(Ok(new_result))
     }
 
     /// Returns the value of `key` in the first of `streams` that has it.
@@ -217,12 +220,12 @@ impl<'a> Staging<'a> {
         }
     }
 
-    fn event(&mut self, draft: &Draft, position: Position) -> Result<(), JournalError> {
+    fn append_event(&mut self, draft: &Draft, position: Position) -> Result<(), JournalError> {
         let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
         self.append(draft.streams().into(), position, body, draft.key())
     }
 
-    fn end(&mut self, stream: StreamName, position: Position) -> Result<(), JournalError> {
+    fn append_end(&mut self, stream: StreamName, position: Position) -> Result<(), JournalError> {
         self.append([stream].into(), position, Body::End(EndReason::Ended), None)
     }
 
@@ -315,18 +318,18 @@ impl<'a> Staging<'a> {
             Some(row) => row,
             None => self.new_row(&stream)?,
         };
-        self.keys.retain(|(of, _), _| *of != stream);
+        self.keys.retain(|(name, _), _| *name != stream);
         let time = self.staged.totals.time;
         let body = Body::End(EndReason::Deleted);
         let entry = Entry { position, time, streams: [stream.clone()].into(), body };
         let value = keys::write_entry(&entry, &[row.number], None);
-        let trace =
+        let tombstone =
             Tombstone { position, last: row.last, time, deleted: true, keys_number: row.keys };
         let changes = &mut self.staged.changes;
         changes.put(keys::entry(position), value);
         changes.remove(keys::head(row.number));
         changes.remove(keys::name(stream.as_str()));
-        changes.put(keys::tombstone(stream.as_str()), trace.write());
+        changes.put(keys::tombstone(stream.as_str()), tombstone.write());
         let totals = &mut self.staged.totals;
         totals.bytes = totals.bytes.saturating_sub(row.sole_bytes);
         self.staged.removed_bytes += row.sole_bytes;
@@ -391,7 +394,7 @@ mod tests {
             let streams = vec![StreamName::parse(name).unwrap()];
             let now = Timestamp::from_ms(1);
             let draft = Draft::from_text(streams, EventType::default(), "x", now).unwrap();
-            batch.unit([Item::Event(draft)].into())
+            batch.apply_unit([Item::Event(draft)].into())
         };
         assert!(publish("last").unwrap().is_ok());
         let error = publish("one-more").unwrap_err();

@@ -148,7 +148,7 @@ pub(crate) struct Streams {
 
 impl Streams {
     pub(in crate::journal) fn load(kv: &Kv) -> Result<Self, JournalError> {
-        let table = Self::default();
+        let streams = Self::default();
         for pair in kv.walk(vec![keys::NAME], keys::end_of(keys::NAME)) {
             let (key, value) = pair?;
             let name = std::str::from_utf8(&key[1..]).ok().and_then(|n| StreamName::parse(n).ok());
@@ -156,17 +156,17 @@ impl Streams {
             let (Some(name), Some(number)) = (name, number) else {
                 return Err(JournalError::damaged("the table of stream names"));
             };
-            table.names.insert(number, name);
+            streams.names.insert(number, name);
         }
         for pair in kv.walk(vec![keys::HEAD], keys::end_of(keys::HEAD)) {
             let (key, value) = pair?;
             let row = keys::number_of(&key).and_then(|number| StreamRow::read(number, &value));
             let row = row.ok_or_else(|| JournalError::damaged("the table of stream heads"))?;
-            if let Some(name) = table.names.get(&row.number) {
-                table.rows.insert(name.clone(), row);
+            if let Some(name) = streams.names.get(&row.number) {
+                streams.rows.insert(name.clone(), row);
             }
         }
-        Ok(table)
+        Ok(streams)
     }
 
     pub(crate) fn get(&self, name: &StreamName) -> Option<StreamRow> {

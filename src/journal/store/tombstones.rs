@@ -20,31 +20,31 @@ pub(super) struct TombstoneLimit {
     samples: VecDeque<Position>,
     since_sample: usize,
     max_samples: usize,
-    sampled: usize,
+    sample_interval: usize,
 }
 
 impl TombstoneLimit {
     /// Starts with the positions of the existing tombstones.
-    pub(super) fn new(places: Vec<Position>) -> Self {
-        Self::of(MAX_TOMBSTONES, SAMPLED, places)
+    pub(super) fn new(positions: Vec<Position>) -> Self {
+        Self::with_limits(MAX_TOMBSTONES, SAMPLED, positions)
     }
 
-    fn of(max: usize, sampled: usize, mut places: Vec<Position>) -> Self {
-        places.sort_unstable();
-        let max_samples = (max / sampled).max(1);
+    fn with_limits(max: usize, sample_interval: usize, mut positions: Vec<Position>) -> Self {
+        positions.sort_unstable();
+        let max_samples = (max / sample_interval).max(1);
         let samples = VecDeque::new();
-        let mut limit = Self { samples, since_sample: 0, max_samples, sampled };
-        for place in places {
-            limit.note(place);
+        let mut limit = Self { samples, since_sample: 0, max_samples, sample_interval };
+        for position in positions {
+            limit.add(position);
         }
         limit
     }
 
     /// Counts another tombstone, created while `head` is the last entry. If there are too many,
     /// returns the position up to which they are dropped.
-    pub(super) fn note(&mut self, head: Position) -> Option<Position> {
+    pub(super) fn add(&mut self, head: Position) -> Option<Position> {
         self.since_sample += 1;
-        if self.since_sample < self.sampled {
+        if self.since_sample < self.sample_interval {
             return None;
         }
         self.since_sample = 0;
@@ -59,12 +59,12 @@ mod tests {
 
     #[test]
     fn limit_keeps_the_maximum_and_at_most_one_sample_more() {
-        let mut limit = TombstoneLimit::of(100, 10, Vec::new());
+        let mut limit = TombstoneLimit::with_limits(100, 10, Vec::new());
         let mut lost_to = 0;
         for n in 1..=1_000 {
-            if let Some(moved) = limit.note(Position::from_stored(n)) {
-                assert!(moved.get() > lost_to);
-                lost_to = moved.get();
+            if let Some(dropped_to) = limit.add(Position::from_stored(n)) {
+                assert!(dropped_to.get() > lost_to);
+                lost_to = dropped_to.get();
             }
             let left = n - lost_to;
             assert!(left <= 110, "{left} are left after {n}");
@@ -74,9 +74,9 @@ mod tests {
 
     #[test]
     fn existing_tombstones_count_by_their_positions() {
-        let places = (1..=95).rev().map(Position::from_stored).collect();
-        let mut limit = TombstoneLimit::of(100, 10, places);
-        let moved = (500..600).find_map(|n| limit.note(Position::from_stored(n)));
-        assert_eq!(moved, Some(Position::from_stored(10)));
+        let positions = (1..=95).rev().map(Position::from_stored).collect();
+        let mut limit = TombstoneLimit::with_limits(100, 10, positions);
+        let dropped_to = (500..600).find_map(|n| limit.add(Position::from_stored(n)));
+        assert_eq!(dropped_to, Some(Position::from_stored(10)));
     }
 }

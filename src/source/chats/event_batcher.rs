@@ -29,6 +29,29 @@ const REDACTED: &str = "█";
 #[derive(Debug)]
 pub(super) struct PublishFailed(pub(super) String);
 
+/// Status of a run, for its readers.
+pub(super) struct Status {
+    pub(super) state: State,
+    /// Number of the request to the upstream.
+    pub(super) attempt: Option<u64>,
+    /// Delay before the request.
+    pub(super) after: Option<Duration>,
+    /// Reason of a retry.
+    pub(super) reason: Option<String>,
+}
+
+impl Status {
+    /// Creates the status of a run that has sent no request.
+    pub(super) fn of(state: State) -> Self {
+        Self { state, attempt: None, after: None, reason: None }
+    }
+
+    /// Creates the status of a request to the upstream.
+    pub(super) fn attempt(state: State, attempt: u64) -> Self {
+        Self { attempt: Some(attempt), ..Self::of(state) }
+    }
+}
+
 /// Publishes the events of one chat in batches.
 pub(super) struct EventBatcher {
     publisher: Publisher,
@@ -146,13 +169,8 @@ impl EventBatcher {
     }
 
     /// Publishes a status immediately.
-    pub(super) async fn status(
-        &mut self,
-        state: State,
-        attempt: Option<u64>,
-        after: Option<Duration>,
-        reason: Option<String>,
-    ) -> Result<(), PublishFailed> {
+    pub(super) async fn status(&mut self, status: Status) -> Result<(), PublishFailed> {
+        let Status { state, attempt, after, reason } = status;
         let after_ms = after.map(|after| after.as_millis() as u64);
         self.push_event(ChatEvent::Status { state, attempt, after_ms, reason });
         self.flush().await

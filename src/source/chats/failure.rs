@@ -11,12 +11,19 @@ pub(super) enum RunFailure {
     Unpublished(String),
 }
 
+/// Failure of one request to an upstream.
+pub(super) struct AttemptFailure {
+    pub(super) failure: RunFailure,
+    /// True if another request may succeed, and cannot produce a second answer.
+    pub(super) may_retry: bool,
+}
+
 pub(super) struct Failure {
-    pub(super) fault: FailureCause,
+    pub(super) cause: FailureCause,
     pub(super) message: String,
     pub(super) retryable: bool,
     pub(super) status: Option<u16>,
-    pub(super) words: UpstreamErrorFields,
+    pub(super) fields: UpstreamErrorFields,
     /// Delay before a retry that the upstream asked for, if it did.
     pub(super) wait: Option<Duration>,
 }
@@ -30,9 +37,9 @@ pub(super) struct UpstreamErrorFields {
 }
 
 impl Failure {
-    pub(super) fn new(fault: FailureCause, message: String) -> Self {
-        let (status, words, wait) = (None, UpstreamErrorFields::default(), None);
-        Self { fault, message, retryable: true, status, words, wait }
+    pub(super) fn new(cause: FailureCause, message: String) -> Self {
+        let (status, fields, wait) = (None, UpstreamErrorFields::default(), None);
+        Self { cause, message, retryable: true, status, fields, wait }
     }
 }
 
@@ -42,40 +49,49 @@ impl From<PublishFailed> for RunFailure {
     }
 }
 
+impl From<RunFailure> for AttemptFailure {
+    fn from(failure: RunFailure) -> Self {
+        Self { failure, may_retry: false }
+    }
+}
+
+impl From<PublishFailed> for AttemptFailure {
+    fn from(error: PublishFailed) -> Self {
+        RunFailure::from(error).into()
+    }
+}
+
 impl RunFailure {
-    pub(super) fn failed(fault: FailureCause, message: impl Into<String>) -> Self {
-        Self::Failed(Failure::new(fault, message.into()))
+    pub(super) fn failed(cause: FailureCause, message: impl Into<String>) -> Self {
+        Self::Failed(Failure::new(cause, message.into()))
     }
 
     /// Converts an upstream's error. If it is about the hub's key, the upstream's own text is left
     /// out.
     pub(super) fn of(
-        trouble: UpstreamFailure,
+        error: UpstreamFailure,
         wait: Option<Duration>,
         upstream: Option<&Upstream>,
     ) -> Self {
-        let status = trouble.status;
-        let fault = match status {
-            _ if trouble.is_of_filter() => FailureCause::ContentFilter,
+        let status = error.status;
+        let cause = match status {
+            _ if error.is_of_filter() => FailureCause::ContentFilter,
             Some(401 | 403) => FailureCause::UpstreamAuth,
             _ => FailureCause::UpstreamError,
         };
-        let retryable = fault == FailureCause::UpstreamError && status.is_none_or(is_retryable);
-        if let (FailureCause::UpstreamAuth, Some(code)) = (fault, status) {
+        let retryable = cause == FailureCause::UpstreamError && status.is_none_or(is_retryable);
+        if let (FailureCause::UpstreamAuth, Some(code)) = (cause, status) {
             let message = format!("the upstream answered {code}: it rejected the hub's key");
-            return Self::Failed(Failure {
-                retryable,
-                status,
-                wait,
-                ..Failure::new(fault, message)
-            });
+            let failure = Failure::new(cause, message);
+            return Self::Failed(Failure { retryable, status, wait, ..failure });
         }
         let without_key = |text: String| upstream.map_or(text.clone(), |of| of.without_key(&text));
-        let word = |word: Option<String>| word.map(without_key);
-        let UpstreamFailure { message, code, kind, param, .. } = trouble;
-        let words = UpstreamErrorFields { code: word(code), kind: word(kind), param: word(param) };
-        let failure = Failure::new(fault, without_key(message));
-        Self::Failed(Failure { retryable, status, words, wait, ..failure })
+        let field = |text: Option<String>| text.map(without_key);
+        let UpstreamFailure { message, code, kind, param, .. } = error;
+        let fields =
+            UpstreamErrorFields { code: field(code), kind: field(kind), param: field(param) };
+        let failure = Failure::new(cause, without_key(message));
+        Self::Failed(Failure { retryable, status, fields, wait, ..failure })
     }
 }
 
@@ -85,8 +101,8 @@ fn is_retryable(status: u16) -> bool {
 }
 
 /// Returns true if an upstream refuses temporarily.
-pub(super) fn is_temporary(trouble: &UpstreamFailure) -> bool {
-    trouble.status.is_some_and(|status| status == 429 || status >= 500)
+pub(super) fn is_temporary(error: &UpstreamFailure) -> bool {
+    error.status.is_some_and(|status| status == 429 || status >= 500)
 }
 
 pub(super) fn incomplete() -> RunFailure {

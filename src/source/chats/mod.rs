@@ -50,7 +50,7 @@ struct Inner {
     limits: Arc<ArcSwap<Limits>>,
     metrics: ChatMetrics,
     endpoints: Arc<Endpoints>,
-    turns: Arc<UpstreamPermits>,
+    permits: Arc<UpstreamPermits>,
     ledger: Mutex<Ledger>,
 }
 
@@ -115,7 +115,7 @@ impl Chats {
         let metrics = telemetry.chats();
         settings.upstream_names().for_each(|name| metrics.register_upstream(name));
         Ok(Self(Arc::new(Inner {
-            turns: Arc::new(UpstreamPermits::new(&settings.upstreams)),
+            permits: Arc::new(UpstreamPermits::new(&settings.upstreams)),
             endpoints: Arc::new(Endpoints::new(&settings)?),
             settings: Arc::new(settings),
             publisher,
@@ -215,7 +215,7 @@ impl Chats {
             ask,
             endpoints: self.0.endpoints.clone(),
             settings: self.0.settings.clone(),
-            turns: self.0.turns.clone(),
+            permits: self.0.permits.clone(),
             metrics: self.0.metrics.clone(),
         };
         let mut batcher = EventBatcher::new(publisher, chat.stream.clone());

@@ -15,11 +15,12 @@ pub(super) struct UpstreamPermits(HashMap<String, Arc<Semaphore>>);
 
 impl UpstreamPermits {
     pub(super) fn new(upstreams: &[Upstream]) -> Self {
-        let turns = |of: &Upstream| {
-            let most = usize::try_from(of.max_running?).unwrap_or(usize::MAX);
-            Some((of.name.clone(), Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))))
+        let permits = |upstream: &Upstream| {
+            let max = usize::try_from(upstream.max_running?).unwrap_or(usize::MAX);
+            let permits = Semaphore::new(max.min(Semaphore::MAX_PERMITS));
+            Some((upstream.name.clone(), Arc::new(permits)))
         };
-        Self(upstreams.iter().filter_map(turns).collect())
+        Self(upstreams.iter().filter_map(permits).collect())
     }
 
     /// Returns the permits of an upstream; `None` if it has no maximum.

@@ -6,8 +6,8 @@
 use super::answer::{MAX_RETRY_AFTER, UpstreamAnswer, UpstreamError, UpstreamRequest};
 use super::chat::{Chat, Progress, StopBy};
 use super::endpoint::Endpoints;
-use super::event_batcher::{EventBatcher, PublishFailed};
-use super::failure::{Failure, RunFailure, incomplete, is_temporary};
+use super::event_batcher::{EventBatcher, Status};
+use super::failure::{AttemptFailure, Failure, RunFailure, incomplete, is_temporary};
 use super::permits::{UpstreamPermit, UpstreamPermits};
 use super::spec::{ChatSettings, Timeouts, Upstream};
 use crate::telemetry::ChatMetrics;
@@ -40,7 +40,7 @@ pub(super) struct Run {
     pub(super) ask: ChatRequest,
     pub(super) endpoints: Arc<Endpoints>,
     pub(super) settings: Arc<ChatSettings>,
-    pub(super) turns: Arc<UpstreamPermits>,
+    pub(super) permits: Arc<UpstreamPermits>,
     pub(super) metrics: ChatMetrics,
 }
 
@@ -53,13 +53,13 @@ struct RunProgress {
 impl Run {
     /// Runs the chat. Returns its last events, which are not published yet.
     pub(super) async fn run(self, batcher: &mut EventBatcher) -> Vec<ChatEvent> {
-        let mut went = RunProgress { attempts: 0, usage: None };
+        let mut progress = RunProgress { attempts: 0, usage: None };
         let deadline = Instant::now() + self.settings.total_timeout;
         let mut stopped = self.chat.stop.subscribe();
         let end = tokio::select! {
-            end = timeout_at(deadline, self.answer(batcher, &mut went)) => match end {
+            end = timeout_at(deadline, self.answer(batcher, &mut progress)) => match end {
                 Ok(Ok(finish_reason)) => ChatEvent::Done { finish_reason, is_final: true },
-                Ok(Err(cut)) => self.error_event(cut, batcher),
+                Ok(Err(failure)) => self.error_event(failure, batcher),
                 Err(_) => {
                     let why = format!("chat took longer than {:?}", self.settings.total_timeout);
                     self.error_event(RunFailure::failed(FailureCause::Timeout, why), batcher)
@@ -76,36 +76,36 @@ impl Run {
                 }
             }
         };
-        let usage = self.usage(&went, batcher);
+        let usage = self.usage(&progress, batcher);
         self.metrics
             .record_answer(usage.completion_tokens, batcher.first.map(|first| first.elapsed()));
         [ChatEvent::Usage(usage), end].into()
     }
 
-    fn error_event(&self, cut: RunFailure, batcher: &EventBatcher) -> ChatEvent {
-        let failure = match cut {
+    fn error_event(&self, failure: RunFailure, batcher: &EventBatcher) -> ChatEvent {
+        let failure = match failure {
             RunFailure::Failed(failure) => failure,
             RunFailure::Unpublished(message) => {
                 Failure::new(FailureCause::JournalUnavailable, message)
             }
         };
         ChatEvent::Error {
-            code: failure.fault,
+            code: failure.cause,
             message: failure.message,
             retryable: failure.retryable,
             partial: batcher.first.is_some(),
             upstream_status: failure.status,
             // Rounded up to whole seconds, so that no retry is too early.
             retry_after: failure.wait.map(|wait| wait.as_millis().div_ceil(1000) as u64),
-            upstream_code: failure.words.code,
-            upstream_type: failure.words.kind,
-            upstream_param: failure.words.param,
+            upstream_code: failure.fields.code,
+            upstream_type: failure.fields.kind,
+            upstream_param: failure.fields.param,
         }
     }
 
-    fn usage(&self, went: &RunProgress, batcher: &EventBatcher) -> Usage {
-        let attempts = went.attempts;
-        if let Some(usage) = &went.usage {
+    fn usage(&self, progress: &RunProgress, batcher: &EventBatcher) -> Usage {
+        let attempts = progress.attempts;
+        if let Some(usage) = &progress.usage {
             return Usage { attempts, ..usage.clone() };
         }
         if attempts == 0 {
@@ -121,34 +121,36 @@ impl Run {
     async fn answer(
         &self,
         batcher: &mut EventBatcher,
-        went: &mut RunProgress,
+        progress: &mut RunProgress,
     ) -> Result<String, RunFailure> {
-        let _turn = self.acquire_permit(batcher).await?;
+        let _permit = self.acquire_permit(batcher).await?;
         loop {
-            went.attempts += 1;
+            progress.attempts += 1;
             let began = Instant::now();
-            batcher.status(State::Connecting, Some(went.attempts), None, None).await?;
+            batcher.status(Status::attempt(State::Connecting, progress.attempts)).await?;
             let first_by = began + self.timeouts().first_token;
-            let heard = match self.connect(first_by).await {
+            let result = match self.connect(first_by).await {
                 Ok(answer) => {
                     self.chat.progress.send_replace(Progress::Answered);
-                    self.read_answer(answer, batcher, went, began).await
+                    self.read_answer(answer, batcher, progress, began).await
                 }
-                Err(refused) => Err(refused),
+                Err(failure) => Err(failure),
             };
-            let (cut, may_retry) = match heard {
+            let AttemptFailure { failure, may_retry } = match result {
                 Ok(finish_reason) => return Ok(finish_reason),
-                Err(cut) => cut,
+                Err(failure) => failure,
             };
-            let RunFailure::Failed(Failure { message, wait, .. }) = &cut else { return Err(cut) };
-            let wait = wait.unwrap_or(RETRY_AFTER * went.attempts as u32);
-            let is_last = went.attempts == MAX_ATTEMPTS || wait > MAX_RETRY_AFTER;
+            let RunFailure::Failed(Failure { message, wait, .. }) = &failure else {
+                return Err(failure);
+            };
+            let wait = wait.unwrap_or(RETRY_AFTER * progress.attempts as u32);
+            let is_last = progress.attempts == MAX_ATTEMPTS || wait > MAX_RETRY_AFTER;
             if batcher.first.is_some() || !may_retry || is_last {
-                return Err(cut);
+                return Err(failure);
             }
-            let next = Some(went.attempts + 1);
-            let message = Some(message.clone());
-            batcher.status(State::Retrying, next, Some(wait), message).await?;
+            let retry = Status::attempt(State::Retrying, progress.attempts + 1);
+            let reason = Some(message.clone());
+            batcher.status(Status { after: Some(wait), reason, ..retry }).await?;
             sleep(wait).await;
         }
     }
@@ -158,122 +160,121 @@ impl Run {
         &self,
         batcher: &mut EventBatcher,
     ) -> Result<Option<UpstreamPermit>, RunFailure> {
-        let Some(turns) = self.upstream().and_then(|of| self.turns.of(of)) else { return Ok(None) };
-        let mut turn = std::pin::pin!(turns.acquire_owned());
+        let permits = self.upstream().and_then(|upstream| self.permits.of(upstream));
+        let Some(permits) = permits else { return Ok(None) };
+        let mut permit = std::pin::pin!(permits.acquire_owned());
         // The first poll takes a place in the queue, before the status `queued` is published.
         tokio::select! {
             biased;
-            turn = &mut turn => return Ok(turn.ok()),
+            permit = &mut permit => return Ok(permit.ok()),
             () = std::future::ready(()) => {}
         }
         let _waits = self.metrics.queued(self.upstream_name());
-        batcher.status(State::Queued, None, None, None).await?;
+        batcher.status(Status::of(State::Queued)).await?;
         // The semaphore is never closed.
-        Ok(turn.await.ok())
+        Ok(permit.await.ok())
     }
 
-    /// Sends one request. The second value of the error is true if a retry is allowed.
-    async fn connect(&self, first_by: Instant) -> Result<UpstreamAnswer, (RunFailure, bool)> {
-        let asked = async {
-            let to = self.upstream().and_then(|of| Some((of, self.endpoints.of(of)?)));
-            let Some((upstream, endpoint)) = to else { return Ok(UpstreamAnswer::echo(&self.ask)) };
-            let (model, ask, max_tokens) = (&self.chat.model, &self.ask, self.most_tokens());
+    /// Sends one request.
+    async fn connect(&self, first_by: Instant) -> Result<UpstreamAnswer, AttemptFailure> {
+        let request = async {
+            let endpoint = |upstream| Some((upstream, self.endpoints.of(upstream)?));
+            let Some((upstream, endpoint)) = self.upstream().and_then(endpoint) else {
+                return Ok(UpstreamAnswer::echo(&self.ask));
+            };
+            let (model, ask, max_tokens) = (&self.chat.model, &self.ask, self.max_tokens());
             UpstreamRequest { upstream, endpoint, model, ask, max_tokens }.ask().await
         };
-        let (result, begun) = match timeout_at(first_by, asked).await {
+        let (label, result) = match timeout_at(first_by, request).await {
             Ok(Ok(answer)) => ("answered", Ok(answer)),
             Ok(Err(UpstreamError::Unreached(why))) => {
-                ("unreached", Err((RunFailure::failed(FailureCause::UpstreamError, why), true)))
+                let failure = RunFailure::failed(FailureCause::UpstreamError, why);
+                ("unreached", Err(AttemptFailure { failure, may_retry: true }))
             }
             // The upstream may have received the request, and be working on it.
             Ok(Err(UpstreamError::Broken(why))) => {
-                ("refused", Err((RunFailure::failed(FailureCause::UpstreamIncomplete, why), false)))
+                let failure = RunFailure::failed(FailureCause::UpstreamIncomplete, why);
+                ("refused", Err(failure.into()))
             }
-            Ok(Err(UpstreamError::Refused(trouble, wait))) => {
-                let is_for_now = is_temporary(&trouble);
-                let result = if is_for_now { "refused_for_now" } else { "refused" };
-                (result, Err((RunFailure::of(trouble, wait, self.upstream()), is_for_now)))
+            Ok(Err(UpstreamError::Refused(refusal, wait))) => {
+                let may_retry = is_temporary(&refusal);
+                let label = if may_retry { "refused_for_now" } else { "refused" };
+                let failure = RunFailure::of(refusal, wait, self.upstream());
+                (label, Err(AttemptFailure { failure, may_retry }))
             }
-            Err(_) => ("refused", Err((self.silent(self.timeouts().first_token), false))),
+            Err(_) => ("refused", Err(self.silent(self.timeouts().first_token).into())),
         };
-        self.metrics.attempted(self.upstream_name(), result);
-        begun
+        self.metrics.attempted(self.upstream_name(), label);
+        result
     }
 
-    /// Publishes an answer to its end, and returns the finish reason. The second value of the error
-    /// is true if a retry is allowed.
+    /// Publishes an answer to its end, and returns the finish reason.
     async fn read_answer(
         &self,
         mut answer: UpstreamAnswer,
         batcher: &mut EventBatcher,
-        went: &mut RunProgress,
+        progress: &mut RunProgress,
         began: Instant,
-    ) -> Result<String, (RunFailure, bool)> {
-        let fatal = |untold: PublishFailed| (RunFailure::from(untold), false);
+    ) -> Result<String, AttemptFailure> {
         let mut finish: Option<String> = None;
         let (mut last, mut is_stalled) = (Instant::now(), false);
         // A comment shows that the upstream is alive, but is not output.
         let mut alive = began;
         let timeouts = self.timeouts();
         loop {
-            let (silent_at, most) = match (&finish, batcher.first) {
-                (Some(_), _) => (last + USAGE_WITHIN, USAGE_WITHIN),
-                (None, None) => (alive + timeouts.first_token, timeouts.first_token),
-                (None, Some(_)) => (last.max(alive) + timeouts.idle, timeouts.idle),
+            let (since, max_silence) = match (&finish, batcher.first) {
+                (Some(_), _) => (last, USAGE_WITHIN),
+                (None, None) => (alive, timeouts.first_token),
+                (None, Some(_)) => (last.max(alive), timeouts.idle),
             };
             let due = batcher.due();
             let stalled_at = last + STALLED_AFTER;
-            let heard = tokio::select! {
-                heard = answer.next() => heard,
+            let next = tokio::select! {
+                next = answer.next() => next,
                 () = sleep_until(due.unwrap_or(last)), if due.is_some() => {
-                    batcher.flush().await.map_err(fatal)?;
+                    batcher.flush().await?;
                     continue;
                 }
-                () = sleep_until(silent_at) => match finish {
+                () = sleep_until(since + max_silence) => match finish {
                     Some(finish) => return Ok(finish),
-                    None => return Err((self.silent(most), false)),
+                    None => return Err(self.silent(max_silence).into()),
                 },
                 () = sleep_until(stalled_at), if !is_stalled && finish.is_none() => {
                     is_stalled = true;
                     self.metrics.stalled(self.upstream_name());
-                    let attempt = Some(went.attempts);
-                    batcher.status(State::Stalled, attempt, None, None).await.map_err(fatal)?;
+                    batcher.status(Status::attempt(State::Stalled, progress.attempts)).await?;
                     continue;
                 }
             };
-            let mut delta = match heard {
+            let mut delta = match next {
                 Ok(Some(UpstreamEvent::Delta(delta))) => *delta,
                 Ok(Some(UpstreamEvent::Alive)) => {
                     alive = Instant::now();
                     continue;
                 }
-                Ok(Some(UpstreamEvent::Failure(trouble))) => {
-                    let may_retry = is_temporary(&trouble);
-                    return Err((self.upstream_failure(trouble), may_retry));
-                }
+                Ok(Some(UpstreamEvent::Failure(error))) => return Err(self.upstream_failure(error)),
                 Ok(Some(UpstreamEvent::End) | None) => {
-                    return finish.ok_or_else(|| (incomplete(), false));
+                    return finish.ok_or_else(|| incomplete().into());
                 }
                 // An answer with a finish reason is complete, even if the connection broke after
                 // it.
                 Err(_) if finish.is_some() => return Ok(finish.unwrap_or_default()),
                 Err(UpstreamError::Unreached(why) | UpstreamError::Broken(why)) => {
-                    return Err((RunFailure::failed(FailureCause::UpstreamIncomplete, why), false));
+                    return Err(RunFailure::failed(FailureCause::UpstreamIncomplete, why).into());
                 }
-                Err(UpstreamError::Refused(trouble, _)) => {
-                    return Err((self.upstream_failure(trouble), false));
+                Err(UpstreamError::Refused(error, _)) => {
+                    return Err(self.upstream_failure(error).failure.into());
                 }
             };
             (last, is_stalled) = (Instant::now(), false);
-            went.usage = delta.usage.take().or(went.usage.take());
-            let trouble = delta.trouble.take();
+            progress.usage = delta.usage.take().or(progress.usage.take());
+            let error = delta.trouble.take();
             finish = finish.or_else(|| delta.finish.clone());
             if let Some(ended) = self.take(delta, batcher, began).await? {
                 return Ok(ended);
             }
-            if let Some(trouble) = trouble {
-                let may_retry = is_temporary(&trouble);
-                return Err((self.upstream_failure(trouble), may_retry));
+            if let Some(error) = error {
+                return Err(self.upstream_failure(error));
             }
         }
     }
@@ -284,7 +285,7 @@ impl Run {
         mut delta: Delta,
         batcher: &mut EventBatcher,
         began: Instant,
-    ) -> Result<Option<String>, (RunFailure, bool)> {
+    ) -> Result<Option<String>, AttemptFailure> {
         const LENGTH: &str = "length";
         if delta.has_known_output() && self.is_long_enough(batcher) {
             // The limit applies even if the upstream ignores it; the connection closes with the
@@ -300,8 +301,7 @@ impl Run {
         // The text of an answer that ends here is complete, so dropping other members is no cut.
         is_cut |= delta.cut_extra_to(room) && delta.finish.is_none();
         let had_none = batcher.first.is_none();
-        let has_output =
-            batcher.push(delta).await.map_err(|untold| (RunFailure::from(untold), false))?;
+        let has_output = batcher.push(delta).await?;
         if has_output && had_none {
             self.metrics.first_token(began.elapsed());
         }
@@ -320,13 +320,14 @@ impl Run {
         self.settings.upstream_name(&self.chat.model)
     }
 
-    fn upstream_failure(&self, trouble: UpstreamFailure) -> RunFailure {
-        RunFailure::of(trouble, None, self.upstream())
+    fn upstream_failure(&self, error: UpstreamFailure) -> AttemptFailure {
+        let may_retry = is_temporary(&error);
+        AttemptFailure { failure: RunFailure::of(error, None, self.upstream()), may_retry }
     }
 
     fn is_long_enough(&self, batcher: &EventBatcher) -> bool {
-        let has_most = self.most_tokens().is_some_and(|most| batcher.parts >= most);
-        has_most || self.room(batcher) == 0
+        let has_max = self.max_tokens().is_some_and(|max| batcher.parts >= max);
+        has_max || self.room(batcher) == 0
     }
 
     /// Returns the number of bytes that the answer may still have.
@@ -335,20 +336,20 @@ impl Run {
             let bytes = tokens.saturating_mul(MAX_BYTES_PER_TOKEN);
             usize::try_from(bytes.saturating_add(MAX_BYTES_OF_FEW_TOKENS)).unwrap_or(usize::MAX)
         };
-        let by_tokens = self.most_tokens().map_or(usize::MAX, bytes_of);
+        let by_tokens = self.max_tokens().map_or(usize::MAX, bytes_of);
         let left = self.settings.max_output_bytes.saturating_sub(batcher.output_bytes());
         by_tokens.saturating_sub(batcher.text_bytes).min(left)
     }
 
     /// Returns the maximum number of tokens of the answer: the requested one, if the hub allows it.
-    fn most_tokens(&self) -> Option<u64> {
+    fn max_tokens(&self) -> Option<u64> {
         [self.ask.max_tokens, self.settings.max_tokens].into_iter().flatten().min()
     }
 
-    fn silent(&self, most: Duration) -> RunFailure {
+    fn silent(&self, max_silence: Duration) -> RunFailure {
         RunFailure::failed(
             FailureCause::UpstreamStalled,
-            format!("the upstream sent nothing for {most:?}"),
+            format!("the upstream sent nothing for {max_silence:?}"),
         )
     }
 }

@@ -40,14 +40,15 @@ pub fn markdown() -> Result<String, prometheus::Error> {
     telemetry.chats().register_upstream("…");
     let families = telemetry.gather(&example());
     let mut text = INTRODUCTION.to_owned();
-    for (about, words) in ABOUT {
-        let of_these = families.iter().filter(|family| words.contains(&word_of(family.name())));
+    for (topic, words) in ABOUT {
+        let topic_families =
+            families.iter().filter(|family| words.contains(&word_of(family.name())));
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "\n## {about}\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n"
+            "\n## {topic}\n\n| metric | kind | labels | meaning |\n|---|---|---|---|\n"
         );
-        for family in of_these {
+        for family in topic_families {
             let _ = writeln!(
                 text,
                 "| `{}` | {} | {} | {} |",
@@ -93,7 +94,7 @@ fn labels_of(family: &MetricFamily) -> String {
             values.push(label.value());
         }
     }
-    let of_one = labels.iter().map(|(name, values)| {
+    let descriptions = labels.iter().map(|(name, values)| {
         let values: Vec<String> = values
             .iter()
             .filter(|value| !value.is_empty() && **value != "…" && *name != "version")
@@ -105,7 +106,7 @@ fn labels_of(family: &MetricFamily) -> String {
             format!("`{name}`: {}", values.join(", "))
         }
     });
-    of_one.collect::<Vec<_>>().join("; ")
+    descriptions.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -123,8 +124,8 @@ mod tests {
         let families = Telemetry::new().expect("metrics").gather(&example());
         for family in &families {
             let word = word_of(family.name());
-            let of = ABOUT.iter().filter(|(_, words)| words.contains(&word)).count();
-            assert_eq!(of, 1, "{}", family.name());
+            let topics = ABOUT.iter().filter(|(_, words)| words.contains(&word)).count();
+            assert_eq!(topics, 1, "{}", family.name());
         }
     }
 }

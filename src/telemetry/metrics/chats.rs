@@ -159,10 +159,11 @@ impl ChatMetrics {
         self.first_token.observe(after.as_secs_f64());
     }
 
-    /// Records the tokens of an answer, which took `within` from its first token.
-    pub fn record_answer(&self, tokens: u64, within: Option<Duration>) {
+    /// Records the tokens of an answer, which took `duration` from its first token.
+    pub fn record_answer(&self, tokens: u64, duration: Option<Duration>) {
         self.tokens.inc_by(tokens);
-        if let Some(seconds) = within.map(|within| within.as_secs_f64()).filter(|s| *s > 0.0) {
+        if let Some(seconds) = duration.map(|duration| duration.as_secs_f64()).filter(|s| *s > 0.0)
+        {
             self.pace.observe(tokens as f64 / seconds);
         }
     }

@@ -16,18 +16,21 @@ pub(super) const LATENCY_BUCKETS: [f64; 17] = [
 pub(super) struct MetricFactory(pub(super) Registry);
 
 impl MetricFactory {
-    fn registered<T: Collector + Clone + 'static>(&self, made: T) -> Result<T, prometheus::Error> {
-        self.0.register(Box::new(made.clone()))?;
-        Ok(made)
+    fn register_metric<T: Collector + Clone + 'static>(
+        &self,
+        metric: T,
+    ) -> Result<T, prometheus::Error> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.registered(IntGauge::new(name, help)?)
+        self.register_metric(IntGauge::new(name, help)?)
     }
 
     /// Creates a gauge with fractions.
     pub(super) fn fraction(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-        self.registered(Gauge::new(name, help)?)
+        self.register_metric(Gauge::new(name, help)?)
     }
 
     pub(super) fn gauges(
@@ -36,16 +39,16 @@ impl MetricFactory {
         help: &str,
         labels: &[&str],
     ) -> Result<IntGaugeVec, prometheus::Error> {
-        self.registered(IntGaugeVec::new(Opts::new(name, help), labels)?)
+        self.register_metric(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     pub(super) fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.registered(IntCounter::new(name, help)?)
+        self.register_metric(IntCounter::new(name, help)?)
     }
 
     /// Creates a counter with fractions.
     pub(super) fn sum(&self, name: &str, help: &str) -> Result<Counter, prometheus::Error> {
-        self.registered(Counter::new(name, help)?)
+        self.register_metric(Counter::new(name, help)?)
     }
 
     /// Creates counters with labels whose values are not known in advance.
@@ -55,7 +58,7 @@ impl MetricFactory {
         help: &str,
         labels: &[&str],
     ) -> Result<IntCounterVec, prometheus::Error> {
-        self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
+        self.register_metric(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
     /// Creates counters with a label whose values are known; all series exist from the start.
@@ -80,14 +83,14 @@ impl MetricFactory {
         buckets: &[f64],
     ) -> Result<Histogram, prometheus::Error> {
         let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.registered(Histogram::with_opts(opts)?)
+        self.register_metric(Histogram::with_opts(opts)?)
     }
 
     /// Registers the metrics of the process and the build.
     pub(super) fn process(&self) -> Result<(), prometheus::Error> {
         let build = Opts::new("fanfare_build_info", "Always 1; the labels describe this binary")
             .const_label("version", env!("CARGO_PKG_VERSION"));
-        self.registered(IntGauge::with_opts(build)?)?.set(1);
+        self.register_metric(IntGauge::with_opts(build)?)?.set(1);
         #[cfg(target_os = "linux")]
         self.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(())

@@ -16,7 +16,7 @@ impl FileMetrics {
                 "fanfare_file_requests_total",
                 "Requests for files, by result",
                 "outcome",
-                FileOutcome::ALL.iter().map(|served| served.as_str()),
+                FileOutcome::ALL.iter().map(|outcome| outcome.as_str()),
             )?,
             bytes: make.counter("fanfare_file_bytes_total", "Bytes of files sent")?,
         })
@@ -25,8 +25,8 @@ impl FileMetrics {
 
 impl Telemetry {
     /// Counts an answered request for a file.
-    pub fn file_served(&self, served: FileOutcome) {
-        self.0.files.requests.with_label_values(&[served.as_str()]).inc();
+    pub fn file_served(&self, outcome: FileOutcome) {
+        self.0.files.requests.with_label_values(&[outcome.as_str()]).inc();
     }
 
     /// Counts bytes of a file that were passed to a connection.

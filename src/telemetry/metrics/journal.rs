@@ -28,7 +28,7 @@ pub(super) struct JournalMetrics {
     compacting: IntGauge,
     compaction_seconds: Counter,
     reclaims: IntCounter,
-    troubles: JournalTroubles,
+    conditions: JournalConditions,
 }
 
 /// Content of the journal, reported once a second.
@@ -106,27 +106,27 @@ impl JournalMetrics {
                 "fanfare_journal_reclaims_total",
                 "Compactions that returned the disk space of removed events",
             )?,
-            troubles: JournalTroubles::new(make)?,
+            conditions: JournalConditions::new(make)?,
         })
     }
 }
 
 /// Gauges of conditions that an operator must act on.
-struct JournalTroubles {
+struct JournalConditions {
     poisoned: IntGauge,
-    hanging: IntGauge,
+    stuck: IntGauge,
     lost: IntGauge,
     read_failed: IntGauge,
 }
 
-impl JournalTroubles {
+impl JournalConditions {
     fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
             poisoned: make.gauge(
                 "fanfare_journal_poisoned",
                 "1 after a failed write or sync; publishes fail until a restart",
             )?,
-            hanging: make.gauge(
+            stuck: make.gauge(
                 "fanfare_journal_commit_hanging",
                 "1 while one step of the journal's writer (commit, housekeeping, closing, dispatch) \
                  has run for more than five seconds",
@@ -143,16 +143,16 @@ impl JournalTroubles {
     }
 }
 
-fn whole(bytes: u64) -> i64 {
+fn gauge_value(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 impl Telemetry {
     /// Records a durable batch: its entries, its bytes, the time it took, and whether it was
     /// synced.
-    pub fn batch_committed(&self, entries: usize, bytes: usize, took: Duration, synced: bool) {
+    pub fn batch_committed(&self, entries: usize, bytes: usize, duration: Duration, synced: bool) {
         let journal = &self.0.journal;
-        journal.commit_latency.observe(took.as_secs_f64());
+        journal.commit_latency.observe(duration.as_secs_f64());
         journal.batch_entries.observe(entries as f64);
         journal.batch_bytes.observe(bytes as f64);
         if synced {
@@ -161,24 +161,24 @@ impl Telemetry {
     }
 
     /// Reports the content of the journal.
-    pub fn journal_holds(&self, holds: &JournalSample) {
+    pub fn journal_holds(&self, sample: &JournalSample) {
         let journal = &self.0.journal;
-        journal.bytes.set(whole(holds.bytes));
-        journal.streams.set(whole(holds.streams as u64));
-        journal.oldest.set(holds.oldest_s.unwrap_or(0.0));
-        journal.disk_bytes.set(whole(holds.disk_bytes));
-        journal.disk_free_bytes.set(whole(holds.disk_free_bytes));
-        journal.compacting.set(whole(holds.compacting as u64));
-        let (done, took) = holds.compacted;
-        journal.compactions.inc_by(done.saturating_sub(journal.compactions.get()));
-        let more = took.as_secs_f64() - journal.compaction_seconds.get();
-        journal.compaction_seconds.inc_by(more.max(0.0));
+        journal.bytes.set(gauge_value(sample.bytes));
+        journal.streams.set(gauge_value(sample.streams as u64));
+        journal.oldest.set(sample.oldest_s.unwrap_or(0.0));
+        journal.disk_bytes.set(gauge_value(sample.disk_bytes));
+        journal.disk_free_bytes.set(gauge_value(sample.disk_free_bytes));
+        journal.compacting.set(gauge_value(sample.compacting as u64));
+        let (completed, duration) = sample.compacted;
+        journal.compactions.inc_by(completed.saturating_sub(journal.compactions.get()));
+        let new_seconds = duration.as_secs_f64() - journal.compaction_seconds.get();
+        journal.compaction_seconds.inc_by(new_seconds.max(0.0));
     }
 
     /// Sets the bounds: bytes of entries, and bytes that stay free on the disk.
     pub fn journal_bounds(&self, max_bytes: u64, reserve_bytes: u64) {
-        self.0.journal.max_bytes.set(whole(max_bytes));
-        self.0.journal.disk_reserve_bytes.set(whole(reserve_bytes));
+        self.0.journal.max_bytes.set(gauge_value(max_bytes));
+        self.0.journal.disk_reserve_bytes.set(gauge_value(reserve_bytes));
     }
 
     /// Counts a compaction that reclaimed disk space.
@@ -198,21 +198,21 @@ impl Telemetry {
 
     /// Marks the journal as poisoned: it accepts nothing until a restart.
     pub fn journal_poisoned(&self) {
-        self.0.journal.troubles.poisoned.set(1);
+        self.0.journal.conditions.poisoned.set(1);
     }
 
     /// Sets whether the current commit has taken too long.
-    pub fn journal_hangs(&self, hangs: bool) {
-        self.0.journal.troubles.hanging.set(i64::from(hangs));
+    pub fn journal_hangs(&self, is_stuck: bool) {
+        self.0.journal.conditions.stuck.set(i64::from(is_stuck));
     }
 
     /// Sets whether stored data could not be read since the start.
     pub fn journal_read_failed(&self, has_failed: bool) {
-        self.0.journal.troubles.read_failed.set(i64::from(has_failed));
+        self.0.journal.conditions.read_failed.set(i64::from(has_failed));
     }
 
     /// Sets whether a loss of committed events was found and not acknowledged yet.
     pub fn journal_lost(&self, is_lost: bool) {
-        self.0.journal.troubles.lost.set(i64::from(is_lost));
+        self.0.journal.conditions.lost.set(i64::from(is_lost));
     }
 }

@@ -7,7 +7,7 @@ use prometheus::{IntCounterVec, IntGaugeVec};
 const LABELS: [&str; 2] = ["limit", "streams"];
 
 pub(super) struct LimitMetrics {
-    most: IntGaugeVec,
+    max: IntGaugeVec,
     used: IntGaugeVec,
     peak: IntGaugeVec,
     refusals: IntCounterVec,
@@ -33,7 +33,7 @@ pub struct LimitUse {
 impl LimitMetrics {
     pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            most: make.gauges(
+            max: make.gauges(
                 "fanfare_limit_max",
                 "Value of a limit; no series for a limit that is off",
                 &LABELS,
@@ -58,7 +58,7 @@ impl LimitMetrics {
 
     pub(super) fn set(&self, limits: &[LimitUse]) {
         self.refusals.reset();
-        for gauges in [&self.most, &self.used, &self.peak] {
+        for gauges in [&self.max, &self.used, &self.peak] {
             gauges.reset();
         }
         for limit in limits {
@@ -69,7 +69,7 @@ impl LimitMetrics {
                     gauges.with_label_values(&labels).set(value);
                 }
             };
-            set(&self.most, limit.max);
+            set(&self.max, limit.max);
             set(&self.used, limit.used);
             set(&self.peak, limit.peak);
             self.refusals.with_label_values(&labels).inc_by(limit.refusals);

@@ -81,8 +81,8 @@ pub enum Exposition {
 impl Exposition {
     /// Returns the format for a scrape's `Accept`: the newer one if that names it.
     pub fn accepted(accept: &str) -> Self {
-        let names = |kind: &str| kind.trim().starts_with("application/openmetrics-text");
-        if accept.split(',').any(names) { Self::OpenMetrics } else { Self::Text }
+        let is_openmetrics = |kind: &str| kind.trim().starts_with("application/openmetrics-text");
+        if accept.split(',').any(is_openmetrics) { Self::OpenMetrics } else { Self::Text }
     }
 
     /// Returns the `Content-Type`.
@@ -143,7 +143,7 @@ impl Telemetry {
 
     /// Returns true if a line of a successful request would be written now.
     pub fn would_log(&self) -> bool {
-        self.0.lines.has_room()
+        self.0.lines.has_capacity()
     }
 
     /// Returns the number of suppressed lines of each kind since the last call.

@@ -64,9 +64,9 @@ struct Labels<'a>(&'a [LabelPair], Option<&'a str>);
 impl std::fmt::Display for Labels<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self(labels, bound) = self;
-        let own = labels.iter().map(|label| (label.name(), label.value()));
+        let pairs = labels.iter().map(|label| (label.name(), label.value()));
         let mut separator = '{';
-        for (name, value) in own.chain(bound.map(|bound| ("le", bound))) {
+        for (name, value) in pairs.chain(bound.map(|bound| ("le", bound))) {
             write!(f, "{separator}{name}=\"{}\"", Escaped(value))?;
             separator = ',';
         }

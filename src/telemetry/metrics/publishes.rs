@@ -17,8 +17,8 @@ pub(super) struct PublishMetrics {
     pub(super) bytes: IntCounter,
     pub(super) refused: IntCounterVec,
     latency: Histogram,
-    of_patterns: IntCounterVec,
-    to_patterns: IntCounterVec,
+    pattern_events: IntCounterVec,
+    pattern_deliveries: IntCounterVec,
 }
 
 /// Counts of one batch, collected without shared state.
@@ -33,8 +33,8 @@ impl Published {
     /// Counts an event of a type, with the bytes of its data and the number of sessions that it
     /// matches.
     pub fn add(&mut self, kind: &str, bytes: usize, subscribers: u32) {
-        let at = TYPES.iter().position(|known| *known == kind).unwrap_or(TYPES.len());
-        self.events[at] += 1;
+        let index = TYPES.iter().position(|known| *known == kind).unwrap_or(TYPES.len());
+        self.events[index] += 1;
         self.bytes += bytes as u64;
         self.due += u64::from(subscribers);
     }
@@ -78,13 +78,13 @@ impl PublishMetrics {
                 "Time from a publish request's body to its receipt, or until its client disconnected",
                 &LATENCY_BUCKETS,
             )?,
-            of_patterns: make.open_counters(
+            pattern_events: make.open_counters(
                 "fanfare_stream_events_published_total",
                 "Events published to the streams of each pattern in --metrics-streams; no \
                      series without one",
                 &["streams"],
             )?,
-            to_patterns: make.open_counters(
+            pattern_deliveries: make.open_counters(
                 "fanfare_stream_deliveries_total",
                 "Deliveries of those events; no series without a pattern",
                 &["streams"],
@@ -110,14 +110,14 @@ impl Telemetry {
     pub fn of_pattern(&self, pattern: &str) -> PatternMetrics {
         let publishes = &self.0.publishes;
         PatternMetrics {
-            events: publishes.of_patterns.with_label_values(&[pattern]),
-            deliveries: publishes.to_patterns.with_label_values(&[pattern]),
+            events: publishes.pattern_events.with_label_values(&[pattern]),
+            deliveries: publishes.pattern_deliveries.with_label_values(&[pattern]),
         }
     }
 
     /// Records the time until a publish request was answered, or its client gave up.
-    pub fn publish_took(&self, took: Duration) {
-        self.0.publishes.latency.observe(took.as_secs_f64());
+    pub fn publish_took(&self, duration: Duration) {
+        self.0.publishes.latency.observe(duration.as_secs_f64());
     }
 
     /// Counts a refused publish request.

@@ -91,21 +91,21 @@ impl ReadinessMetrics {
     }
 
     pub(super) fn set(&self, readiness: &ReadinessSample) {
-        let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let gauge_value = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.ready.set(i64::from(readiness.is_ready));
-        for (check, is_fine) in &readiness.checks {
-            self.checks.with_label_values(&[check]).set(i64::from(*is_fine));
+        for (check, passes) in &readiness.checks {
+            self.checks.with_label_values(&[check]).set(i64::from(*passes));
         }
         self.draining.set(i64::from(readiness.drain_ends_s.is_some()));
         self.drain_ends.set(readiness.drain_ends_s.unwrap_or(0.0));
         self.drain_window.set(readiness.drain_window_s);
         let queues = &readiness.queues;
-        self.publish_requests.set(whole(queues.publish.0));
-        self.publish_bytes.set(whole(queues.publish.1));
-        self.batches.set(whole(queues.batches));
-        self.waiting_reads.set(whole(queues.reads));
-        self.waiting_lookups.set(whole(queues.lookups));
-        self.body_bytes.set(whole(queues.body_bytes));
+        self.publish_requests.set(gauge_value(queues.publish.0));
+        self.publish_bytes.set(gauge_value(queues.publish.1));
+        self.batches.set(gauge_value(queues.batches));
+        self.waiting_reads.set(gauge_value(queues.reads));
+        self.waiting_lookups.set(gauge_value(queues.lookups));
+        self.body_bytes.set(gauge_value(queues.body_bytes));
     }
 }
 
@@ -115,7 +115,7 @@ pub(super) fn bounds(make: &MetricFactory) -> Result<IntCounterVec, prometheus::
         "fanfare_bound_hits_total",
         "Times a bounded queue, buffer or map was full, by bound",
         "bound",
-        BoundHit::ALL.iter().map(|full| full.as_str()),
+        BoundHit::ALL.iter().map(|bound| bound.as_str()),
     )
 }
 

@@ -74,7 +74,7 @@ impl JobMetrics {
 #[derive(Clone)]
 pub struct TailMetrics {
     files: IntGauge,
-    behind: IntGauge,
+    behind_bytes: IntGauge,
     unreadable: IntGauge,
     replaced: IntCounter,
 }
@@ -82,10 +82,10 @@ pub struct TailMetrics {
 impl TailMetrics {
     /// Sets the number of followed files, their bytes that are still to be read, and the number of
     /// files that cannot be read.
-    pub fn set(&self, files: usize, behind: u64, unreadable: usize) {
+    pub fn set(&self, files: usize, behind_bytes: u64, unreadable: usize) {
         self.unreadable.set(i64::try_from(unreadable).unwrap_or(i64::MAX));
         self.files.set(i64::try_from(files).unwrap_or(i64::MAX));
-        self.behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+        self.behind_bytes.set(i64::try_from(behind_bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts lines in which bytes that are not UTF-8 were replaced.
@@ -130,7 +130,7 @@ impl SourcesMetrics {
         };
         let tail = TailMetrics {
             files: make.gauge("fanfare_tail_files", "Followed files")?,
-            behind: make.gauge(
+            behind_bytes: make.gauge(
                 "fanfare_tail_behind_bytes",
                 "Bytes of followed files that are not read yet",
             )?,

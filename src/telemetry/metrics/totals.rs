@@ -77,11 +77,11 @@ pub type Refusals = BTreeMap<&'static str, BTreeMap<String, u64>>;
 fn by_label(counters: &IntCounterVec) -> BTreeMap<String, u64> {
     let families = counters.collect();
     let series = families.iter().flat_map(|family| family.get_metric());
-    let counted = series.filter_map(|metric| {
+    let counts = series.filter_map(|metric| {
         let label = metric.get_label().first()?.value().to_owned();
         Some((label, metric.get_counter().get_value() as u64))
     });
-    counted.filter(|(_, count)| *count > 0).collect()
+    counts.filter(|(_, count)| *count > 0).collect()
 }
 
 /// Returns the sum over all label values.
@@ -95,10 +95,10 @@ impl Telemetry {
     /// Returns the totals.
     pub fn totals(&self) -> Totals {
         let (sessions, publishes, journal) = (&self.0.sessions, &self.0.publishes, &self.0.journal);
-        let now = |gauge: &prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or_default();
+        let current = |gauge: &prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or_default();
         Totals {
-            sessions: now(&sessions.live),
-            sessions_catching_up: now(&sessions.catching_up),
+            sessions: current(&sessions.live),
+            sessions_catching_up: current(&sessions.catching_up),
             sessions_opened: sum(&sessions.opened),
             sessions_closed: sum(&sessions.closed),
             subscribers_refused: sum(&sessions.refused),
@@ -110,12 +110,12 @@ impl Telemetry {
             events_replayed: sum(&sessions.replayed),
             session_gaps: sessions.gaps.get(),
             credentials_refused: sum(&self.0.access.credentials),
-            session_queue_bytes: now(&sessions.queued_bytes),
-            journal_bytes: now(&journal.bytes),
-            journal_max_bytes: now(&journal.max_bytes),
-            journal_streams: now(&journal.streams),
-            journal_disk_bytes: now(&journal.disk_bytes),
-            journal_disk_free_bytes: now(&journal.disk_free_bytes),
+            session_queue_bytes: current(&sessions.queued_bytes),
+            journal_bytes: current(&journal.bytes),
+            journal_max_bytes: current(&journal.max_bytes),
+            journal_streams: current(&journal.streams),
+            journal_disk_bytes: current(&journal.disk_bytes),
+            journal_disk_free_bytes: current(&journal.disk_free_bytes),
         }
     }
 

@@ -68,8 +68,8 @@ impl Delta {
 
     /// Drops uninterpreted members of more than `bytes` in total. Returns true if it did.
     pub fn cut_extra_to(&mut self, bytes: usize) -> bool {
-        let of_tools = self.tools.iter().map(|tool| members_bytes(&tool.extra)).sum::<usize>();
-        let is_cut = self.extra.bytes() + of_tools > bytes;
+        let tool_bytes = self.tools.iter().map(|tool| members_bytes(&tool.extra)).sum::<usize>();
+        let is_cut = self.extra.bytes() + tool_bytes > bytes;
         if is_cut {
             self.extra = Extra::default();
             self.tools.iter_mut().for_each(|tool| tool.extra.clear());
@@ -80,9 +80,9 @@ impl Delta {
     /// Truncates the output to `bytes`, between characters. Returns true if it had more.
     pub fn truncate(&mut self, bytes: usize) -> bool {
         let (mut left, mut is_cut) = (bytes, false);
-        for said in [&mut self.reasoning, &mut self.content, &mut self.refusal] {
-            is_cut |= said.as_mut().is_some_and(|text| cut(text, &mut left));
-            said.take_if(|text| text.is_empty());
+        for field in [&mut self.reasoning, &mut self.content, &mut self.refusal] {
+            is_cut |= field.as_mut().is_some_and(|text| cut(text, &mut left));
+            field.take_if(|text| text.is_empty());
         }
         self.tools.retain_mut(|tool| {
             let has_room = left > 0;
@@ -95,8 +95,8 @@ impl Delta {
 
 /// Truncates a text to `left` bytes, between characters. Returns true if it had more.
 fn cut(text: &mut String, left: &mut usize) -> bool {
-    let most = text.len().min(*left);
-    let at = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let limit = text.len().min(*left);
+    let at = (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let is_cut = at < text.len();
     text.truncate(at);
     // If one character did not fit, nothing may follow in its place.
@@ -150,8 +150,8 @@ impl Decoder {
                 (value, has_marks)
             }
         };
-        if let Some(trouble) = UpstreamFailure::in_event(&value) {
-            return UpstreamEvent::Failure(trouble);
+        if let Some(failure) = UpstreamFailure::in_event(&value) {
+            return UpstreamEvent::Failure(failure);
         }
         let mut delta = delta(value);
         self.join(&mut delta, has_marks);
@@ -169,11 +169,11 @@ impl Decoder {
             (Slot::Reasoning, &mut delta.reasoning),
             (Slot::Refusal, &mut delta.refusal),
         ];
-        for (slot, said) in texts {
-            if let Some(text) = said {
+        for (slot, field) in texts {
+            if let Some(text) = field {
                 self.halves.join(slot, text, has_marks);
             }
-            said.take_if(|text| text.is_empty());
+            field.take_if(|text| text.is_empty());
         }
         for part in &mut delta.tools {
             let slot = Slot::Arguments(part.index);
@@ -208,8 +208,8 @@ fn scrub_delta(delta: &mut Delta) {
     }
     for part in &mut delta.tools {
         part.extra.values_mut().for_each(scrub);
-        for word in [&mut part.id, &mut part.name].into_iter().flatten() {
-            *word = without_marks(word);
+        for text in [&mut part.id, &mut part.name].into_iter().flatten() {
+            *text = without_marks(text);
         }
     }
 }
@@ -244,11 +244,11 @@ fn delta(value: Value) -> Delta {
     delta.extra.choice = meaningful(choice);
     let Some(Value::Object(mut parts)) = parts else { return delta };
     parts.remove(ROLE);
-    let (thought, others) = take_parts(&mut parts);
-    let mut part = |name: &str| parts.remove(name).as_ref().and_then(said);
+    let (thinking, others) = take_parts(&mut parts);
+    let mut part = |name: &str| parts.remove(name).as_ref().and_then(joined_text);
     delta.content = part("content");
     let (reasoning, other) = (part("reasoning_content"), part("reasoning"));
-    delta.reasoning = reasoning.or(other).or(thought);
+    delta.reasoning = reasoning.or(other).or(thinking);
     delta.refusal = part("refusal");
     if let Some(Value::Array(calls)) = parts.remove("tool_calls") {
         delta.tools =
@@ -269,14 +269,14 @@ fn delta(value: Value) -> Delta {
 fn take_parts(parts: &mut Map<String, Value>) -> (Option<String>, Vec<Value>) {
     let Some(Value::Array(content)) = parts.get_mut("content") else { return (None, Vec::new()) };
     let is_other = |part: &mut Value| !part.get("text").is_some_and(Value::is_string);
-    let (mut thought, mut others) = (String::new(), Vec::new());
+    let (mut thinking, mut others) = (String::new(), Vec::new());
     for part in content.extract_if(.., is_other) {
-        match part.get("thinking").and_then(said) {
-            Some(text) => thought.push_str(&text),
+        match part.get("thinking").and_then(joined_text) {
+            Some(text) => thinking.push_str(&text),
             None => others.push(part),
         }
     }
-    (Some(thought).filter(|text| !text.is_empty()), others)
+    (Some(thinking).filter(|text| !text.is_empty()), others)
 }
 
 /// Returns the failure that a choice ends with, and then removes the finish reason.
@@ -285,14 +285,14 @@ fn failure(
     finish: &mut Option<String>,
 ) -> Option<UpstreamFailure> {
     let error = choice.remove("error").filter(|error| !error.is_null());
-    let word = finish.take_if(|word| FAILURES.contains(&word.as_str()));
-    match (error, word) {
+    let cause = finish.take_if(|cause| FAILURES.contains(&cause.as_str()));
+    match (error, cause) {
         (Some(error), _) => {
             *finish = None;
             Some(UpstreamFailure::of_value(&error))
         }
-        (None, Some(word)) => {
-            let message = format!("the upstream ended its answer with the finish reason {word:?}");
+        (None, Some(cause)) => {
+            let message = format!("the upstream ended its answer with the finish reason {cause:?}");
             Some(UpstreamFailure { message, ..UpstreamFailure::default() })
         }
         (None, None) => None,
@@ -300,13 +300,13 @@ fn failure(
 }
 
 /// Returns a text, or the joined texts of a list of parts.
-fn said(value: &Value) -> Option<String> {
-    let all = match value {
+fn joined_text(value: &Value) -> Option<String> {
+    let joined = match value {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().filter_map(|part| text(part, "text")).collect(),
         _ => return None,
     };
-    (!all.is_empty()).then_some(all)
+    (!joined.is_empty()).then_some(joined)
 }
 
 fn tool(at: usize, call: Value) -> Option<ToolPart> {
@@ -385,8 +385,8 @@ impl ToolPart {
     pub fn extra_of_delta(&self, index: u64, is_custom: bool) -> Extra {
         let mut call = self.extra.clone();
         if is_custom {
-            for (name, word) in [("id", &self.id), ("type", &self.custom)] {
-                call.extend(word.clone().map(|word| (name.to_owned(), word.into())));
+            for (name, value) in [("id", &self.id), ("type", &self.custom)] {
+                call.extend(value.clone().map(|value| (name.to_owned(), value.into())));
             }
         }
         if call.is_empty() {
@@ -409,16 +409,16 @@ mod tests {
         }
     }
 
-    fn trouble_of(json: &str) -> UpstreamFailure {
+    fn failure_of(json: &str) -> UpstreamFailure {
         match Decoder::default().decode(json.as_bytes()) {
-            UpstreamEvent::Failure(trouble) => trouble,
+            UpstreamEvent::Failure(failure) => failure,
             other => panic!("{json}: {other:?}"),
         }
     }
 
     #[test]
     fn null_empty_and_missing_members_are_the_same() {
-        for nothing in [
+        for empty in [
             r#"{"choices":[]}"#,
             r#"{"choices":null}"#,
             "{}",
@@ -429,7 +429,7 @@ mod tests {
             r#"{"choices":[{"delta":{"content":"","tool_calls":null,"refusal":null}}],"usage":null,"error":null}"#,
             r#"{"choices":[{"index":1,"delta":{"content":"another choice"}}]}"#,
         ] {
-            assert_eq!(delta_of(nothing), Delta::default(), "{nothing}");
+            assert_eq!(delta_of(empty), Delta::default(), "{empty}");
         }
         assert_eq!(Decoder::default().decode(b" [DONE] "), UpstreamEvent::End);
     }
@@ -441,9 +441,9 @@ mod tests {
         let parts =
             r#"{"choices":[{"delta":{"content":[{"type":"text","text":"a"},{"text":"b"}]}}]}"#;
         assert_eq!(content(parts).as_deref(), Some("ab"));
-        let whole = r#"{"choices":[{"message":{"content":"all"},"finish_reason":"eos"}]}"#;
-        assert_eq!(content(whole).as_deref(), Some("all"));
-        assert_eq!(delta_of(whole).finish.as_deref(), Some("eos"));
+        let unstreamed = r#"{"choices":[{"message":{"content":"all"},"finish_reason":"eos"}]}"#;
+        assert_eq!(content(unstreamed).as_deref(), Some("all"));
+        assert_eq!(delta_of(unstreamed).finish.as_deref(), Some("eos"));
         for name in ["reasoning", "reasoning_content"] {
             let json = format!(r#"{{"choices":[{{"delta":{{"{name}":"hm"}}}}]}}"#);
             assert_eq!(delta_of(&json).reasoning.as_deref(), Some("hm"));
@@ -462,8 +462,8 @@ mod tests {
 
     #[test]
     fn slightly_invalid_json_is_repaired() {
-        let odd = r#"{"choices":[{"delta":{"content":"a\ud800b\ud83d\ude00 \"NaN\" \\"},"logprobs":[-Infinity,NaN,Infinity]}]}"#;
-        assert_eq!(delta_of(odd).content.as_deref(), Some("a\u{fffd}b\u{1f600} \"NaN\" \\"));
+        let invalid = r#"{"choices":[{"delta":{"content":"a\ud800b\ud83d\ude00 \"NaN\" \\"},"logprobs":[-Infinity,NaN,Infinity]}]}"#;
+        assert_eq!(delta_of(invalid).content.as_deref(), Some("a\u{fffd}b\u{1f600} \"NaN\" \\"));
     }
 
     #[test]
@@ -484,21 +484,21 @@ mod tests {
             (r#"{"detail":"m"}"#, "m", None),
             ("<html>", "the upstream sent invalid JSON", None),
         ] {
-            let trouble = trouble_of(json);
+            let failure = failure_of(json);
             assert_eq!(
-                (trouble.message.as_str(), trouble.code.as_deref()),
+                (failure.message.as_str(), failure.code.as_deref()),
                 (message, code),
                 "{json}"
             );
         }
-        assert_eq!(trouble_of(r#"{"error":{"code":503,"message":"m"}}"#).status, Some(503));
-        assert!(trouble_of(r#"{"error":{"code":"content_filter"}}"#).is_of_filter());
+        assert_eq!(failure_of(r#"{"error":{"code":503,"message":"m"}}"#).status, Some(503));
+        assert!(failure_of(r#"{"error":{"code":"content_filter"}}"#).is_of_filter());
         assert_eq!(UpstreamFailure::of_field(br#"{"code":500,"message":"m"}"#).status, Some(500));
         assert_eq!(UpstreamFailure::of_field(b"no").message, "no");
         assert_eq!(UpstreamFailure::of_body(b"<html>", 502).message, "the upstream answered 502");
         assert_eq!(UpstreamFailure::of_body(br#"{"detail":"no"}"#, 400).message, "no");
         let long = format!(r#"{{"error":"{}"}}"#, "é".repeat(5_000));
-        assert_eq!(trouble_of(&long).message.chars().count(), 1_001);
+        assert_eq!(failure_of(&long).message.chars().count(), 1_001);
     }
 
     #[test]
@@ -518,7 +518,7 @@ mod tests {
         let failed = r#"{"choices":[{"finish_reason":"error","native_finish_reason":"error","error":{"code":502,"message":"m"}}]}"#;
         let delta = delta_of(failed);
         assert!(!delta.has_output() && delta.finish.is_none(), "{delta:?}");
-        assert_eq!(delta.trouble.map(|trouble| trouble.status), Some(Some(502)));
+        assert_eq!(delta.trouble.map(|failure| failure.status), Some(Some(502)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Completions {
     wants_usage: bool,
     usage: Option<Usage>,
     /// Members that each chunk repeats, because OpenAI's clients use those of the last chunk.
-    of_chunks: Map<String, Value>,
+    chunk_members: Map<String, Value>,
     redactions: Vec<Redaction>,
     /// Number of events so far, and number of events that the reader has.
     seq: u64,
@@ -31,7 +31,7 @@ pub struct Completions {
     /// Number of characters of the answer so far.
     characters: u64,
     /// Output that more may be joined to, and the number of its last event.
-    waiting: Option<(ChatEvent, u64)>,
+    pending: Option<(ChatEvent, u64)>,
     has_ended: bool,
 }
 
@@ -63,7 +63,7 @@ impl Completions {
     fn event(&mut self, event: ChatEvent, out: &mut Vec<u8>) {
         self.seq += 1;
         if event.is_content() {
-            return self.part(event, out);
+            return self.push_content(event, out);
         }
         self.flush(out);
         match event {
@@ -86,10 +86,10 @@ impl Completions {
         }
     }
 
-    fn part(&mut self, mut event: ChatEvent, out: &mut Vec<u8>) {
+    fn push_content(&mut self, mut event: ChatEvent, out: &mut Vec<u8>) {
         if let ChatEvent::Token { content, index, n, .. } = &mut event {
             if *index != self.characters {
-                return self.gone(out);
+                return self.report_gone(out);
             }
             self.characters += *n;
             *content = Redaction::apply(&self.redactions, content, *index);
@@ -97,43 +97,44 @@ impl Completions {
         if self.seq <= self.after {
             return;
         }
-        let rest = match &mut self.waiting {
-            Some((said, _)) => said.join(event, MAX_JOINED_BYTES),
+        let rest = match &mut self.pending {
+            Some((pending, _)) => pending.join(event, MAX_JOINED_BYTES),
             None => Some(event),
         };
-        match (rest, &mut self.waiting) {
+        match (rest, &mut self.pending) {
             (None, Some((_, last))) => *last = self.seq,
             (None, None) => {}
             (Some(event), _) => {
                 self.flush(out);
-                self.waiting = Some((event, self.seq));
+                self.pending = Some((event, self.seq));
             }
         }
     }
 
     /// Sends members that the hub does not interpret, in the objects that they came in.
     fn extra(&mut self, extra: Extra, out: &mut Vec<u8>) {
-        let Extra { delta, choice, chunk: of_chunk } = extra;
-        let is_word = |value: &Value| !value.is_object() && !value.is_array();
-        let words = of_chunk.iter().filter(|(_, value)| is_word(value));
-        self.of_chunks.extend(words.map(|(name, value)| (name.clone(), value.clone())));
+        let Extra { delta, choice, chunk: members } = extra;
+        let is_scalar = |value: &Value| !value.is_object() && !value.is_array();
+        let scalars = members.iter().filter(|(_, value)| is_scalar(value));
+        self.chunk_members.extend(scalars.map(|(name, value)| (name.clone(), value.clone())));
         if self.seq <= self.after {
             return;
         }
         // They may repeat redacted text.
-        let is_shown = self.redactions.is_empty();
-        let (delta, choice) = if is_shown { (delta, choice) } else { Default::default() };
+        let is_unredacted = self.redactions.is_empty();
+        let (delta, choice) = if is_unredacted { (delta, choice) } else { Default::default() };
         let mut chunk = self.chunk(&delta.into(), None, self.seq);
-        chunk.extend(of_chunk);
-        if let Some(Value::Object(there)) = chunk.get_mut("choices").and_then(|all| all.get_mut(0))
+        chunk.extend(members);
+        if let Some(Value::Object(target)) =
+            chunk.get_mut("choices").and_then(|choices| choices.get_mut(0))
         {
-            there.extend(choice);
+            target.extend(choice);
         }
         data(out, &chunk);
     }
 
     /// Reports that retention removed events from the middle of a chat.
-    fn gone(&mut self, out: &mut Vec<u8>) {
+    fn report_gone(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
         self.has_ended = true;
         let message = "a part of the chat is no longer stored";
@@ -142,7 +143,7 @@ impl Completions {
     }
 
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
-        let Some((event, seq)) = self.waiting.take() else { return };
+        let Some((event, seq)) = self.pending.take() else { return };
         let delta = match event {
             ChatEvent::Reasoning { content } => json!({ "reasoning_content": content }),
             ChatEvent::Refusal { content } => json!({ "refusal": content }),
@@ -196,7 +197,7 @@ impl Completions {
         let choice =
             json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish });
         chunk.insert("choices".into(), json!([choice]));
-        chunk.extend(self.of_chunks.clone());
+        chunk.extend(self.chunk_members.clone());
         chunk.insert("fanfare".into(), json!({ "seq": seq }));
         chunk
     }
@@ -335,41 +336,41 @@ mod tests {
         ]
     }
 
-    fn read(face: Completions, events: &[ChatEvent], is_level: bool) -> String {
-        let (mut face, mut out) = (ResponseFormat::Completions(face), Vec::new());
+    fn read(completions: Completions, events: &[ChatEvent], flush_each: bool) -> String {
+        let (mut completions, mut out) = (ResponseFormat::Completions(completions), Vec::new());
         let id = EventId { epoch: Epoch(0), position: Position::ZERO };
         for event in events {
             let json = serde_json::to_vec(event).expect("JSON");
             let mut records = Vec::new();
             record::retry(&mut records, 5);
             record::event(&mut records, id, &json);
-            face.take(&records, &mut out);
-            if is_level {
-                face.flush(&mut out);
+            completions.take(&records, &mut out);
+            if flush_each {
+                completions.flush(&mut out);
             }
         }
         let mut beat = Vec::new();
         record::heartbeat(&mut beat);
-        face.take(&beat, &mut out);
+        completions.take(&beat, &mut out);
         String::from_utf8(out).expect("UTF-8")
     }
 
     fn content(text: &str) -> String {
-        let of = |line: &str| {
+        let delta_content = |line: &str| {
             let chunk: Value = serde_json::from_str(line.strip_prefix("data: ")?).ok()?;
             Some(chunk["choices"][0]["delta"]["content"].as_str()?.to_owned())
         };
-        text.lines().filter_map(of).collect()
+        text.lines().filter_map(delta_content).collect()
     }
 
     #[test]
     fn output_has_only_chunks() {
-        for is_level in [true, false] {
-            let text = read(Completions::new(0, false, Vec::new()), &events(), is_level);
+        for flush_each in [true, false] {
+            let text = read(Completions::new(0, false, Vec::new()), &events(), flush_each);
             for forbidden in ["id:", "retry:", "event:", "data: \n", "usage"] {
-                let stands_first = |line: &str| line.starts_with(forbidden);
+                let is_forbidden = |line: &str| line.starts_with(forbidden);
                 assert!(
-                    !text.lines().any(stands_first) && !text.contains("\"usage\""),
+                    !text.lines().any(is_forbidden) && !text.contains("\"usage\""),
                     "{forbidden}"
                 );
             }
@@ -380,8 +381,8 @@ mod tests {
 
     #[test]
     fn reader_resumes_after_any_event() {
-        let whole = read(Completions::new(0, true, Vec::new()), &events(), true);
-        let chunks: Vec<&str> = whole.split_inclusive("\n\n").collect();
+        let output = read(Completions::new(0, true, Vec::new()), &events(), true);
+        let chunks: Vec<&str> = output.split_inclusive("\n\n").collect();
         for after in 0..=6 {
             let rest = read(Completions::new(after, true, Vec::new()), &events(), true);
             // Role, reasoning, two texts; usage and [DONE] are always sent.

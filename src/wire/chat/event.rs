@@ -214,28 +214,35 @@ impl ChatEvent {
         Self::Token { content, index, n, is_final: false }
     }
 
-    /// Appends `next` if it continues this output and both have at most `most` bytes together;
+    /// Appends `next` if it continues this output and both have at most `max_bytes` together;
     /// returns it otherwise.
-    pub fn join(&mut self, next: Self, most: usize) -> Option<Self> {
+    pub fn join(&mut self, next: Self, max_bytes: usize) -> Option<Self> {
         let (text, more) = match (&mut *self, &next) {
             (
                 Self::Token { content, index, n, .. },
-                Self::Token { content: more, index: at, .. },
-            ) if *index + *n == *at => (content, more),
+                Self::Token { content: more, index: next_index, .. },
+            ) if *index + *n == *next_index => (content, more),
             (Self::Reasoning { content }, Self::Reasoning { content: more })
             | (Self::Refusal { content }, Self::Refusal { content: more }) => (content, more),
             (
                 Self::ToolCall { index, arguments, .. },
-                Self::ToolCall { index: of, id: None, name: None, arguments: more, extra, .. },
-            ) if index == of && extra.is_empty() => (arguments, more),
+                Self::ToolCall {
+                    index: next_index,
+                    id: None,
+                    name: None,
+                    arguments: more,
+                    extra,
+                    ..
+                },
+            ) if index == next_index && extra.is_empty() => (arguments, more),
             _ => return Some(next),
         };
-        if text.len() + more.len() > most {
+        if text.len() + more.len() > max_bytes {
             return Some(next);
         }
         text.push_str(more);
-        if let (Self::Token { n, .. }, Self::Token { n: of_more, .. }) = (self, next) {
-            *n += of_more;
+        if let (Self::Token { n, .. }, Self::Token { n: next_n, .. }) = (self, next) {
+            *n += next_n;
         }
         None
     }

@@ -52,11 +52,11 @@ impl Extra {
 
     /// Merges the members of a later chunk into it, as OpenAI's clients do: objects are merged,
     /// items of lists by their `index`, texts are appended.
-    pub fn merge(&mut self, more: Self) {
-        continue_members(&mut self.delta, more.delta);
-        continue_members(&mut self.choice, more.choice);
+    pub fn merge(&mut self, later: Self) {
+        continue_members(&mut self.delta, later.delta);
+        continue_members(&mut self.choice, later.choice);
         // The members of each chunk describe the whole answer, so the latest apply.
-        self.chunk.extend(more.chunk);
+        self.chunk.extend(later.chunk);
     }
 }
 
@@ -83,29 +83,29 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn continue_members(members: &mut Map<String, Value>, more: Map<String, Value>) {
-    for (name, value) in more {
+fn continue_members(members: &mut Map<String, Value>, later: Map<String, Value>) {
+    for (name, value) in later {
         match members.get_mut(&name) {
-            Some(there) => continue_value(there, &name, value),
+            Some(existing) => continue_value(existing, &name, value),
             None if value.is_null() => {}
             None => drop(members.insert(name, value)),
         }
     }
 }
 
-fn continue_value(there: &mut Value, name: &str, more: Value) {
-    match (there, more) {
+fn continue_value(existing: &mut Value, name: &str, later: Value) {
+    match (existing, later) {
         (_, Value::Null) => {}
-        (Value::Object(there), Value::Object(more)) => continue_members(there, more),
-        (Value::Array(there), Value::Array(more)) => {
-            for item in more {
-                continue_list(there, item);
+        (Value::Object(existing), Value::Object(later)) => continue_members(existing, later),
+        (Value::Array(existing), Value::Array(later)) => {
+            for item in later {
+                continue_list(existing, item);
             }
         }
-        (Value::String(text), Value::String(more)) if !LABELS.contains(&name) => {
-            text.push_str(&more);
+        (Value::String(text), Value::String(later)) if !LABELS.contains(&name) => {
+            text.push_str(&later);
         }
-        (there, more) => *there = more,
+        (existing, later) => *existing = later,
     }
 }
 
@@ -129,8 +129,8 @@ mod tests {
 
     #[test]
     fn chunks_are_merged_like_clients_do() {
-        let mut all = Extra::default();
-        for more in [
+        let mut merged = Extra::default();
+        for value in [
             json!({ "delta": { "details": [{ "index": 0, "type": "t", "text": "a" }] } }),
             json!({ "delta": { "details": [{ "index": 0, "type": "t", "text": "b" }, { "index": 1 }] } }),
             json!({ "delta": { "blocks": [{ "a": 1 }] }, "chunk": { "fingerprint": "x" } }),
@@ -138,19 +138,19 @@ mod tests {
             json!({ "choice": { "logprobs": { "content": [1] } } }),
             json!({ "choice": { "logprobs": { "content": [2], "refusal": null } } }),
         ] {
-            all.merge(extra(more));
+            merged.merge(extra(value));
         }
         let details = json!([{ "index": 0, "type": "t", "text": "ab" }, { "index": 1 }]);
-        assert_eq!(all.delta["details"], details);
-        assert_eq!(all.delta["blocks"], json!([{ "a": 1 }, { "a": 1 }]));
-        assert_eq!(all.choice["logprobs"], json!({ "content": [1, 2] }));
-        assert_eq!(all.chunk["fingerprint"], "y");
+        assert_eq!(merged.delta["details"], details);
+        assert_eq!(merged.delta["blocks"], json!([{ "a": 1 }, { "a": 1 }]));
+        assert_eq!(merged.choice["logprobs"], json!({ "content": [1, 2] }));
+        assert_eq!(merged.chunk["fingerprint"], "y");
     }
 
     #[test]
     fn empty_members_and_padding_are_dropped() {
-        let said = json!({ "a": null, "b": [], "c": { "d": null }, "obfuscation": "xyz", "e": 0 });
-        let Value::Object(members) = said else { panic!("an object") };
+        let value = json!({ "a": null, "b": [], "c": { "d": null }, "obfuscation": "xyz", "e": 0 });
+        let Value::Object(members) = value else { panic!("an object") };
         assert_eq!(Value::Object(meaningful(members)), json!({ "e": 0 }));
     }
 }

@@ -44,8 +44,8 @@ impl ResponseFormat {
     pub fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         for record in records(bytes) {
             match self {
-                Self::Native(face) => face.take(record, out),
-                Self::Completions(face) => face.take(record, out),
+                Self::Native(native) => native.take(record, out),
+                Self::Completions(completions) => completions.take(record, out),
             }
         }
     }
@@ -53,8 +53,8 @@ impl ResponseFormat {
     /// Writes buffered output, because nothing more is available now.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         match self {
-            Self::Native(face) => face.flush(out),
-            Self::Completions(face) => face.flush(out),
+            Self::Native(native) => native.flush(out),
+            Self::Completions(completions) => completions.flush(out),
         }
     }
 
@@ -63,16 +63,16 @@ impl ResponseFormat {
     pub fn close(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
         match self {
-            Self::Native(face) => face.break_off(out),
-            Self::Completions(face) => face.disconnect(out),
+            Self::Native(native) => native.end_early(out),
+            Self::Completions(completions) => completions.disconnect(out),
         }
     }
 
     /// Returns true once the reader was sent the end of the chat.
     pub fn has_ended(&self) -> bool {
         match self {
-            Self::Native(face) => face.has_ended(),
-            Self::Completions(face) => face.has_ended(),
+            Self::Native(native) => native.has_ended(),
+            Self::Completions(completions) => completions.has_ended(),
         }
     }
 }

@@ -17,19 +17,19 @@ pub struct Native {
     /// Text so far, if the reader wants it with every part.
     accumulated: Option<String>,
     redactions: Vec<Redaction>,
-    waiting: Option<Waiting>,
+    pending: Option<PendingOutput>,
     /// Time to wait before a reconnect, which the next block states.
     retry_ms: Option<u64>,
     has_ended: bool,
     /// True if the end of a connection is reported with a terminal event, because the reader gets
     /// no control events.
     reports_disconnect: bool,
-    has_said: bool,
+    has_content: bool,
 }
 
 /// Output that more may be joined to, with the id of its last part.
 #[derive(Debug)]
-struct Waiting {
+struct PendingOutput {
     id: EventId,
     event: ChatEvent,
 }
@@ -51,14 +51,14 @@ impl Native {
     }
 
     /// Reports a connection that ends before the chat with a terminal event: for readers who asked
-    /// for no control events. `has_said` is true if they have a part of the answer already.
-    pub fn with_disconnect_event(self, has_said: bool) -> Self {
-        Self { reports_disconnect: true, has_said, ..self }
+    /// for no control events. `has_content` is true if they have a part of the answer already.
+    pub fn with_disconnect_event(self, has_content: bool) -> Self {
+        Self { reports_disconnect: true, has_content, ..self }
     }
 
     /// Appends a terminal event for a connection that ends before the chat. It has no id, so that a
     /// resume continues the chat.
-    pub(super) fn break_off(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn end_early(&mut self, out: &mut Vec<u8>) {
         if !self.reports_disconnect || std::mem::replace(&mut self.has_ended, true) {
             return;
         }
@@ -66,7 +66,7 @@ impl Native {
             "the hub closed this connection, but did not end the chat; resume after the last event";
         let end = json!({
             "type": "error", "code": "disconnected", "message": message,
-            "retryable": true, "partial": self.has_said, "upstream_status": null,
+            "retryable": true, "partial": self.has_content, "upstream_status": null,
         });
         self.block(out, None, &crate::wire::control::json(&end));
     }
@@ -91,7 +91,7 @@ impl Native {
     fn event(&mut self, id: EventId, data: &[u8], out: &mut Vec<u8>) {
         let event: Option<ChatEvent> = serde_json::from_slice(data).ok();
         if let Some(event) = event.as_ref().filter(|event| event.is_content()) {
-            return self.say(id, self.shown(event), out);
+            return self.push_content(id, self.redact(event), out);
         }
         self.flush(out);
         // Members that are not interpreted may repeat redacted text.
@@ -112,7 +112,7 @@ impl Native {
     }
 
     /// Returns an event without its redacted parts.
-    fn shown(&self, event: &ChatEvent) -> ChatEvent {
+    fn redact(&self, event: &ChatEvent) -> ChatEvent {
         match event {
             ChatEvent::Token { content, index, .. } => {
                 ChatEvent::token(Redaction::apply(&self.redactions, content, *index), *index)
@@ -128,24 +128,24 @@ impl Native {
         }
     }
 
-    fn say(&mut self, id: EventId, event: ChatEvent, out: &mut Vec<u8>) {
-        self.has_said = true;
-        let rest = match &mut self.waiting {
-            Some(waiting) => waiting.event.join(event, MAX_JOINED_BYTES),
+    fn push_content(&mut self, id: EventId, event: ChatEvent, out: &mut Vec<u8>) {
+        self.has_content = true;
+        let rest = match &mut self.pending {
+            Some(pending) => pending.event.join(event, MAX_JOINED_BYTES),
             None => Some(event),
         };
-        match (rest, &mut self.waiting) {
-            (None, Some(waiting)) => waiting.id = id,
+        match (rest, &mut self.pending) {
+            (None, Some(pending)) => pending.id = id,
             (None, None) => {}
             (Some(event), _) => {
                 self.flush(out);
-                self.waiting = Some(Waiting { id, event });
+                self.pending = Some(PendingOutput { id, event });
             }
         }
     }
 
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
-        let Some(Waiting { id, event }) = self.waiting.take() else { return };
+        let Some(PendingOutput { id, event }) = self.pending.take() else { return };
         let mut part = Part { event: &event, accumulated: None };
         if let (Some(text), ChatEvent::Token { content, .. }) = (&mut self.accumulated, &event) {
             text.push_str(content);
@@ -186,32 +186,32 @@ mod tests {
         out
     }
 
-    fn read(face: Native, records: &[Vec<u8>]) -> Vec<(u64, Value)> {
-        let (mut face, mut out) = (ResponseFormat::Native(face), Vec::new());
+    fn read(native: Native, records: &[Vec<u8>]) -> Vec<(u64, Value)> {
+        let (mut native, mut out) = (ResponseFormat::Native(native), Vec::new());
         for record in records {
-            face.take(record, &mut out);
+            native.take(record, &mut out);
         }
-        face.flush(&mut out);
+        native.flush(&mut out);
         let text = String::from_utf8(out).expect("UTF-8");
-        let of = |block: &str| {
+        let parse_block = |block: &str| {
             let line = |name: &str| block.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("");
             let id = EventId::parse(line("id: ")).expect("an id");
             (id.position.get(), serde_json::from_str(line("data: ")).expect("JSON"))
         };
-        text.split_terminator("\n\n").map(of).collect()
+        text.split_terminator("\n\n").map(parse_block).collect()
     }
 
     fn tokens(text: &str) -> Vec<Vec<u8>> {
-        let each = text.chars().zip(0u64..);
-        each.map(|(c, at)| record(at, &ChatEvent::token(c.to_string(), at))).collect()
+        let indexed = text.chars().zip(0u64..);
+        indexed.map(|(c, at)| record(at, &ChatEvent::token(c.to_string(), at))).collect()
     }
 
     #[test]
     fn available_tokens_are_joined_under_the_last_id() {
-        let all = read(Native::default(), &tokens("aé😀b"));
-        assert_eq!(all.len(), 1);
-        assert_eq!(all[0].0, 3, "id of the last token");
-        assert_eq!((&all[0].1["content"], &all[0].1["n"]), (&"aé😀b".into(), &4.into()));
+        let parts = read(Native::default(), &tokens("aé😀b"));
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].0, 3, "id of the last token");
+        assert_eq!((&parts[0].1["content"], &parts[0].1["n"]), (&"aé😀b".into(), &4.into()));
         let long = read(Native::default(), &tokens(&"x".repeat(40_000)));
         assert_eq!(long.len(), 3, "at most 16 KiB each");
         assert_eq!(long[2].1["index"], 32_768);
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn available_reasoning_and_tool_calls_are_joined() {
-        let thought = |n: u64| record(n, &ChatEvent::Reasoning { content: "hm ".into() });
+        let reasoning = |n: u64| record(n, &ChatEvent::Reasoning { content: "hm ".into() });
         let call = |n: u64, index, id: Option<&str>| {
             let (id, name) = (id.map(str::to_owned), None);
             let arguments = "{".into();
@@ -235,13 +235,13 @@ mod tests {
                 },
             )
         };
-        let mut records: Vec<Vec<u8>> = (0..3).map(thought).collect();
+        let mut records: Vec<Vec<u8>> = (0..3).map(reasoning).collect();
         records.extend([call(3, 0, Some("a")), call(4, 0, None), call(5, 1, Some("b"))]);
-        let all = read(Native::default(), &records);
-        let ids: Vec<u64> = all.iter().map(|(id, _)| *id).collect();
+        let parts = read(Native::default(), &records);
+        let ids: Vec<u64> = parts.iter().map(|(id, _)| *id).collect();
         assert_eq!(ids, [2, 4, 5]);
-        assert_eq!(all[0].1["content"], "hm hm hm ");
-        assert_eq!((&all[1].1["id"], &all[1].1["arguments"]), (&"a".into(), &"{{".into()));
+        assert_eq!(parts[0].1["content"], "hm hm hm ");
+        assert_eq!((&parts[1].1["id"], &parts[1].1["arguments"]), (&"a".into(), &"{{".into()));
     }
 
     #[test]
@@ -257,12 +257,13 @@ mod tests {
     fn text_is_accumulated_from_the_resume_point_and_redacted() {
         let redaction = Redaction { from: 1, to: 3, replacement: "##".into() };
         let mut records = tokens("abcd");
-        let late = ChatEvent::Redact { from_index: 0, to_index: 1, replacement: "#".into() };
-        records.push(record(8, &late));
+        let late_redaction =
+            ChatEvent::Redact { from_index: 0, to_index: 1, replacement: "#".into() };
+        records.push(record(8, &late_redaction));
         records.push(record(9, &ChatEvent::token("e".into(), 4)));
-        let all = read(Native::new(vec![redaction], Some(String::new())), &records);
-        assert_eq!(all[0].1["content"], "a##d");
-        assert_eq!(all[2].1["accumulated"], "###de");
+        let parts = read(Native::new(vec![redaction], Some(String::new())), &records);
+        assert_eq!(parts[0].1["content"], "a##d");
+        assert_eq!(parts[2].1["accumulated"], "###de");
         let resumed = read(Native::new(Vec::new(), Some("ab".into())), &tokens("abcd")[2..]);
         assert_eq!(resumed[0].1["accumulated"], "abcd");
     }

@@ -97,22 +97,22 @@ impl ChatRequest {
         };
         let wants_usage = stream_options.as_ref().and_then(|options| options.get(INCLUDE_USAGE));
         let include_usage = wants_usage == Some(&Value::Bool(true));
-        let ask = Self::of("completion", members)?;
-        Ok(Self { stream, include_usage, stream_options, ..ask })
+        let request = Self::of("completion", members)?;
+        Ok(Self { stream, include_usage, stream_options, ..request })
     }
 
-    fn of(face: &str, mut members: Map<String, Value>) -> Result<Self, Invalid> {
-        if !members.contains_key("messages") && face == "native" {
+    fn of(form: &str, mut members: Map<String, Value>) -> Result<Self, Invalid> {
+        if !members.contains_key("messages") && form == "native" {
             return Err(Invalid::new("message", "`message` or `messages` is required"));
         }
         for name in OF_FORM {
             members.remove(name);
         }
         // Equal requests have equal fingerprints, whatever the order of their members.
-        let said = Sha256::new()
-            .chain_update(face)
+        let hasher = Sha256::new()
+            .chain_update(form)
             .chain_update(Value::Object(members.clone()).to_string());
-        let fingerprint = said.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         check_messages(members.get("messages"))?;
         let model = match members.remove("model") {
             None | Some(Value::Null) => None,
@@ -143,7 +143,8 @@ impl ChatRequest {
 
     /// Returns the text of the last message.
     pub fn last_text(&self) -> String {
-        let content = self.messages().as_array().and_then(|all| all.last()?.get("content"));
+        let content =
+            self.messages().as_array().and_then(|messages| messages.last()?.get("content"));
         match content {
             Some(Value::String(text)) => text.clone(),
             Some(Value::Array(parts)) => {
@@ -174,8 +175,8 @@ impl ChatRequest {
         }
         // Only the client knows which of the two the model takes, so none is added.
         for name in ["max_tokens", "max_completion_tokens"] {
-            if let (Some(most), Some(asked)) = (max_tokens, body.get_mut(name)) {
-                *asked = most.into();
+            if let (Some(max), Some(value)) = (max_tokens, body.get_mut(name)) {
+                *value = max.into();
             }
         }
         Value::Object(body).to_string().into_bytes()
@@ -218,12 +219,12 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
 }
 
 fn check_messages(messages: Option<&Value>) -> Result<(), Invalid> {
-    let wrong = |why: &str| Err(Invalid::new("messages", why));
+    let invalid = |why: &str| Err(Invalid::new("messages", why));
     let Some(messages) = messages.and_then(Value::as_array) else {
-        return wrong("must be a list of messages");
+        return invalid("must be a list of messages");
     };
     if messages.is_empty() {
-        return wrong("must have at least one message");
+        return invalid("must have at least one message");
     }
     let has_role = |message: &Value| {
         message.get("role").and_then(Value::as_str).is_some_and(|role| !role.is_empty())
@@ -235,7 +236,7 @@ fn check_messages(messages: Option<&Value>) -> Result<(), Invalid> {
 }
 
 fn metadata(value: &Value) -> Result<Map<String, Value>, Invalid> {
-    let wrong = || {
+    let invalid = || {
         let why = format!(
             "must be an object with at most {MAX_METADATA} strings; names and strings have at most \
              {MAX_METADATA_CHARS} characters"
@@ -243,27 +244,27 @@ fn metadata(value: &Value) -> Result<Map<String, Value>, Invalid> {
         Invalid::new("metadata", why)
     };
     let is_short = |text: &str| text.chars().count() <= MAX_METADATA_CHARS;
-    let pairs = value.as_object().ok_or_else(wrong)?;
+    let pairs = value.as_object().ok_or_else(invalid)?;
     let are_short =
         pairs.iter().all(|(name, value)| is_short(name) && value.as_str().is_some_and(is_short));
     if pairs.len() > MAX_METADATA || !are_short {
-        return Err(wrong());
+        return Err(invalid());
     }
     Ok(pairs.clone())
 }
 
 fn max_tokens(members: &Map<String, Value>) -> Result<Option<u64>, Invalid> {
-    let mut most = None;
+    let mut max = None;
     for name in ["max_tokens", "max_completion_tokens"] {
         match members.get(name) {
             None | Some(Value::Null) => {}
             Some(value) => match value.as_u64().filter(|count| *count > 0) {
-                Some(count) => most = Some(most.map_or(count, |most: u64| most.min(count))),
+                Some(count) => max = Some(max.map_or(count, |max: u64| max.min(count))),
                 None => return Err(Invalid::new(name, "must be a positive integer")),
             },
         }
     }
-    Ok(most)
+    Ok(max)
 }
 
 #[cfg(test)]
@@ -276,17 +277,17 @@ mod tests {
 
     #[test]
     fn message_becomes_a_list_of_one_message() {
-        let ask = native(r#"{"message":"hi","temperature":0.5}"#).expect("ok");
-        assert_eq!(ask.messages(), &json!([{ "role": "user", "content": "hi" }]));
+        let request = native(r#"{"message":"hi","temperature":0.5}"#).expect("ok");
+        assert_eq!(request.messages(), &json!([{ "role": "user", "content": "hi" }]));
         let body: Value =
-            serde_json::from_slice(&ask.for_upstream("m", None, Some(StreamUsage::Auto)))
+            serde_json::from_slice(&request.for_upstream("m", None, Some(StreamUsage::Auto)))
                 .expect("JSON");
         assert_eq!(body["model"], "m");
         assert_eq!(body["temperature"], 0.5);
         assert_eq!(body["stream_options"], json!({ "include_usage": true }));
         let same = native(r#"{"temperature":0.5,"messages":[{"content":"hi","role":"user"}]}"#);
-        assert_eq!(same.expect("ok").fingerprint, ask.fingerprint, "same request, reordered");
-        assert_ne!(native(r#"{"message":"ho"}"#).expect("ok").fingerprint, ask.fingerprint);
+        assert_eq!(same.expect("ok").fingerprint, request.fingerprint, "same request, reordered");
+        assert_ne!(native(r#"{"message":"ho"}"#).expect("ok").fingerprint, request.fingerprint);
     }
 
     #[test]
@@ -300,8 +301,9 @@ mod tests {
                 )
             };
             let value: Value = serde_json::from_str(number).expect("JSON");
-            let (ask, again) = (read(number).expect("ok"), read(&value.to_string()).expect("ok"));
-            assert_eq!(ask.fingerprint, again.fingerprint, "{number}");
+            let (request, reread) =
+                (read(number).expect("ok"), read(&value.to_string()).expect("ok"));
+            assert_eq!(request.fingerprint, reread.fingerprint, "{number}");
         }
     }
 
@@ -336,16 +338,19 @@ mod tests {
     #[test]
     fn completion_is_passed_on_except_members_of_its_form() {
         let body = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"stream":true,"stream_options":{"include_usage":true},"n":1,"seed":7,"max_completion_tokens":90}"#;
-        let ask = ChatRequest::completion(body).expect("ok");
-        assert_eq!((ask.stream, ask.include_usage, ask.max_tokens), (true, true, Some(90)));
-        assert_eq!(ask.last_text(), "hi");
+        let request = ChatRequest::completion(body).expect("ok");
+        assert_eq!(
+            (request.stream, request.include_usage, request.max_tokens),
+            (true, true, Some(90))
+        );
+        assert_eq!(request.last_text(), "hi");
         let sent: Value =
-            serde_json::from_slice(&ask.for_upstream("m", Some(20), Some(StreamUsage::Auto)))
+            serde_json::from_slice(&request.for_upstream("m", Some(20), Some(StreamUsage::Auto)))
                 .expect("JSON");
         assert_eq!((&sent["seed"], &sent["max_completion_tokens"]), (&json!(7), &json!(20)));
         assert_eq!(sent.get("n"), None);
         let other = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"seed":7,"max_completion_tokens":90}"#;
-        assert_eq!(ChatRequest::completion(other).expect("ok").fingerprint, ask.fingerprint);
+        assert_eq!(ChatRequest::completion(other).expect("ok").fingerprint, request.fingerprint);
         assert!(ChatRequest::completion(br#"{"messages":[{"role":"user"}],"n":2}"#).is_err());
     }
 
@@ -354,18 +359,18 @@ mod tests {
         use StreamUsage::{Always, Auto, Never};
         let sent = |options: &str, usage| {
             let body = format!(r#"{{"messages":[{{"role":"user"}}]{options}}}"#);
-            let ask = ChatRequest::completion(body.as_bytes()).expect("ok");
-            let sent = serde_json::from_slice::<Value>(&ask.for_upstream("m", None, Some(usage)));
+            let request = ChatRequest::completion(body.as_bytes()).expect("ok");
+            let sent =
+                serde_json::from_slice::<Value>(&request.for_upstream("m", None, Some(usage)));
             sent.expect("JSON").get("stream_options").cloned()
         };
-        let (asked, refused) =
-            (json!({ "include_usage": true }), json!({ "include_usage": false }));
+        let (on, off) = (json!({ "include_usage": true }), json!({ "include_usage": false }));
         for (options, auto, always) in [
-            ("", Some(asked.clone()), Some(asked.clone())),
-            (r#","stream_options":null"#, None, Some(asked.clone())),
-            (r#","stream_options":{"include_usage":null}"#, None, Some(asked.clone())),
-            (r#","stream_options":{"include_usage":false}"#, Some(refused), Some(asked.clone())),
-            (r#","stream_options":{"include_usage":true}"#, Some(asked.clone()), Some(asked)),
+            ("", Some(on.clone()), Some(on.clone())),
+            (r#","stream_options":null"#, None, Some(on.clone())),
+            (r#","stream_options":{"include_usage":null}"#, None, Some(on.clone())),
+            (r#","stream_options":{"include_usage":false}"#, Some(off), Some(on.clone())),
+            (r#","stream_options":{"include_usage":true}"#, Some(on.clone()), Some(on)),
         ] {
             assert_eq!(sent(options, Auto), auto, "{options}");
             assert_eq!(sent(options, Always), always, "{options}");

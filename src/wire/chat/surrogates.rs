@@ -26,7 +26,7 @@ impl SurrogateJoiner {
         if text.is_empty() || !has_marks && self.0.is_empty() {
             return;
         }
-        let at = self.0.iter().position(|(of, _)| *of == slot);
+        let at = self.0.iter().position(|(known, _)| *known == slot);
         let mut high = at.map(|at| self.0.swap_remove(at).1);
         let mut joined = String::with_capacity(text.len() + 4);
         for character in text.chars() {
@@ -79,11 +79,11 @@ pub(super) fn repaired(data: &[u8]) -> (Vec<u8>, bool) {
     let mark = |unit| if can_mark { mark(unit) } else { Some(REPLACEMENT) };
     let (mut out, mut rest, mut is_text) = (Vec::with_capacity(data.len()), data, false);
     while let Some((byte, after)) = rest.split_first() {
-        let words: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
-        let word = words.into_iter().find(|word| !is_text && rest.starts_with(word));
-        if let Some(word) = word {
+        let literals: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+        let literal = literals.into_iter().find(|literal| !is_text && rest.starts_with(literal));
+        if let Some(literal) = literal {
             out.extend_from_slice(b"null");
-            rest = &rest[word.len()..];
+            rest = &rest[literal.len()..];
         } else if is_text && *byte == b'\\' {
             let length = escape(rest).unwrap_or(2).min(rest.len());
             match lone_half(rest).and_then(mark) {

@@ -27,14 +27,14 @@ impl Redaction {
         }
     }
 
-    /// Returns `text` with the redactions `all` applied. It has `index` characters before it.
-    pub fn apply(all: &[Self], text: &str, index: u64) -> String {
-        let hidden = |at: u64| {
-            let of = all.iter().find(|one| (one.from..one.to).contains(&at))?;
-            of.replacement.chars().nth(usize::try_from(at - of.from).ok()?)
+    /// Returns `text` with `redactions` applied. It has `index` characters before it.
+    pub fn apply(redactions: &[Self], text: &str, index: u64) -> String {
+        let replacement = |at: u64| {
+            let redaction = redactions.iter().find(|r| (r.from..r.to).contains(&at))?;
+            redaction.replacement.chars().nth(usize::try_from(at - redaction.from).ok()?)
         };
-        let places = index..;
-        text.chars().zip(places).map(|(shown, at)| hidden(at).unwrap_or(shown)).collect()
+        let positions = index..;
+        text.chars().zip(positions).map(|(c, at)| replacement(at).unwrap_or(c)).collect()
     }
 }
 
@@ -103,16 +103,16 @@ impl Transcript {
         }
     }
 
-    fn tool(&mut self, index: u64, more: Tool) {
+    fn tool(&mut self, index: u64, part: Tool) {
         let Some(at) = usize::try_from(index).ok().filter(|at| *at < MAX_TOOLS) else { return };
         if self.tools.len() <= at {
             self.tools.resize_with(at + 1, Tool::default);
         }
         let tool = &mut self.tools[at];
-        tool.id = tool.id.take().or(more.id);
-        tool.name = tool.name.take().or(more.name);
-        tool.arguments.push_str(&more.arguments);
-        tool.legacy |= more.legacy;
+        tool.id = tool.id.take().or(part.id);
+        tool.name = tool.name.take().or(part.name);
+        tool.arguments.push_str(&part.arguments);
+        tool.legacy |= part.legacy;
     }
 
     /// Returns the members of the upstream's answer that the hub does not interpret. If a part of
@@ -172,10 +172,10 @@ impl Transcript {
         };
         let index = |call: &Value| call.get("index").and_then(Value::as_u64);
         let highest = extras.iter().filter_map(index).max().and_then(|at| usize::try_from(at).ok());
-        let known = self.tools.len().max(highest.map_or(0, |at| at.saturating_add(1)));
-        let calls = (0..known.min(MAX_TOOLS)).filter_map(|at| {
-            let is_it = |call: &Value| index(call) == Some(at as u64);
-            let extra = extras.iter().position(is_it).map(|at| extras.swap_remove(at));
+        let count = self.tools.len().max(highest.map_or(0, |at| at.saturating_add(1)));
+        let calls = (0..count.min(MAX_TOOLS)).filter_map(|at| {
+            let has_index = |call: &Value| index(call) == Some(at as u64);
+            let extra = extras.iter().position(has_index).map(|at| extras.swap_remove(at));
             self.tool_call(at, extra)
         });
         let calls: Vec<Value> = calls.collect();
@@ -191,8 +191,8 @@ impl Transcript {
         };
         call.remove("index");
         let is_custom = call.get("type").is_some_and(|kind| kind != "function");
-        let is_said = |tool: &&Tool| !is_custom && **tool != Tool::default();
-        if let Some(tool) = self.tools.get(at).filter(is_said) {
+        let is_known = |tool: &&Tool| !is_custom && **tool != Tool::default();
+        if let Some(tool) = self.tools.get(at).filter(is_known) {
             if tool.legacy {
                 return None;
             }
@@ -228,12 +228,13 @@ mod tests {
     #[test]
     fn redaction_does_not_depend_on_how_the_text_is_split() {
         let text = "aé😀bcdef";
-        let all = [Redaction { from: 1, to: 4, replacement: "███".into() }];
+        let redactions = [Redaction { from: 1, to: 4, replacement: "███".into() }];
         for at in 0..=8_usize {
-            let (cut, _) = text.char_indices().nth(at).unwrap_or((text.len(), ' '));
-            let (one, other) = text.split_at(cut);
-            let both = Redaction::apply(&all, one, 0) + &Redaction::apply(&all, other, at as u64);
-            assert_eq!(both, "a███cdef", "{at}");
+            let (split_index, _) = text.char_indices().nth(at).unwrap_or((text.len(), ' '));
+            let (start, end) = text.split_at(split_index);
+            let joined = Redaction::apply(&redactions, start, 0)
+                + &Redaction::apply(&redactions, end, at as u64);
+            assert_eq!(joined, "a███cdef", "{at}");
         }
     }
 

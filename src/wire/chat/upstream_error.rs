@@ -29,14 +29,14 @@ impl UpstreamFailure {
 
     /// Returns true if a content filter caused it.
     pub fn is_of_filter(&self) -> bool {
-        [&self.code, &self.kind].into_iter().flatten().any(|word| word.contains("content_filter"))
+        [&self.code, &self.kind].into_iter().flatten().any(|text| text.contains("content_filter"))
     }
 }
 
 impl UpstreamFailure {
     /// Returns the error in an event or a body, if there is one.
     pub(super) fn in_event(value: &Value) -> Option<Self> {
-        trouble(value)
+        failure(value)
     }
 
     /// Returns the error in a value of any form.
@@ -52,23 +52,23 @@ impl UpstreamFailure {
     /// Reads an error body; the message names `status` if the body has none.
     pub fn of_body(body: &[u8], status: u16) -> Self {
         let value = serde_json::from_slice::<Value>(body).ok();
-        let told = value.as_ref().and_then(|value| {
-            let one = value.as_array().and_then(|all| all.first()).unwrap_or(value);
-            trouble(one).or_else(|| detail(one).map(Self::of_message))
+        let reported = value.as_ref().and_then(|value| {
+            let object = value.as_array().and_then(|items| items.first()).unwrap_or(value);
+            failure(object).or_else(|| detail(object).map(Self::of_message))
         });
-        let mut trouble = told.unwrap_or_default();
-        if trouble.message.is_empty() {
-            trouble.message = format!("the upstream answered {status}");
+        let mut failure = reported.unwrap_or_default();
+        if failure.message.is_empty() {
+            failure.message = format!("the upstream answered {status}");
         }
-        trouble.status = Some(status);
-        trouble
+        failure.status = Some(status);
+        failure
     }
 
     /// Reads the value of the SSE field `error`, in any form.
     pub fn of_field(text: &[u8]) -> Self {
         match serde_json::from_slice::<Value>(text) {
             Ok(Value::Object(error)) => {
-                trouble(&Value::Object(error.clone())).unwrap_or_else(|| of_object(&error))
+                failure(&Value::Object(error.clone())).unwrap_or_else(|| of_object(&error))
             }
             _ => Self::of_message(String::from_utf8_lossy(text).into_owned()),
         }
@@ -79,42 +79,42 @@ impl UpstreamFailure {
     }
 }
 
-fn trouble(value: &Value) -> Option<UpstreamFailure> {
-    let told = match value.get("error") {
+fn failure(value: &Value) -> Option<UpstreamFailure> {
+    let message = match value.get("error") {
         Some(Value::Object(error)) => return Some(of_object(error)),
         Some(Value::String(message)) if !message.is_empty() => message.clone(),
         Some(Value::Bool(true)) => text(value, "message").unwrap_or_default(),
         Some(other @ (Value::Array(_) | Value::Number(_))) => other.to_string(),
         _ => {
-            if let Some(first) = value.as_array().and_then(|all| all.first()) {
-                return trouble(first);
+            if let Some(first) = value.as_array().and_then(|items| items.first()) {
+                return failure(first);
             }
             // Flat: the object itself is the error.
-            let all = value.as_object()?;
+            let members = value.as_object()?;
             if let Some(detail) = detail(value)
-                && !all.contains_key("choices")
+                && !members.contains_key("choices")
             {
                 return Some(UpstreamFailure::of_message(detail));
             }
-            let is_one = text(value, "object").as_deref() == Some("error")
-                || all.get("message").is_some_and(Value::is_string)
-                    && !all.contains_key("choices")
-                    && (all.contains_key("code") || all.contains_key("type"));
-            return is_one.then(|| of_object(all));
+            let is_error = text(value, "object").as_deref() == Some("error")
+                || members.get("message").is_some_and(Value::is_string)
+                    && !members.contains_key("choices")
+                    && (members.contains_key("code") || members.contains_key("type"));
+            return is_error.then(|| of_object(members));
         }
     };
     Some(UpstreamFailure {
         code: text(value, "code").map(|code| short(&code)),
-        ..UpstreamFailure::of_message(told)
+        ..UpstreamFailure::of_message(message)
     })
 }
 
-/// Returns the `detail` of FastAPI's errors: a text, or a list of faults and their places.
+/// Returns the `detail` of FastAPI's errors: a text, or a list of faults and their locations.
 fn detail(value: &Value) -> Option<String> {
     match value.get("detail")? {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-        Value::Array(all) if !all.is_empty() => {
-            Some(all.iter().map(one_detail).collect::<Vec<_>>().join("; "))
+        Value::Array(faults) if !faults.is_empty() => {
+            Some(faults.iter().map(fault_detail).collect::<Vec<_>>().join("; "))
         }
         Value::Object(detail) if !detail.is_empty() => Some(
             text(value.get("detail")?, "message")
@@ -124,33 +124,33 @@ fn detail(value: &Value) -> Option<String> {
     }
 }
 
-fn one_detail(one: &Value) -> String {
-    let Some(message) = text(one, "msg") else { return one.to_string() };
-    let word = |part: &Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
-    let place = one.get("loc").and_then(Value::as_array);
-    match place.filter(|place| !place.is_empty()) {
-        Some(place) => {
-            let place: Vec<String> = place.iter().map(word).collect();
-            format!("{}: {message}", place.join("."))
+fn fault_detail(fault: &Value) -> String {
+    let Some(message) = text(fault, "msg") else { return fault.to_string() };
+    let to_text = |part: &Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+    let location = fault.get("loc").and_then(Value::as_array);
+    match location.filter(|location| !location.is_empty()) {
+        Some(location) => {
+            let location: Vec<String> = location.iter().map(to_text).collect();
+            format!("{}: {message}", location.join("."))
         }
         None => message,
     }
 }
 
 fn of_object(error: &Map<String, Value>) -> UpstreamFailure {
-    let word = |name: &str| match error.get(name) {
+    let member = |name: &str| match error.get(name) {
         Some(Value::String(text)) if !text.is_empty() => Some(short(text)),
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    let code = word("code");
-    let as_status = |word: &Option<String>| word.as_ref().and_then(|word| word.parse::<u16>().ok());
-    let status = as_status(&word("status")).or(as_status(&code));
-    let message = word("message").or_else(|| word("detail")).unwrap_or_default();
+    let code = member("code");
+    let as_status = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<u16>().ok());
+    let status = as_status(&member("status")).or(as_status(&code));
+    let message = member("message").or_else(|| member("detail")).unwrap_or_default();
     let message =
         if message.is_empty() { "the upstream failed".to_owned() } else { short(&message) };
     let status = status.filter(|status| (400..600).contains(status));
-    UpstreamFailure { message, code, kind: word("type"), param: word("param"), status }
+    UpstreamFailure { message, code, kind: member("type"), param: member("param"), status }
 }
 
 fn short(message: &str) -> String {

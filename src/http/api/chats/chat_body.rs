@@ -15,7 +15,7 @@ const GATHERED_BYTES: usize = 32 * 1024;
 /// The body of a session, converted to a format of chats.
 pub(crate) struct ChatBody {
     session: EventBody,
-    face: ResponseFormat,
+    format: ResponseFormat,
     reader: ChatReader,
     out: Vec<u8>,
     is_over: bool,
@@ -24,11 +24,11 @@ pub(crate) struct ChatBody {
 }
 
 impl ChatBody {
-    pub(crate) fn new(session: EventBody, face: ResponseFormat, reader: ChatReader) -> Self {
-        Self { session, face, reader, out: Vec::new(), is_over: false, has_all: false }
+    pub(crate) fn new(session: EventBody, format: ResponseFormat, reader: ChatReader) -> Self {
+        Self { session, format, reader, out: Vec::new(), is_over: false, has_all: false }
     }
 
-    fn made(&mut self) -> Option<Bytes> {
+    fn take_output(&mut self) -> Option<Bytes> {
         (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).into())
     }
 }
@@ -55,7 +55,7 @@ impl MessageBody for ChatBody {
             }
             match Pin::new(&mut this.session).poll_next(cx) {
                 Poll::Ready(Some(Ok(records))) => {
-                    this.face.take(&records, &mut this.out);
+                    this.format.take(&records, &mut this.out);
                     if this.out.len() < GATHERED_BYTES {
                         continue;
                     }
@@ -63,18 +63,19 @@ impl MessageBody for ChatBody {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) => {
                     this.is_over = true;
-                    this.face.flush(&mut this.out);
-                    this.has_all = this.face.has_ended();
-                    this.face.close(&mut this.out);
+                    this.format.flush(&mut this.out);
+                    this.has_all = this.format.has_ended();
+                    this.format.close(&mut this.out);
                 }
                 Poll::Pending => {
                     // More may still come from the disk, but output that is ready is sent now.
-                    this.face.flush(&mut this.out);
-                    return this.made().map_or(Poll::Pending, |made| Poll::Ready(Some(Ok(made))));
+                    this.format.flush(&mut this.out);
+                    let output = this.take_output();
+                    return output.map_or(Poll::Pending, |output| Poll::Ready(Some(Ok(output))));
                 }
             }
-            if let Some(made) = this.made() {
-                return Poll::Ready(Some(Ok(made)));
+            if let Some(output) = this.take_output() {
+                return Poll::Ready(Some(Ok(output)));
             }
         }
     }

@@ -84,21 +84,21 @@ async fn create_one(
 ) -> Result<HttpResponse, Problem> {
     let caller = authorization::require_chat_caller(state, request)?;
     let (key, after) = (create::hashed_key(request)?, after(request)?);
-    let (is_adoptable, stops_alone) = (key.is_none(), stops_alone(request)?);
-    let manner =
-        CreatePolicy { is_adoptable, stops_without_readers: stops_alone, must_exist: false };
-    let ask = ChatRequest::completion(&create::read_request_body(state, request, payload).await?)?;
-    let form = Form { stream: ask.stream, wants_usage: ask.include_usage, after };
+    let (is_adoptable, stops_without_readers) = (key.is_none(), stops_without_readers(request)?);
+    let policy = CreatePolicy { is_adoptable, stops_without_readers, must_exist: false };
+    let chat_request =
+        ChatRequest::completion(&create::read_request_body(state, request, payload).await?)?;
+    let form = Form { stream: chat_request.stream, wants_usage: chat_request.include_usage, after };
     let owner = authorization::owner(&caller)?;
-    let adopted = (manner.is_adoptable && is_retry(request))
-        .then(|| state.chats.adopt(owner.as_ref(), &ask.fingerprint))
+    let adopted = (policy.is_adoptable && is_retry(request))
+        .then(|| state.chats.adopt(owner.as_ref(), &chat_request.fingerprint))
         .flatten();
     let attached = match adopted {
         Some((chat, reader)) => AttachedReader { caller, chat, reader, replayed: true },
         None => {
-            let manner = CreatePolicy { must_exist: after > 0, ..manner };
-            let begun = create_chat(state, request, &caller, ask, key, manner).await?;
-            let (chat, replayed) = (begun.chat, begun.replayed);
+            let policy = CreatePolicy { must_exist: after > 0, ..policy };
+            let created = create_chat(state, request, &caller, chat_request, key, policy).await?;
+            let (chat, replayed) = (created.chat, created.replayed);
             let reader = chat.read();
             AttachedReader { caller, chat, reader, replayed }
         }
@@ -122,12 +122,12 @@ pub(crate) async fn get(
     request: HttpRequest,
     id: Path<String>,
 ) -> HttpResponse {
-    let got = async {
+    let result = async {
         let (caller, chat) = authorization::readable(&state, &request, chunk_id(&id))?;
         let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
-        let said = query::single(&pairs, &["stream"]).map_err(Problem::query)?;
+        let stream_value = query::single(&pairs, &["stream"]).map_err(Problem::query)?;
         let form = Form {
-            stream: said.is_some_and(|stream| stream == "true" || stream == "1"),
+            stream: stream_value.is_some_and(|stream| stream == "true" || stream == "1"),
             wants_usage: true,
             after: after(&request)?,
         };
@@ -135,7 +135,7 @@ pub(crate) async fn get(
         answer(&state, &request, AttachedReader { caller, chat, reader, replayed: true }, form)
             .await
     };
-    openai_response(&state, got.await)
+    openai_response(&state, result.await)
 }
 
 /// `POST /v1/chat/completions/{id}/cancel`
@@ -303,12 +303,12 @@ async fn stream(
     form: &Form,
 ) -> Result<HttpResponse, Problem> {
     let redactions = read::redactions(state, &chat).await?;
-    let face =
+    let format =
         ResponseFormat::Completions(Completions::new(form.after, form.wants_usage, redactions));
     let options = ReaderOptions::new(state.settings.heartbeat);
     let options = ReaderOptions { has_control: Some(false), ..options };
-    let of = chat.clone();
-    let reading = ChatReadRequest { caller, chat, reader, face, requested: None, options };
+    let streamed_chat = chat.clone();
+    let reading = ChatReadRequest { caller, chat, reader, format, requested: None, options };
     let mut response = read::open(state, request, reading).await?;
     if response.status() != StatusCode::OK {
         // The reader was rejected because of load: reported in OpenAI's form, as retryable.
@@ -316,19 +316,19 @@ async fn stream(
             "message": "the hub cannot accept another reader; retry later", "type": "server_error",
             "param": null, "code": "resource_exhausted",
         });
-        let mut refused = with_id(openai::error(response.status(), &object), &of);
+        let mut refused = with_id(openai::error(response.status(), &object), &streamed_chat);
         if let Some(wait) = response.headers().get(header::RETRY_AFTER) {
             refused.headers_mut().insert(header::RETRY_AFTER, wait.clone());
         }
-        let told = response.extensions().get::<RequestOutcome>().copied();
-        return Ok(match told {
-            Some(told) => outcome::with_outcome(refused, told),
+        let request_outcome = response.extensions().get::<RequestOutcome>().copied();
+        return Ok(match request_outcome {
+            Some(request_outcome) => outcome::with_outcome(refused, request_outcome),
             None => refused,
         });
     }
     // The chunks contain their positions.
     response.headers_mut().remove(LAST_EVENT_ID);
-    Ok(with_id(response, &of))
+    Ok(with_id(response, &streamed_chat))
 }
 
 fn with_id(mut response: HttpResponse, chat: &Chat) -> HttpResponse {
@@ -361,7 +361,7 @@ fn is_retry(request: &HttpRequest) -> bool {
     count.is_some_and(|count| count > 0)
 }
 
-fn stops_alone(request: &HttpRequest) -> Result<bool, Problem> {
+fn stops_without_readers(request: &HttpRequest) -> Result<bool, Problem> {
     match header_text(request.headers(), ON_DISCONNECT) {
         None | Some("stop") => Ok(true),
         Some("continue") => Ok(false),

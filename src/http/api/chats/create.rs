@@ -34,10 +34,10 @@ pub(crate) async fn read_request_body(
     payload: Payload,
 ) -> Result<Bytes, Problem> {
     let body = read_body(state, request, payload).await?;
-    let most = state.chats.max_request_bytes();
-    if body.len() > most {
+    let max = state.chats.max_request_bytes();
+    if body.len() > max {
         let why =
-            format!("the request exceeds the maximum of {most} bytes (--chat-max-request-bytes)");
+            format!("the request exceeds the maximum of {max} bytes (--chat-max-request-bytes)");
         Err(Problem::new(Code::PayloadTooLarge, why).field("body"))
     } else {
         Ok(body)
@@ -56,12 +56,12 @@ pub(crate) async fn create_chat(
     state: &Data<AppState>,
     request: &HttpRequest,
     caller: &Caller,
-    ask: ChatRequest,
+    chat_request: ChatRequest,
     key: Option<String>,
     policy: CreatePolicy,
 ) -> Result<CreatedChat, Problem> {
     let models = state.chats.models();
-    let model = ask.model.as_deref().or(models.first().map(|(model, _)| model.as_str()));
+    let model = chat_request.model.as_deref().or(models.first().map(|(model, _)| model.as_str()));
     if let Some(model) = model
         && !caller.grants.may_chat(model)
     {
@@ -70,13 +70,20 @@ pub(crate) async fn create_chat(
     }
     let CreatePolicy { is_adoptable, stops_without_readers, must_exist } = policy;
     let (owner, client) = (authorization::owner(caller)?, client(state, request));
-    let create =
-        CreateChat { ask, owner, client, key, is_adoptable, stops_without_readers, must_exist };
-    let begun = state.chats.create(create).await?;
-    if begun.replayed {
+    let create = CreateChat {
+        ask: chat_request,
+        owner,
+        client,
+        key,
+        is_adoptable,
+        stops_without_readers,
+        must_exist,
+    };
+    let created = state.chats.create(create).await?;
+    if created.replayed {
         state.chats.metrics().replayed();
     }
-    Ok(begun)
+    Ok(created)
 }
 
 impl From<CreateChatError> for Problem {

@@ -143,14 +143,15 @@ async fn create_one(
 ) -> Result<HttpResponse, Problem> {
     let caller = authorization::require_chat_caller(state, request)?;
     let key = create::hashed_key(request)?;
-    let ask = ChatRequest::native(&create::read_request_body(state, request, payload).await?)?;
-    let begun = create_chat(state, request, &caller, ask, key, NATIVE_POLICY).await?;
-    let chat = &begun.chat;
+    let chat_request =
+        ChatRequest::native(&create::read_request_body(state, request, payload).await?)?;
+    let created = create_chat(state, request, &caller, chat_request, key, NATIVE_POLICY).await?;
+    let chat = &created.chat;
     let (ticket, expires_at) = match chat.ticket.get() {
         Some(ticket) => ticket.clone(),
         None => {
-            let made = ticket(state, &caller, chat, Validity::SinceCreation).await?;
-            chat.ticket.get_or_init(|| made).clone()
+            let minted = ticket(state, &caller, chat, Validity::SinceCreation).await?;
+            chat.ticket.get_or_init(|| minted).clone()
         }
     };
     let id = &chat.id;
@@ -163,8 +164,8 @@ async fn create_one(
         ticket,
         expires_at,
     };
-    let mut answer = if begun.replayed { HttpResponse::Ok() } else { HttpResponse::Created() };
-    if begun.replayed {
+    let mut answer = if created.replayed { HttpResponse::Ok() } else { HttpResponse::Created() };
+    if created.replayed {
         answer.insert_header(("Idempotent-Replayed", "true"));
     }
     Ok(answer
@@ -218,10 +219,11 @@ async fn create_or_resume(
         None => {
             let caller = authorization::require_chat_caller(state, request)?;
             let key = create::hashed_key(request)?;
-            let ask =
+            let chat_request =
                 ChatRequest::native(&create::read_request_body(state, request, payload).await?)?;
-            let begun = create_chat(state, request, &caller, ask, key, NATIVE_POLICY).await?;
-            (caller, begun.chat)
+            let created =
+                create_chat(state, request, &caller, chat_request, key, NATIVE_POLICY).await?;
+            (caller, created.chat)
         }
     };
     let location = format!("/chats/{}", chat.id);
@@ -230,9 +232,9 @@ async fn create_or_resume(
     options.has_control.get_or_insert(false);
     // A client that reads by `fetch` understands a status.
     options.refusal_as_status.get_or_insert(true);
-    let is_begun_here = requested.is_none();
+    let is_created_here = requested.is_none();
     let opened = open(state, request, caller, chat.clone(), requested, options).await;
-    if is_begun_here && opened.as_ref().map_or(true, |r| !r.status().is_success()) {
+    if is_created_here && opened.as_ref().map_or(true, |r| !r.status().is_success()) {
         state.chats.stop(&chat, StopBy::NoReaders);
     }
     let mut response = opened?;
@@ -251,8 +253,8 @@ async fn open(
     requested: Option<String>,
     options: ReaderOptions,
 ) -> Result<HttpResponse, Problem> {
-    let said = query::pairs(request.query_string()).map_err(Problem::query)?;
-    let is_accumulated = match query::single(&said, &["accumulated"]).map_err(Problem::query)? {
+    let pairs = query::pairs(request.query_string()).map_err(Problem::query)?;
+    let is_accumulated = match query::single(&pairs, &["accumulated"]).map_err(Problem::query)? {
         None | Some("0" | "false") => false,
         Some("1" | "true") => true,
         Some(_) => {
@@ -262,9 +264,9 @@ async fn open(
     };
     let has_control = options.has_control != Some(false);
     let id = requested.as_deref();
-    let face = read::native(state, &chat, id, is_accumulated, !has_control).await?;
+    let format = read::native(state, &chat, id, is_accumulated, !has_control).await?;
     let reader = chat.read();
-    let reading = ChatReadRequest { caller, chat, reader, face, requested, options };
+    let reading = ChatReadRequest { caller, chat, reader, format, requested, options };
     read::open(state, request, reading).await
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct ChatReadRequest {
     pub(crate) caller: Arc<Caller>,
     pub(crate) chat: Arc<Chat>,
     pub(crate) reader: ChatReader,
-    pub(crate) face: ResponseFormat,
+    pub(crate) format: ResponseFormat,
     /// Id to resume after.
     pub(crate) requested: Option<String>,
     pub(crate) options: ReaderOptions,
@@ -54,14 +54,14 @@ pub(crate) async fn open(
     request: &HttpRequest,
     reading: ChatReadRequest,
 ) -> Result<HttpResponse, Problem> {
-    let ChatReadRequest { caller, chat, reader, face, requested, options } = reading;
+    let ChatReadRequest { caller, chat, reader, format, requested, options } = reading;
     if options.start.is_none() && requested.is_none() {
         require_start(state, &chat).await?;
     }
     let stream = chat.stream.clone();
     let mut query = SubscribeQuery::of_stream(stream, options).map_err(Problem::query)?;
     query.view.format = Format::Records;
-    let wrap = Some(Box::new(|session| ChatBody::new(session, face, reader).boxed()) as _);
+    let wrap = Some(Box::new(|session| ChatBody::new(session, format, reader).boxed()) as _);
     subscribe::open(state, request, SubscribeRequest { query, requested, caller, wrap }).await
 }
 
@@ -91,10 +91,10 @@ pub(crate) async fn native(
         let before = transcript(state, chat, Some(position)).await?.text();
         *text = Redaction::apply(&redactions, &before, 0);
     }
-    let face = Native::new(redactions, text);
-    let face =
-        if reports_disconnect { face.with_disconnect_event(requested.is_some()) } else { face };
-    Ok(ResponseFormat::Native(face))
+    let format = Native::new(redactions, text);
+    let format =
+        if reports_disconnect { format.with_disconnect_event(requested.is_some()) } else { format };
+    Ok(ResponseFormat::Native(format))
 }
 
 /// Returns the redactions of a chat.
@@ -130,9 +130,9 @@ pub(crate) async fn readable_by_event(
     id: &str,
 ) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
     let gone = || Problem::new(Code::Gone, "the chat to resume no longer exists");
-    let place =
+    let position =
         EventId::parse(id).ok().and_then(|id| state.history.resolve(id)).ok_or_else(gone)?;
-    let streams = read_history(state, move |history| history.streams_at(place)).await?;
+    let streams = read_history(state, move |history| history.streams_at(position)).await?;
     let chat = streams.iter().find_map(|stream| state.chats.of_stream(stream)).ok_or_else(gone)?;
     crate::http::api::chats::authorization::readable(state, request, &chat.id).map_err(|problem| {
         match problem.code {

@@ -58,12 +58,12 @@ pub(crate) async fn tickets(
 ) -> Result<HttpResponse, Problem> {
     let (caller, chat) = count_refusal(&state, authorization::changeable(&state, &request, &id))?;
     let body = count_refusal(&state, read_body(&state, &request, body).await)?;
-    let asked: ChatTicketRequest = if body.trim_ascii().is_empty() {
+    let ticket_request: ChatTicketRequest = if body.trim_ascii().is_empty() {
         ChatTicketRequest::default()
     } else {
         count_refusal(&state, parse_object(&body))?
     };
-    let ttl = asked.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl).map_err(Problem::from);
+    let ttl = ticket_request.ttl.as_deref().map_or(Ok(DEFAULT_TTL), ttl).map_err(Problem::from);
     let validity = Validity::FromNow(now(), count_refusal(&state, ttl)?);
     let (ticket, expires_at) = ticket(&state, &caller, &chat, validity).await?;
     Ok(HttpResponse::Ok()
@@ -90,7 +90,7 @@ pub(crate) async fn ticket(
     let stream = chat.stream.clone();
     let first = read_history(state, move |history| history.stream(&stream)).await?;
     let first = first.and_then(|view| view.first).unwrap_or(Position::ZERO);
-    let (begun, ttl, seed) = match validity {
+    let (issued_at, ttl, seed) = match validity {
         Validity::SinceCreation => {
             let seed = Uuid::parse_str(&chat.id).map(|id| id.as_u64_pair().0).ok();
             (chat.created, DEFAULT_TTL, seed)
@@ -98,16 +98,16 @@ pub(crate) async fn ticket(
         Validity::FromNow(at, ttl) => (at, ttl, None),
     };
     let access = state.access.load();
-    let end = access.ends(caller, begun);
-    let until = begun.plus_ms(ttl.as_millis() as u64).min(end);
-    let wanted = TicketSpec {
+    let end = access.ends(caller, issued_at);
+    let until = issued_at.plus_ms(ttl.as_millis() as u64).min(end);
+    let spec = TicketSpec {
         streams: vec![Selector::Exact(chat.stream.clone())],
         head: state.history.id(first),
-        made: begun,
+        made: issued_at,
         until,
         end,
         seed,
     };
     let failed = |error: KeyError| Problem::new(Code::ServerError, error.to_string());
-    Ok((access.mint(caller, &wanted).map_err(failed)?, until.to_string()))
+    Ok((access.mint(caller, &spec).map_err(failed)?, until.to_string()))
 }

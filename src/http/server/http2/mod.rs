@@ -82,7 +82,7 @@ where
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(SEND_BUFFER_BYTES);
-    let refused = || state.telemetry.connection_refused(ConnectionRefused::Http2);
+    let count_refused = || state.telemetry.connection_refused(ConnectionRefused::Http2);
     let mut stopping = pin!(stopping);
     let handshake = tokio::select! {
         handshake = timeout(HANDSHAKE_TIMEOUT, builder.handshake(io)) => handshake,
@@ -91,7 +91,7 @@ where
     let connection = match handshake {
         Ok(Ok(connection)) => connection,
         failed => {
-            refused();
+            count_refused();
             return failed.map_or(Ok(()), |handshake| handshake.map(drop));
         }
     };
@@ -104,11 +104,11 @@ where
         open: Cell::new(0),
         has_requested,
     });
-    let done = run(connection, &shared, &mut stopping).await;
+    let result = run(connection, &shared, &mut stopping).await;
     if !shared.has_requested.get() {
-        refused();
+        count_refused();
     }
-    done
+    result
 }
 
 async fn run<T, S, B>(

@@ -1,19 +1,15 @@
-//! Jobs: commands that are run by name. Each run has its own stream.
-//!
-//! Promises: the stream of a run has its `start`, every line of its output in order of arrival, its
-//! `exit` and its end, in this order; a job has no more concurrent runs than `at-most` allows.
-//! Never: runs a command that a caller supplies.
+//! The jobs of a hub and their runs: starting, listing and stopping them.
 
-use super::job::{JobExit, JobSpec, StopReason};
-use super::own_streams::JOB_PREFIX;
-use super::publish_with_retry::publish;
+use super::exit::{ExitReason, event};
 use super::run::{self, RunTarget, Stop, StopReceiver};
-use crate::event::{Draft, EventType, StreamName};
-use crate::journal::{History, Item, JournalError, PublishError, Publisher, now};
+use super::spec::JobSpec;
+use crate::event::StreamName;
+use crate::journal::{PublishError, Publisher, now};
+use crate::source::own_streams::JOB_PREFIX;
+use crate::source::publish_with_retry::publish;
 use crate::telemetry::{JobMetrics, Telemetry};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
-use serde_json::value::to_raw_value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,8 +20,6 @@ use uuid::Uuid;
 
 /// Maximum time between TERM and KILL during a drain, in percent of its window.
 const GRACE_PERCENT: u32 = 60;
-/// Number of streams that are listed in one page.
-const PAGE: usize = 500;
 
 /// The jobs of one hub. Cheap to clone.
 #[derive(Clone)]
@@ -145,27 +139,27 @@ impl Jobs {
         let stream =
             StreamName::parse(&stream).map_err(|_| StartRunError::Unknown(name.to_owned()))?;
         let (stop, group) = self.reserve_slot(job, &run, began.to_string())?;
-        let place = RunSlot { jobs: self.clone(), name: name.to_owned(), run: run.clone() };
+        let slot = RunSlot { jobs: self.clone(), name: name.to_owned(), run: run.clone() };
         let start = event(&stream, "start", &RunStart { job: name, run: &run, by });
         let (publisher, spec, metrics) =
             (self.0.publisher.clone(), job.spec.clone(), job.metrics.clone());
-        let begun = StartedRun { run: run.clone(), stream: stream.clone() };
-        let (told, published) = oneshot::channel();
+        let started_run = StartedRun { run: run.clone(), stream: stream.clone() };
+        let (started_sender, started) = oneshot::channel();
         // A separate task: a run that was started gets its end even if the caller is gone.
         tokio::spawn(async move {
-            let started = publish(&publisher, start.into_iter().collect()).await;
-            let is_begun = started.is_ok();
-            let _ = told.send(started);
-            if is_begun {
+            let published = publish(&publisher, start.into_iter().collect()).await;
+            let is_started = published.is_ok();
+            let _ = started_sender.send(published);
+            if is_started {
                 let target = RunTarget { run: &run, stream: &stream, publisher: &publisher };
                 let exit = run::run(&spec, target, stop, &group).await;
                 metrics.ended(exit.outcome());
                 tracing::info!(job = spec.name, run, outcome = exit.outcome(), "job ended");
             }
-            drop(place);
+            drop(slot);
         });
-        published.await.unwrap_or(Err(PublishError::Draining))?;
-        Ok(begun)
+        started.await.unwrap_or(Err(PublishError::Draining))?;
+        Ok(started_run)
     }
 
     /// Stops a run. Returns false if it is not running.
@@ -173,8 +167,8 @@ impl Jobs {
         let running = self.running();
         let found = running.get(&(name.to_owned(), run.to_owned()));
         found.filter(|run| !run.is_over()).is_some_and(|run| {
-            let stop = Stop { reason: StopReason::Stopped, within: None };
-            run.stop.send_if_modified(|told| set(told, stop));
+            let stop = Stop { reason: ExitReason::Stopped, within: None };
+            run.stop.send_if_modified(|merged| merge_stop(merged, stop));
             true
         })
     }
@@ -212,8 +206,8 @@ impl Jobs {
         self.0.is_stopping.store(true, Ordering::Relaxed);
         let within = window * GRACE_PERCENT / 100;
         for run in self.running().values() {
-            let stop = Stop { reason: StopReason::HubStopping, within: Some(within) };
-            run.stop.send_if_modified(|told| set(told, stop));
+            let stop = Stop { reason: ExitReason::HubStopping, within: Some(within) };
+            run.stop.send_if_modified(|merged| merge_stop(merged, stop));
         }
         self.all_ended().await;
     }
@@ -223,8 +217,8 @@ impl Jobs {
         self.0.is_stopping.store(true, Ordering::Relaxed);
         for ((job, run), running) in self.running().iter().filter(|(_, run)| !run.is_over()) {
             // This also stops a run whose command is about to be started.
-            let stop = Stop { reason: StopReason::HubStopping, within: Some(Duration::ZERO) };
-            running.stop.send_if_modified(|told| set(told, stop));
+            let stop = Stop { reason: ExitReason::HubStopping, within: Some(Duration::ZERO) };
+            running.stop.send_if_modified(|merged| merge_stop(merged, stop));
             if let Some(group) = running.group.get() {
                 let group_id = group.as_raw_nonzero();
                 tracing::warn!(job, run, group = group_id, "killing a job that did not end");
@@ -241,29 +235,6 @@ impl Jobs {
                 return;
             }
             changed.await;
-        }
-    }
-
-    /// Ends the streams of runs that were left open because the hub ended before them, as soon as
-    /// the journal accepts that.
-    pub fn end_orphaned_runs(&self, history: &History) -> Result<(), JournalError> {
-        let mut after: Option<StreamName> = None;
-        loop {
-            let page =
-                history.list(JOB_PREFIX, after.as_ref().map(StreamName::as_str), PAGE, |_| true)?;
-            let open = page.streams.iter().filter(|(_, view)| !view.ended);
-            for (stream, _) in open {
-                tracing::warn!(%stream, "the hub stopped before this job run ended");
-                let (stream, publisher) = (stream.clone(), self.0.publisher.clone());
-                let exit = JobExit::without_status(StopReason::HubRestarted, None);
-                let items = exit_items(&stream, &exit);
-                tokio::spawn(async move { run::publish_items(&publisher, &stream, items).await });
-            }
-            let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
-            after = page.stopped_at.or_else(|| last.map(|(stream, _)| stream.clone()));
-            if after.is_none() {
-                return Ok(());
-            }
         }
     }
 
@@ -285,8 +256,8 @@ impl Jobs {
         }
         let (stop, stopped) = watch::channel(None);
         let group = Arc::new(OnceLock::new());
-        let place = Running { since, stop, group: group.clone() };
-        running.insert((name.clone(), run.to_owned()), place);
+        let entry = Running { since, stop, group: group.clone() };
+        running.insert((name.clone(), run.to_owned()), entry);
         job.metrics.run_started();
         Ok((stopped, group))
     }
@@ -298,12 +269,12 @@ impl Jobs {
 
 /// Merges a stop request into an earlier one: the first gives the reason, the shortest time
 /// applies. Returns true if that changes anything.
-fn set(told: &mut Option<Stop>, stop: Stop) -> bool {
-    let before = told.and_then(|told| told.within);
-    let is_first = told.is_none();
-    let told = told.get_or_insert(stop);
-    told.within = before.into_iter().chain(stop.within).min();
-    is_first || told.within != before
+fn merge_stop(merged: &mut Option<Stop>, stop: Stop) -> bool {
+    let before = merged.and_then(|merged| merged.within);
+    let is_first = merged.is_none();
+    let merged = merged.get_or_insert(stop);
+    merged.within = before.into_iter().chain(stop.within).min();
+    is_first || merged.within != before
 }
 
 /// A slot of a running run, which is freed on drop.
@@ -332,18 +303,6 @@ fn run_name(began: &str) -> String {
     format!("{when}Z-{}", &id[..8])
 }
 
-/// Returns an event with this data; `None` if it is not valid, which does not happen.
-pub(super) fn event(stream: &StreamName, kind: &str, data: &impl Serialize) -> Option<Item> {
-    let data = to_raw_value(data).ok()?;
-    let kind = EventType::parse(kind).ok()?;
-    Draft::from_json(vec![stream.clone()], kind, &data, now()).ok().map(Item::Event)
-}
-
-/// Returns the event for the end of a run, and the end of its stream.
-pub(super) fn exit_items(stream: &StreamName, exit: &JobExit) -> Vec<Item> {
-    event(stream, "exit", exit).into_iter().chain([Item::End(stream.clone())]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,13 +310,25 @@ mod tests {
     #[test]
     fn first_stop_gives_the_reason_and_the_shortest_time_applies() {
         let second = |n| Some(Duration::from_secs(n));
-        let mut told = None;
-        assert!(set(&mut told, Stop { reason: StopReason::Stopped, within: None }));
-        assert!(!set(&mut told, Stop { reason: StopReason::HubStopping, within: None }));
-        assert!(set(&mut told, Stop { reason: StopReason::HubStopping, within: second(3) }));
-        assert!(!set(&mut told, Stop { reason: StopReason::HubStopping, within: second(9) }));
-        assert!(set(&mut told, Stop { reason: StopReason::HubStopping, within: second(1) }));
-        let told = told.expect("a stop");
-        assert_eq!((told.within, matches!(told.reason, StopReason::Stopped)), (second(1), true));
+        let mut merged = None;
+        assert!(merge_stop(&mut merged, Stop { reason: ExitReason::Stopped, within: None }));
+        assert!(!merge_stop(&mut merged, Stop { reason: ExitReason::HubStopping, within: None }));
+        assert!(merge_stop(
+            &mut merged,
+            Stop { reason: ExitReason::HubStopping, within: second(3) }
+        ));
+        assert!(!merge_stop(
+            &mut merged,
+            Stop { reason: ExitReason::HubStopping, within: second(9) }
+        ));
+        assert!(merge_stop(
+            &mut merged,
+            Stop { reason: ExitReason::HubStopping, within: second(1) }
+        ));
+        let merged = merged.expect("a stop");
+        assert_eq!(
+            (merged.within, matches!(merged.reason, ExitReason::Stopped)),
+            (second(1), true)
+        );
     }
 }

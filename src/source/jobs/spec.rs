@@ -1,17 +1,15 @@
-//! Configuration of jobs, and the exit of a run.
+//! Configuration of jobs.
 
-use super::output::Unbuffered as _;
-use serde::Serialize;
-use std::os::unix::process::ExitStatusExt as _;
+use crate::source::output::Unbuffered as _;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
 /// Default of `PATH`, for a hub without one.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Variables that commands inherit from the hub, and those that commands of another user inherit.
-const KEPT: [&str; 10] = [
+const INHERITED: [&str; 10] = [
     "HOME",
     "USER",
     "LOGNAME",
@@ -23,7 +21,7 @@ const KEPT: [&str; 10] = [
     "TMPDIR",
     "XDG_RUNTIME_DIR",
 ];
-const KEPT_FOR_OTHERS: [&str; 4] = ["LANG", "LC_ALL", "LC_CTYPE", "TZ"];
+const INHERITED_BY_OTHERS: [&str; 4] = ["LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 /// Maximum length of a job's name, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -92,8 +90,8 @@ pub enum JobError {
 
 /// Fails unless `name` is valid for a job.
 pub fn check_job_name(name: &str) -> Result<(), JobError> {
-    let may_stand = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(may_stand) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_allowed) {
         Ok(())
     } else {
         Err(JobError::Name(name.to_owned()))
@@ -111,9 +109,9 @@ impl JobSpec {
         let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         command.env_clear().env("PATH", path);
         // The hub's `HOME` and the like do not apply to another user.
-        let kept = if self.user.is_none() { &KEPT[..] } else { &KEPT_FOR_OTHERS[..] };
+        let inherited = if self.user.is_none() { &INHERITED[..] } else { &INHERITED_BY_OTHERS[..] };
         let passed = self.passed.iter().map(String::as_str);
-        for name in kept.iter().copied().chain(passed) {
+        for name in inherited.iter().copied().chain(passed) {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
@@ -135,72 +133,6 @@ impl JobSpec {
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.spawn()
-    }
-}
-
-/// Reason for the end of a run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum StopReason {
-    /// The command exited.
-    Exited,
-    /// A signal from outside the hub ended it.
-    Signalled,
-    /// The run took too long.
-    Timeout,
-    /// A caller stopped it.
-    Stopped,
-    /// The hub is stopping.
-    HubStopping,
-    /// The hub ended before the run did; the result is unknown.
-    HubRestarted,
-    /// The command could not be started.
-    NotStarted,
-}
-
-/// End of a run: the data of its last event.
-#[derive(Serialize)]
-pub(super) struct JobExit {
-    pub(super) code: Option<i32>,
-    pub(super) signal: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) duration_ms: Option<u64>,
-    pub(super) reason: StopReason,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) message: Option<String>,
-}
-
-impl JobExit {
-    /// Returns the exit of a command that ran for `took`; `told` is the reason if the hub stopped
-    /// it.
-    pub(super) fn of(status: ExitStatus, took: Duration, told: Option<StopReason>) -> Self {
-        let by_itself =
-            if status.code().is_some() { StopReason::Exited } else { StopReason::Signalled };
-        Self {
-            code: status.code(),
-            signal: status.signal(),
-            duration_ms: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-            reason: told.unwrap_or(by_itself),
-            message: None,
-        }
-    }
-
-    /// Returns the exit of a run without an exit status.
-    pub(super) fn without_status(reason: StopReason, message: Option<String>) -> Self {
-        Self { code: None, signal: None, duration_ms: None, reason, message }
-    }
-
-    /// Returns the outcome that the metrics count.
-    pub(super) fn outcome(&self) -> &'static str {
-        match self.reason {
-            StopReason::Exited if self.code == Some(0) => "ok",
-            StopReason::Exited => "failed",
-            StopReason::Signalled => "signalled",
-            StopReason::Timeout => "timeout",
-            StopReason::Stopped => "stopped",
-            StopReason::HubStopping | StopReason::HubRestarted => "hub_stopping",
-            StopReason::NotStarted => "not_started",
-        }
     }
 }
 

@@ -4,12 +4,11 @@
 //! journal accepts nothing until a restart; meanwhile the command blocks on its pipe. A command
 //! that does not end after TERM is killed with the processes that it started.
 
-use super::job::{JobExit, JobSpec, StopReason};
-use super::jobs::{event, exit_items};
-use super::output::{OUTPUT_WITHIN, Output, log_data, shown_line};
-use super::publish_with_retry::publish_with_retry;
+use super::exit::{ExitReason, JobExit, event, exit_items, publish_items};
+use super::spec::JobSpec;
 use crate::event::{Line, LineSplitter, StreamName};
-use crate::journal::{Item, PublishUnit, Publisher};
+use crate::journal::{Item, Publisher};
+use crate::source::output::{OUTPUT_WITHIN, Output, log_data, shown_line};
 use futures_util::future::join_all;
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -31,7 +30,7 @@ const MAX_LINES_PER_COMMIT: usize = 256;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stop {
     /// Reason of the stop.
-    pub(super) reason: StopReason,
+    pub(super) reason: ExitReason,
     /// Maximum time between TERM and KILL, if it is less than the job's setting.
     pub(super) within: Option<Duration>,
 }
@@ -73,9 +72,9 @@ pub(super) async fn run(
             let ended = follow(spec, child, group.get().copied(), target, stop).await;
             let took = ended.at.saturating_duration_since(began);
             match ended.status {
-                Ok(status) => JobExit::of(status, took, ended.told),
+                Ok(status) => JobExit::of(status, took, ended.stopped),
                 Err(error) => {
-                    JobExit::without_status(StopReason::NotStarted, Some(error.to_string()))
+                    JobExit::without_status(ExitReason::NotStarted, Some(error.to_string()))
                 }
             }
         }
@@ -83,7 +82,7 @@ pub(super) async fn run(
             drop(stop);
             let program = spec.command.first().map_or("", String::as_str);
             let why = format!("{program}: {error}");
-            JobExit::without_status(StopReason::NotStarted, Some(why))
+            JobExit::without_status(ExitReason::NotStarted, Some(why))
         }
     };
     publish_items(publisher, stream, exit_items(stream, &exit)).await;
@@ -94,7 +93,7 @@ pub(super) async fn run(
 struct RunEnd {
     status: std::io::Result<ExitStatus>,
     at: Instant,
-    told: Option<StopReason>,
+    stopped: Option<ExitReason>,
 }
 
 /// Publishes the output of a command. Returns once the command has ended and all output is
@@ -115,7 +114,7 @@ async fn follow(
     let publishing = tokio::spawn(publish_lines(waiting, publisher.clone(), stream.clone()));
     // The process id stays in use until the child is reaped, so no other process group can get it
     // before.
-    let told = end_in_time(spec, &mut child, group, stop).await;
+    let stopped = end_in_time(spec, &mut child, group, stop).await;
     let at = Instant::now();
     let mut reading = std::pin::pin!(join_all([out, err].into_iter().flatten()));
     let is_read = timeout(OUTPUT_WITHIN, &mut reading).await.is_ok();
@@ -128,7 +127,7 @@ async fn follow(
         reading.await;
     }
     let _ = publishing.await;
-    RunEnd { status, at, told }
+    RunEnd { status, at, stopped }
 }
 
 /// Waits until a command has ended, and stops it on a timeout or a request. Returns the reason if
@@ -138,7 +137,7 @@ async fn end_in_time(
     child: &mut Child,
     group: Option<Pid>,
     mut stop: StopReceiver,
-) -> Option<StopReason> {
+) -> Option<ExitReason> {
     let mut ended = std::pin::pin!(wait_for_exit(child));
     let limit = async {
         match spec.timeout {
@@ -148,15 +147,15 @@ async fn end_in_time(
     };
     let reason = tokio::select! {
         () = &mut ended => return None,
-        () = limit => StopReason::Timeout,
-        stop = told(&mut stop) => stop.reason,
+        () = limit => ExitReason::Timeout,
+        stop = wait_for_stop(&mut stop) => stop.reason,
     };
     let began = Instant::now();
     signal(group, Signal::TERM);
     loop {
         // A later request may allow less time than the job does, for example when the hub stops.
         let within = stop.borrow_and_update().and_then(|stop| stop.within);
-        let within = within.map_or(spec.stop_after, |most| most.min(spec.stop_after));
+        let within = within.map_or(spec.stop_after, |within| within.min(spec.stop_after));
         tokio::select! {
             () = &mut ended => return Some(reason),
             () = sleep(within.saturating_sub(began.elapsed())) => break,
@@ -172,9 +171,9 @@ async fn end_in_time(
 async fn wait_for_exit(child: &mut Child) {
     let Some(process) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else { return };
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    let (told, ended) = tokio::sync::oneshot::channel();
+    let (sender, ended) = tokio::sync::oneshot::channel();
     let waits = move || {
-        let _ = told.send(retry_on_intr(|| waitid(WaitId::Pid(process), options)).is_ok());
+        let _ = sender.send(retry_on_intr(|| waitid(WaitId::Pid(process), options)).is_ok());
     };
     // A dedicated thread: a run may take days, and the blocking pool of a worker has few threads.
     let started = std::thread::Builder::new().name("job".into()).spawn(waits);
@@ -184,9 +183,9 @@ async fn wait_for_exit(child: &mut Child) {
 }
 
 /// Waits for a stop request; never returns if none can come.
-async fn told(stop: &mut StopReceiver) -> Stop {
-    let told = stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
-    match told {
+async fn wait_for_stop(stop: &mut StopReceiver) -> Stop {
+    let requested = stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop);
+    match requested {
         Some(stop) => stop,
         None => std::future::pending().await,
     }
@@ -208,11 +207,11 @@ fn read(
     is_over: &watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let (stream, lines) = (stream.clone(), lines.clone());
-    let mut said = Output::new(from, is_over.clone());
+    let mut output_reader = Output::new(from, is_over.clone());
     tokio::spawn(async move {
         let mut splitter = LineSplitter::default();
         loop {
-            let part = said.next().await;
+            let part = output_reader.next().await;
             let is_last = part.is_empty();
             for item in lines_of(part, &mut splitter, output, &stream) {
                 if lines.send(item).await.is_err() {
@@ -255,15 +254,5 @@ async fn publish_lines(
     let mut lines = Vec::new();
     while waiting.recv_many(&mut lines, MAX_LINES_PER_COMMIT).await > 0 {
         publish_items(&publisher, &stream, std::mem::take(&mut lines)).await;
-    }
-}
-
-/// Publishes items of a run on its stream, with retries. Logs an error if they can never be
-/// published.
-pub(super) async fn publish_items(publisher: &Publisher, stream: &StreamName, items: PublishUnit) {
-    let events = items.len();
-    // The command blocks on its pipe meanwhile, and the journal logs the reason itself.
-    if let Err(why) = publish_with_retry(publisher, items, |_| {}).await {
-        tracing::error!(%stream, events, error = %why, "lost output of a job");
     }
 }
