@@ -36,6 +36,11 @@ features! {
     "tail" [], ["source.tail"];
 }
 
+/// Returns the names of the features of this build.
+pub fn enabled_features() -> impl Iterator<Item = &'static str> {
+    FEATURES.iter().filter(|feature| feature.is_enabled).map(|feature| feature.name)
+}
+
 /// Returns the feature that a setting needs and this build lacks.
 pub(super) fn missing_for_setting(name: &str) -> Option<&'static str> {
     let is_named = |setting: &&str| {

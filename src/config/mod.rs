@@ -24,7 +24,7 @@ mod tail;
 mod units;
 
 pub use documentation::markdown;
-pub use features::FEATURES;
+pub use features::{FEATURES, enabled_features};
 pub use invalid_value::InvalidValue;
 pub use raw::{ConfigError, RawConfig};
 pub use resolve::Config;

@@ -72,6 +72,15 @@ const NOBODY = { isKnown: false, subject: null, expires_at: null, publish: [], e
 /** Name under which tabs of the same user share a connection. */
 let identity = 'nobody';
 
+/** Returns the optional parts that the hub was built with, or null if it does not say. @returns {Promise<string[] | null>} */
+export async function fetchFeatures() {
+  try {
+    return (await request('version')).features ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** Returns the user of this page. @returns {Promise<User>} */
 export async function fetchUser() {
   /** @type {User} */

@@ -4,7 +4,7 @@ import { access } from './access.js';
 import { closePanel, mountPanel } from './connection.js';
 import { clearErrors, h, notify, replaceChildren, showStale } from './dom.js';
 import { formatTime } from './figures.js';
-import { errorMessage, fetchUser, onUnauthorized } from './hub.js';
+import { errorMessage, fetchFeatures, fetchUser, onUnauthorized } from './hub.js';
 import { jobs } from './jobs.js';
 import { overview } from './overview.js';
 import { publish } from './publish.js';
@@ -112,6 +112,12 @@ function handleUserChange() {
   showPage();
 }
 
+/** Hides the links to pages that this build of the hub has no feature for. */
+async function hideMissingFeatures() {
+  const features = await fetchFeatures();
+  for (const name of ['jobs', 'chat']) if (features && !features.includes(name)) links.get(name)?.remove();
+}
+
 const channel = new BroadcastChannel('fanfare-dashboard');
 channel.onmessage = () => {
   user = null;
@@ -122,9 +128,11 @@ onUnauthorized(() => {
   if (user?.subject) handleUserChange();
 });
 
-replaceChildren(nav, [...Object.keys(PAGES).map((name) => h('li', {}, h('a', { href: `#/${name}` }, pageTitle(name)))),
-  h('li', {}, h('a', { href: 'chat' }, 'Chat')),
-  h('li', {}, h('a', { href: 'docs' }, 'API'))]);
+const link = (/** @type {string} */ href, /** @type {string} */ text) => h('li', {}, h('a', { href }, text));
+const links = new Map(Object.keys(PAGES).map((name) => [name, link(`#/${name}`, pageTitle(name))]));
+links.set('chat', link('chat', 'Chat')).set('docs', link('docs', 'API'));
+replaceChildren(nav, [...links.values()]);
+hideMissingFeatures();
 const header = /** @type {HTMLElement} */ (document.querySelector('header .right'));
 mountPanel(header);
 header.append(userLink);

@@ -114,6 +114,8 @@ async fn a_build_without_chats_refuses_their_settings_and_streams() {
     assert!(error.contains("--chat-kept: chat-kept needs the feature \"chat\""), "{error}");
     assert!(!error.contains("system"), "{error}");
     let hub = Hub::start(&[]).await;
+    let (_, version) = hub.get("/version").await;
+    assert!(!version["features"].as_array().unwrap().contains(&"chat".into()), "{version}");
     let refused = hub.subscribe("/streams/chat.x/events?refusal=status").await;
     assert_eq!(refused.status, 403);
     assert_eq!(hub.get("/chats/x").await.0, 404);

@@ -1,5 +1,6 @@
 //! Operations: version, health, readiness, metrics.
 
+use crate::config::enabled_features;
 use crate::http::api::readiness::{self, Readiness};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::identity::require_caller;
@@ -19,11 +20,13 @@ pub(crate) struct Version {
     name: &'static str,
     version: &'static str,
     journal_format: u32,
+    /// Optional parts that this build has.
+    features: Vec<&'static str>,
 }
 
 /// `GET /version`
 #[utoipa::path(get, path = "/version", tag = "operators", responses(
-    (status = 200, description = "Name and version of the hub, and its journal format",
+    (status = 200, description = "Name, version and features of the hub, and its journal format",
      body = Version),
     CommonErrors,
 ))]
@@ -32,6 +35,7 @@ pub(crate) async fn version() -> HttpResponse {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         journal_format: crate::journal::FORMAT,
+        features: enabled_features().collect(),
     })
 }
 
