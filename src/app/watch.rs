@@ -36,9 +36,9 @@ async fn watch_commits(state: Data<AppState>) {
 
 /// Interval of memory checks, and the shorter one once much memory is used.
 const MEMORY_CHECK_INTERVAL: Duration = Duration::from_millis(100);
-const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(10);
+const MEMORY_CHECK_INTERVAL_WHILE_FILLING: Duration = Duration::from_millis(10);
 /// Interval at which the rates of idle clients are removed.
-const FORGET_EVERY: Duration = Duration::from_secs(1);
+const IDLE_RATES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Samples the memory of the process for the memory budget.
 async fn watch_memory(state: Data<AppState>) {
@@ -57,8 +57,11 @@ async fn watch_memory(state: Data<AppState>) {
             tracing::info!("memory is available again");
         }
         was_short = is_short;
-        let next =
-            if state.memory.is_filling() { LOOK_CLOSELY_EVERY } else { MEMORY_CHECK_INTERVAL };
+        let next = if state.memory.is_filling() {
+            MEMORY_CHECK_INTERVAL_WHILE_FILLING
+        } else {
+            MEMORY_CHECK_INTERVAL
+        };
         tokio::time::sleep(next).await;
     }
 }
@@ -80,7 +83,7 @@ async fn watch_log_lines(state: Data<AppState>) {
 
 /// Removes the rates of idle clients.
 async fn watch_rates(state: Data<AppState>) {
-    let mut interval = tokio::time::interval(FORGET_EVERY);
+    let mut interval = tokio::time::interval(IDLE_RATES_INTERVAL);
     loop {
         interval.tick().await;
         state.rates.load().remove_idle();
@@ -88,11 +91,11 @@ async fn watch_rates(state: Data<AppState>) {
 }
 
 /// Interval of checks of the certificate's files.
-const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(2);
+const CERTIFICATE_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Reloads the certificate when its files have changed.
 async fn watch_certificate(state: Data<AppState>) {
-    let mut interval = tokio::time::interval(LOOK_AT_FILES_EVERY);
+    let mut interval = tokio::time::interval(CERTIFICATE_CHECK_INTERVAL);
     while let Some(tls) = &state.tls {
         interval.tick().await;
         if tls.has_changed() {

@@ -28,7 +28,7 @@ const MAX_HEADERS: usize = 32;
 
 const HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
-const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
 #[derive(Clone)]
 struct Frame {
@@ -223,7 +223,7 @@ impl Worker {
             bytes.extend_from_slice(b"\n\n");
             connection.incoming.drain(..end);
             self.publish(Frame { stream, bytes: bytes.into() });
-            return self.answer(at, TAKEN).map(|()| true);
+            return self.answer(at, ACCEPTED).map(|()| true);
         }
         connection.incoming.drain(..end);
         connection.reads = Some(stream.clone());

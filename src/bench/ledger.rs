@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Marks a line without any event so far, for a subscriber that may join in the middle.
-const NOT_BEGUN: u32 = u32::MAX;
+const NOT_STARTED: u32 = u32::MAX;
 
 /// Record of a subscriber's events: one line for each publisher of each stream that it reads.
 #[derive(Debug)]
@@ -41,14 +41,14 @@ impl Counts {
 impl Ledger {
     /// Expects every line from number 0, or, with `joins`, from the first number seen.
     pub fn new(lines: usize, joins: bool) -> Self {
-        let first = if joins { NOT_BEGUN } else { 0 };
+        let first = if joins { NOT_STARTED } else { 0 };
         Self { expected: vec![first; lines].into(), missing: Vec::new(), counts: Counts::default() }
     }
 
     /// Records an event. Returns false for a duplicate, or if `line` is not of this subscriber.
     pub fn record(&mut self, line: usize, number: u32) -> bool {
         let Some(expected) = self.expected.get_mut(line) else { return false };
-        if number == *expected || *expected == NOT_BEGUN {
+        if number == *expected || *expected == NOT_STARTED {
             *expected = number.saturating_add(1);
         } else if number > *expected {
             self.missing.push((line, *expected..number));
@@ -77,7 +77,7 @@ impl Ledger {
     pub fn finish(mut self, published: impl Fn(usize) -> u32) -> Counts {
         let skipped: u64 = self.missing.iter().map(|(_, gap)| gap.len() as u64).sum();
         let tail = |(line, expected): (usize, &u32)| match *expected {
-            NOT_BEGUN => 0,
+            NOT_STARTED => 0,
             next => u64::from(published(line).saturating_sub(next)),
         };
         self.counts.lost = skipped + self.expected.iter().enumerate().map(tail).sum::<u64>();

@@ -26,7 +26,7 @@ struct Preset {
 }
 
 /// Default interval of scrapes in the scenario `scraped`.
-const USUAL_SCRAPE: Duration = Duration::from_millis(100);
+const DEFAULT_SCRAPE_INTERVAL: Duration = Duration::from_millis(100);
 /// Default number of slow clients in the scenario `slow`.
 const DEFAULT_SLOW_CLIENTS: usize = 900;
 
@@ -309,7 +309,7 @@ impl Plan {
             scrape: matches
                 .get_one::<Duration>("scrape")
                 .copied()
-                .or((preset.scenario == Scenario::Scraped).then_some(USUAL_SCRAPE))
+                .or((preset.scenario == Scenario::Scraped).then_some(DEFAULT_SCRAPE_INTERVAL))
                 .filter(|every| !every.is_zero()),
             rate,
             events: count("events"),

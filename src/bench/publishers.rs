@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Refusals, or failures, without any acknowledged publish, after which the bench gives up.
 const MAX_INITIAL_FAILURES: u64 = 50;
 /// Maximum time for outstanding answers at the end.
-const LAST_ANSWERS_NS: u64 = 30_000_000_000;
+const LAST_ANSWERS_TIMEOUT_NS: u64 = 30_000_000_000;
 
 /// Number, rate and duration of publishes.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +142,8 @@ impl Run {
                 self.send_due(now)?;
             }
             let all_answered = self.idle.len() == self.publishers.len();
-            if is_done && (all_answered || now >= deadline.saturating_add(LAST_ANSWERS_NS)) {
+            if is_done && (all_answered || now >= deadline.saturating_add(LAST_ANSWERS_TIMEOUT_NS))
+            {
                 break;
             }
             match self.poll.poll(&mut events, Some(self.wait(now))) {

@@ -22,7 +22,7 @@ const WAKER: Token = Token(usize::MAX);
 const BUFFER_BYTES: usize = 256 * 1024;
 const EVENTS_AT_ONCE: usize = 1_024;
 /// Maximum time between two checks of commands and of subscribers that wait to connect.
-const LOOK_AFTER: Duration = Duration::from_millis(50);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 enum Command {
     Open,
@@ -170,7 +170,7 @@ impl Reader {
     fn run(mut self, commands: &Receiver<Command>) -> io::Result<Seen> {
         let mut events = Events::with_capacity(EVENTS_AT_ONCE);
         loop {
-            match self.poll.poll(&mut events, Some(LOOK_AFTER)) {
+            match self.poll.poll(&mut events, Some(MAX_POLL_INTERVAL)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 polled => polled?,
             }

@@ -18,13 +18,13 @@ use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 /// Interval at which the progress is checked.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const PROGRESS_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Time without any event after which missing ones count as lost.
 const QUIET: Duration = Duration::from_secs(5);
 /// Maximum time without progress while connections are opened.
 const CONNECT_WITHIN: Duration = Duration::from_secs(120);
 /// Time for the slow clients to connect.
-const SLOW_COME_WITHIN: Duration = Duration::from_secs(3);
+const SLOW_CLIENTS_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Open files other than connections.
 const OTHER_FILES: u64 = 100;
 
@@ -107,7 +107,7 @@ impl Run<'_> {
         let slow = SlowClients::start(&self.requests, self.plan.slow)?;
         if slow.is_some() {
             // All of them connect before the measurement.
-            self.wait("slow clients", SLOW_COME_WITHIN);
+            self.wait("slow clients", SLOW_CLIENTS_CONNECT_TIMEOUT);
         }
         let scrapes = Scrapes::start(&self.requests, self.plan.scrape)?;
         sleep(self.plan.settle);
@@ -164,7 +164,7 @@ impl Run<'_> {
             } else if moved.elapsed() > timeout {
                 return false;
             }
-            sleep(LOOK_EVERY);
+            sleep(PROGRESS_POLL_INTERVAL);
         }
     }
 

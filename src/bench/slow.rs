@@ -10,9 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Interval at which each slow client sends a few more bytes; clients are staggered.
-const SAYS_EVERY: Duration = Duration::from_secs(1);
+const SEND_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups that take turns in that time: with the default number of clients, at most three each.
-const TURNS: usize = 400;
+const GROUPS: usize = 400;
 /// Requests of a client that never reads: more than the buffers on the way can hold.
 const UNREAD_REQUESTS: usize = 200;
 /// Receive buffer of a slow client, in bytes.
@@ -58,12 +58,12 @@ impl SlowClients {
         let (is_over, closed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (over, count_closed) = (is_over.clone(), closed.clone());
         let thread = std::thread::Builder::new().name("bench-slow".into()).spawn(move || {
-            let group_size = clients.len().div_ceil(TURNS);
+            let group_size = clients.len().div_ceil(GROUPS);
             while !over.load(Ordering::Relaxed) {
                 for clients in clients.chunks_mut(group_size) {
                     let started = Instant::now();
                     advance(clients, address, &count_closed);
-                    let pause = SAYS_EVERY / TURNS as u32;
+                    let pause = SEND_INTERVAL / GROUPS as u32;
                     std::thread::sleep(pause.saturating_sub(started.elapsed()));
                 }
             }

@@ -169,10 +169,10 @@ fn long_version() -> &'static str {
 
 /// `fanfare` and `fanfare --flag` mean `fanfare serve`.
 fn with_default(mut args: Vec<OsString>) -> Vec<OsString> {
-    const OF_ALL: [&str; 4] = ["-h", "--help", "-V", "--version"];
+    const TOP_LEVEL_FLAGS: [&str; 4] = ["-h", "--help", "-V", "--version"];
     let first = args.get(1).map(|arg| arg.to_string_lossy().into_owned());
     let has_subcommand =
-        first.is_some_and(|arg| !arg.starts_with('-') || OF_ALL.contains(&arg.as_str()));
+        first.is_some_and(|arg| !arg.starts_with('-') || TOP_LEVEL_FLAGS.contains(&arg.as_str()));
     if !has_subcommand {
         args.insert(1.min(args.len()), "serve".into());
     }

@@ -8,7 +8,7 @@ const MAX_TYPE_BYTES: usize = 64;
 /// The type EventSource gives to a block without an `event:` line (WHATWG HTML §9.2.6).
 const DEFAULT: &str = "message";
 /// Names that collide with EventSource's own events in a browser.
-const TAKEN: [&str; 2] = ["open", "error"];
+const BROWSER_EVENTS: [&str; 2] = ["open", "error"];
 /// Prefix of the hub's own control events.
 const RESERVED_PREFIX: &str = "hub-";
 
@@ -30,7 +30,7 @@ impl EventType {
         if text.chars().any(char::is_control) {
             return refuse("a type must not contain control characters".into());
         }
-        if TAKEN.contains(&text) {
+        if BROWSER_EVENTS.contains(&text) {
             return refuse(format!("{text:?} is reserved: EventSource has an event of that name"));
         }
         if text.starts_with(RESERVED_PREFIX) {

@@ -4,10 +4,10 @@ use super::shape::LEVELS;
 
 /// Number of words at the beginning of a line that are examined: a time, a host or a program may
 /// precede the level.
-const WORDS: usize = 8;
+const MAX_WORDS: usize = 8;
 
 /// Other words for levels, as programs write them.
-const OTHER_WORDS: [(&str, &str); 8] = [
+const ALIASES: [(&str, &str); 8] = [
     ("notice", "info"),
     ("err", "error"),
     ("severe", "error"),
@@ -21,7 +21,7 @@ const OTHER_WORDS: [(&str, &str); 8] = [
 /// Returns the level that a line names in its first words: a word in capitals, in brackets or
 /// before a colon, or `level=…`.
 pub(crate) fn level_of(line: &str) -> Option<&'static str> {
-    line.split_ascii_whitespace().take(WORDS).find_map(|word| {
+    line.split_ascii_whitespace().take(MAX_WORDS).find_map(|word| {
         if let Some((name, value)) = word.split_once('=') {
             let is_level =
                 ["level", "lvl", "severity"].contains(&name.to_ascii_lowercase().as_str());
@@ -42,7 +42,7 @@ fn named(word: &str) -> Option<&'static str> {
         .iter()
         .find(|(level, others)| is_same_word(level) || others.iter().any(is_same_word));
     let synonym_level =
-        || OTHER_WORDS.iter().find(|(word, _)| is_same_word(word)).map(|(_, level)| *level);
+        || ALIASES.iter().find(|(word, _)| is_same_word(word)).map(|(_, level)| *level);
     level.map(|(level, _)| *level).or_else(synonym_level)
 }
 

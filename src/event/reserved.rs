@@ -5,7 +5,7 @@ use super::{Selector, StreamName};
 /// Streams that only the hub writes.
 const HUB_WRITES: [&str; 2] = ["system", "heartbeats"];
 /// Prefixes of further streams that only the hub writes.
-const HUB_WRITES_BELOW: [&str; 3] = [JOBS, CHAT, HUB];
+const HUB_WRITTEN_PREFIXES: [&str; 3] = [JOBS, CHAT, HUB];
 
 const JOBS: &str = "jobs";
 /// Prefix of the streams of chats. Each is reached by its name, and by no wildcard.
@@ -22,7 +22,7 @@ impl StreamName {
     /// Returns true if only the hub publishes to it.
     pub fn is_written_by_hub(&self) -> bool {
         let is_below =
-            first_part(self.as_str()).is_some_and(|first| HUB_WRITES_BELOW.contains(&first));
+            first_part(self.as_str()).is_some_and(|first| HUB_WRITTEN_PREFIXES.contains(&first));
         is_below || HUB_WRITES.contains(&self.as_str())
     }
 

@@ -19,7 +19,7 @@ pub struct Subscribe {
     /// View of the events.
     pub view: crate::wire::View,
     /// Client and subject that it is counted for.
-    pub holder: QuotaOwner,
+    pub owner: QuotaOwner,
 }
 
 /// Reason for which a subscriber was refused.

@@ -49,7 +49,7 @@ impl ShardHandle {
         subscribe: Subscribe,
     ) -> Result<PendingSession, SubscribeRejection> {
         let (sender, registration) = oneshot::channel();
-        let owner = Arc::new(subscribe.holder);
+        let owner = Arc::new(subscribe.owner);
         let session = Session::new(subscribe.interest, subscribe.view, owner, sender);
         let Some(key) = self.state.borrow_mut().admit(session) else {
             return Err(SubscribeRejection::ManagerQueue);
@@ -83,7 +83,7 @@ impl Subscription {
         session.prefix = start.prefix;
         session.heartbeat = start.heartbeat;
         session.flush_delay = FlushDelay::new(start.flush);
-        session.sink = start.outlet;
+        session.sink = start.sink;
         session.last_sent = now;
         session.origin = Some(SessionOrigin { at: crate::journal::now(), resume: start.resume });
         session.mode = Mode::CatchingUp(CatchUp { until: state.dispatched_watermark, job: None });

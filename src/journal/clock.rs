@@ -15,7 +15,7 @@ const TOLERANCE_MS: u64 = 5_000;
 /// to compare with.
 const TOLERANCE_AT_START_MS: u64 = 24 * 60 * 60 * 1000;
 /// Time for which a forward jump is held; after it the wall clock is trusted.
-const HELD_FOR: Duration = Duration::from_secs(10 * 60);
+const MAX_JUMP_HOLD: Duration = Duration::from_secs(10 * 60);
 
 /// A forward jump that is held.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ impl RetentionClock {
         if is_far {
             tracing::warn!(
                 ahead_s = (wall.ms() - newest.ms()) / 1000,
-                held_s = HELD_FOR.as_secs(),
+                held_s = MAX_JUMP_HOLD.as_secs(),
                 "the newest event is old; holding retention by age in case the clock is wrong"
             );
         }
@@ -77,7 +77,7 @@ impl RetentionClock {
         if ahead_ms > TOLERANCE_MS {
             tracing::warn!(
                 ahead_s = ahead_ms / 1000,
-                held_s = HELD_FOR.as_secs(),
+                held_s = MAX_JUMP_HOLD.as_secs(),
                 "the system clock jumped forward; holding retention by age"
             );
             let held_time = self.jump.map(|jump| jump.time_at(at));
@@ -85,7 +85,7 @@ impl RetentionClock {
         }
         let Some(jump) = self.jump else { return wall };
         let (elapsed, held_time) = (at.saturating_duration_since(jump.at), jump.time_at(at));
-        if elapsed >= HELD_FOR || wall.ms() <= held_time.ms() + TOLERANCE_MS {
+        if elapsed >= MAX_JUMP_HOLD || wall.ms() <= held_time.ms() + TOLERANCE_MS {
             tracing::info!("retention by age follows the system clock again");
             self.jump = None;
             return wall;
@@ -101,7 +101,7 @@ impl RetentionClock {
             self.behind_since = None;
             return false;
         }
-        at.saturating_duration_since(*self.behind_since.get_or_insert(at)) >= HELD_FOR
+        at.saturating_duration_since(*self.behind_since.get_or_insert(at)) >= MAX_JUMP_HOLD
     }
 
     /// Returns how far the wall clock is ahead of the retention time.
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(clocks.clock.ahead(), Duration::ZERO);
         clocks.error_ms = DAY_MS as i64;
         assert_eq!(clocks.advance(SECOND), 0);
-        assert_eq!(clocks.advance(HELD_FOR), clocks.error_ms, "the clock is trusted");
+        assert_eq!(clocks.advance(MAX_JUMP_HOLD), clocks.error_ms, "the clock is trusted");
         assert_eq!(clocks.advance(SECOND), clocks.error_ms);
     }
 
@@ -183,8 +183,8 @@ mod tests {
         clocks.error_ms = 3_600_000;
         assert_eq!(clocks.advance(SECOND), 0);
         clocks.error_ms = 365 * DAY_MS as i64;
-        assert_eq!(clocks.advance(HELD_FOR - SECOND), 0);
-        assert_eq!(clocks.advance(HELD_FOR - SECOND), 0);
+        assert_eq!(clocks.advance(MAX_JUMP_HOLD - SECOND), 0);
+        assert_eq!(clocks.advance(MAX_JUMP_HOLD - SECOND), 0);
         assert_eq!(clocks.advance(SECOND), clocks.error_ms);
     }
 
@@ -194,7 +194,7 @@ mod tests {
         let stored = Timestamp::from_ms(101 * DAY_MS);
         clocks.advance(SECOND);
         assert!(!clocks.clock.is_long_behind(stored));
-        clocks.advance(HELD_FOR - SECOND);
+        clocks.advance(MAX_JUMP_HOLD - SECOND);
         assert!(!clocks.clock.is_long_behind(stored));
         clocks.advance(SECOND);
         assert!(clocks.clock.is_long_behind(stored));
@@ -206,7 +206,7 @@ mod tests {
     fn start_long_after_the_last_event_counts_as_a_jump() {
         let mut clocks = Clocks::new(90 * DAY_MS);
         assert_eq!(clocks.advance(SECOND), -10 * DAY_MS as i64);
-        assert_eq!(clocks.advance(HELD_FOR), 0);
+        assert_eq!(clocks.advance(MAX_JUMP_HOLD), 0);
         assert_eq!(Clocks::new(100 * DAY_MS - 1).advance(SECOND), 0);
         assert_eq!(Clocks::new(0).advance(SECOND), 0, "no event is stored");
     }

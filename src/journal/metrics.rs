@@ -8,7 +8,7 @@ use crate::telemetry::JournalSample;
 use std::sync::Arc;
 
 /// Maximum number of dead entries that one search for the oldest skips; the next search continues.
-const PASSED_OVER: usize = 4096;
+const MAX_SKIPPED_DEAD_ENTRIES: usize = 4096;
 
 pub(super) struct JournalMetrics {
     kv: Kv,
@@ -48,7 +48,9 @@ impl JournalMetrics {
         }
         let (from, until) = (keys::entry(self.oldest), keys::end_of(keys::ENTRY));
         let mut time = None;
-        for (key, value) in self.kv.walk(from, until).map_while(Result::ok).take(PASSED_OVER) {
+        for (key, value) in
+            self.kv.walk(from, until).map_while(Result::ok).take(MAX_SKIPPED_DEAD_ENTRIES)
+        {
             self.oldest = keys::position_of(&key).unwrap_or(self.oldest);
             time = StoredEntry::read(&value).map(|entry| entry.time.ms() as f64 / 1000.0);
             if !self.floors.is_dead(&key, &value) {

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// Maximum number of entries that one read examines, selected or not; the writer waits meanwhile.
-const MAX_LOOKED_AT: usize = 2_048;
+const MAX_EXAMINED_ENTRIES: usize = 2_048;
 
 /// Visitor of entries; breaks after the last entry that it wants.
 pub(super) type Visit<'a> = dyn FnMut(&Entry) -> ControlFlow<()> + 'a;
@@ -144,7 +144,7 @@ impl Ring {
         mut until: Position,
         visit: &mut Visit<'_>,
     ) -> Position {
-        let max_per_stream = (MAX_LOOKED_AT / names.len()).max(1);
+        let max_per_stream = (MAX_EXAMINED_ENTRIES / names.len()).max(1);
         let mut positions: Vec<Position> = Vec::new();
         for name in names {
             let Some(stream_positions) = self.by_stream.get(*name) else { continue };
@@ -193,7 +193,7 @@ impl Ring {
                     let floor = *floors.entry(name).or_insert_with(|| floor_of(name));
                     floor.is_some_and(|floor| floor < entry.position)
                 });
-            if (is_selected && visit(entry).is_break()) || examined + 1 == MAX_LOOKED_AT {
+            if (is_selected && visit(entry).is_break()) || examined + 1 == MAX_EXAMINED_ENTRIES {
                 return entry.position;
             }
         }

@@ -20,14 +20,14 @@ const MIN_DEAD_BYTES_IN_MEMORY: u64 = 1024 * 1024;
 /// divided by this.
 const DEAD_BYTES_DIVISOR: u64 = 2;
 /// Pause after a run; each consecutive failure doubles it.
-const REST: Duration = Duration::from_secs(30);
-const REST_IN_MEMORY: Duration = Duration::from_secs(1);
-const MAX_REST: Duration = Duration::from_secs(60 * 60);
+const MIN_PAUSE: Duration = Duration::from_secs(30);
+const MIN_PAUSE_IN_MEMORY: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// Pause between two attempts to drop obsolete tables while the disk is full.
-const REST_WHILE_FULL: Duration = Duration::from_secs(5);
+const PAUSE_WHILE_FULL: Duration = Duration::from_secs(5);
 /// Normal excess of the files over the stored entries, due to write-ahead files and tables that
 /// wait for a compaction. A larger excess is taken for entries that an earlier process removed.
-const USUAL_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_PENDING_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
 /// Upper bound of a rewritten store, per byte of live entries: the smallest entries take four times
 /// their bytes with their indexes.
 const BYTES_PER_KEPT_BYTE: u64 = 4;
@@ -73,10 +73,10 @@ impl Reclaimer {
     ) -> std::io::Result<Self> {
         let (requests, receiver) = sync_channel(1);
         let (min_dead_bytes, min_pause) = match kv {
-            Kv::Disk(_) => (MIN_DEAD_BYTES, REST),
-            Kv::Memory(_) => (MIN_DEAD_BYTES_IN_MEMORY, REST_IN_MEMORY),
+            Kv::Disk(_) => (MIN_DEAD_BYTES, MIN_PAUSE),
+            Kv::Memory(_) => (MIN_DEAD_BYTES_IN_MEMORY, MIN_PAUSE_IN_MEMORY),
         };
-        let dead_bytes = kv.disk_bytes().saturating_sub(live_bytes + USUAL_EXCESS_BYTES);
+        let dead_bytes = kv.disk_bytes().saturating_sub(live_bytes + MAX_PENDING_EXCESS_BYTES);
         let worker = Worker {
             kv,
             free_space,
@@ -112,7 +112,7 @@ impl Reclaimer {
             {
                 self.dead_bytes = 0;
                 self.next = now + self.min_pause;
-                self.next_while_full = now + REST_WHILE_FULL;
+                self.next_while_full = now + PAUSE_WHILE_FULL;
             }
         } else if is_full && now >= self.next_while_full {
             // A rewrite may free more if it fits; it keeps the usual pause between rewrites.
@@ -122,7 +122,7 @@ impl Reclaimer {
                 .try_send(ReclaimRequest { live_bytes, is_cheap: drops_only, is_full })
                 .is_ok()
             {
-                self.next_while_full = now + REST_WHILE_FULL;
+                self.next_while_full = now + PAUSE_WHILE_FULL;
                 if !drops_only {
                     self.next = now + self.min_pause;
                 }
@@ -230,7 +230,7 @@ fn rewritten_bytes(live_bytes: u64, table_bytes: u64) -> u64 {
 
 /// Returns the pause after a failure, which doubles with each one before it.
 fn pause_after(failures: u32, min_pause: Duration) -> Duration {
-    min_pause.saturating_mul(1 << failures.min(16)).min(MAX_REST)
+    min_pause.saturating_mul(1 << failures.min(16)).min(MAX_PAUSE)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const LINES_A_SECOND: u64 = 100;
 
 /// The kind of nearly all lines.
-const USUAL: &str = "ok";
+const OK_OUTCOME: &str = "ok";
 
 /// Number of lines by kind in the current second.
 #[derive(Default, Debug)]
@@ -23,7 +23,7 @@ impl LogSampler {
     /// reasons.
     pub(super) fn admit(&self, kind: &'static str) -> bool {
         let count = |lines: &AtomicU64| lines.fetch_add(1, Ordering::Relaxed) < LINES_A_SECOND;
-        if kind == USUAL {
+        if kind == OK_OUTCOME {
             return count(&self.usual);
         }
         match self.others.get(kind) {
@@ -42,7 +42,7 @@ impl LogSampler {
     pub(super) fn suppressed(&self) -> Vec<(&'static str, u64)> {
         let others =
             self.others.iter().map(|lines| (*lines.key(), lines.swap(0, Ordering::Relaxed)));
-        let usual = (USUAL, self.usual.swap(0, Ordering::Relaxed));
+        let usual = (OK_OUTCOME, self.usual.swap(0, Ordering::Relaxed));
         let suppressed =
             others.chain([usual]).map(|(kind, lines)| (kind, lines.saturating_sub(LINES_A_SECOND)));
         suppressed.filter(|(_, lines)| *lines > 0).collect()

@@ -19,7 +19,7 @@ const MAX_WAITING_BYTES: usize = 1024 * 1024;
 /// Size of a queued line in addition to its text, in bytes.
 const LINE_OVERHEAD: usize = 64;
 /// Interval at which a flush checks that everything was written.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const FLUSH_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Log writer of this process.
 static LINES: OnceLock<LogWriter> = OnceLock::new();
@@ -56,7 +56,7 @@ pub(super) fn flush(timeout: Duration) {
     let started_at = Instant::now();
     let has_queued = |writer: &&LogWriter| writer.queued_bytes.load(Ordering::Acquire) > 0;
     while LINES.get().filter(has_queued).is_some() && started_at.elapsed() < timeout {
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(FLUSH_POLL_INTERVAL);
     }
 }
 

@@ -18,9 +18,9 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before the first retry; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// Maximum `Retry-After` that is respected.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// A client of one hub.
 #[derive(Clone)]
@@ -129,7 +129,7 @@ impl Client {
             return Ok(answer);
         }
         let seconds = answer.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
-        let after = seconds.map(|s| Duration::from_secs(s).min(LONGEST_RETRY_AFTER));
+        let after = seconds.map(|s| Duration::from_secs(s).min(MAX_RETRY_AFTER));
         let text = answer.text().await.unwrap_or_default();
         let problem = serde_json::from_str::<Problem>(&text).ok();
         let field = problem.as_ref().and_then(|problem| problem.field.clone());
@@ -170,7 +170,7 @@ pub(super) struct Retries {
 
 impl Retries {
     pub(super) fn new() -> Self {
-        Self { backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), was_reported: false }
+        Self { backoff: Backoff::new(FIRST_PAUSE, MAX_PAUSE), was_reported: false }
     }
 
     /// Waits before the next attempt, and tells the user before the first. Returns an error if a

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Events that are read from a file ahead of publishing.
 const READ_AHEAD: usize = 4_096;
 /// Time without any bytes in the middle of an export after which the hub counts as unreachable.
-const SILENT_FOR: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) fn export_command() -> Command {
     let file = Arg::new("output").short('o').long("output").value_name("FILE");
@@ -129,12 +129,12 @@ impl Export {
         }
         self.partial_line.clear();
         loop {
-            match tokio::time::timeout(SILENT_FOR, answer.chunk()).await {
+            match tokio::time::timeout(READ_TIMEOUT, answer.chunk()).await {
                 Ok(Ok(Some(part))) => self.take(&part)?,
                 Ok(Ok(None)) => return Ok(Ok(())),
                 Ok(Err(error)) => return Ok(Err(client.connection_failure(error))),
                 Err(_) => {
-                    let why = format!("no data received for {} s", SILENT_FOR.as_secs());
+                    let why = format!("no data received for {} s", READ_TIMEOUT.as_secs());
                     return Ok(Err(Failure::Unavailable { why, after: None }));
                 }
             }

@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 /// Size of a piece of a backup, and maximum number of pieces that wait for the client.
-const PIECE_BYTES: usize = 256 * 1024;
-const WAITING_PIECES: usize = 4;
+const BACKUP_CHUNK_BYTES: usize = 256 * 1024;
+const MAX_WAITING_CHUNKS: usize = 4;
 
 /// Losses that are not acknowledged yet.
 #[derive(Serialize, ToSchema)]
@@ -108,10 +108,10 @@ pub(crate) async fn backup(
     let Some(permit) = BackupPermit::take(&state.is_backing_up) else {
         return Err(Problem::new(Code::Conflict, "another backup is in progress"));
     };
-    let (sender, receiver) = mpsc::channel(WAITING_PIECES);
+    let (sender, receiver) = mpsc::channel(MAX_WAITING_CHUNKS);
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        let out = BufWriter::with_capacity(PIECE_BYTES, ChunkWriter(sender.clone()));
+        let out = BufWriter::with_capacity(BACKUP_CHUNK_BYTES, ChunkWriter(sender.clone()));
         match backup.write(out) {
             Ok(()) => tracing::info!("made a backup"),
             Err(error) => {

@@ -166,7 +166,7 @@ pub(crate) async fn open(
         return Ok(finished(state).finish());
     }
     let owner = quota_owner(state, request, &caller);
-    let message = Subscribe { interest: interest.clone(), view: query.view.clone(), holder: owner };
+    let message = Subscribe { interest: interest.clone(), view: query.view.clone(), owner };
     let registration = match state.shard().register(message).await {
         Ok(registration) => registration,
         Err(refusal) => return Ok(reject_subscriber(state, request, refusal, as_status)),
@@ -186,7 +186,7 @@ pub(crate) async fn open(
     let socket = session_socket(request).filter(|_| wrap.is_none());
     let sink = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
     let session_start = opening(state, &query, &resume_point, requested.as_deref(), id, caller);
-    registration.subscription.begin(SessionStart { outlet: sink, until, ..session_start });
+    registration.subscription.begin(SessionStart { sink, until, ..session_start });
     state.telemetry.session_opened(resume_point.resume.as_str());
     let mut response = HttpResponse::Ok();
     response
@@ -323,7 +323,7 @@ fn opening(
         prefix,
         heartbeat: query.heartbeat,
         resume: resume_point.resume,
-        outlet: None,
+        sink: None,
         flush: query.flush,
         caller,
     }

@@ -29,7 +29,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Maximum size of a request id that a client sets.
 const MAX_ID_BYTES: usize = 128;
 /// Paths that machines poll; their successful requests are logged at `debug`.
-const POLLED: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
+const POLLED_PATHS: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
 
 /// End of a request.
 #[derive(Default)]
@@ -158,7 +158,7 @@ impl AccessLogLine {
 
     fn write(&self, state: &AppState, ended: &RequestEnd, request: Option<&HttpRequest>) {
         let (outcome, reason) = ended.outcome();
-        let is_polled = outcome == "ok" && POLLED.contains(&self.uri.path());
+        let is_polled = outcome == "ok" && POLLED_PATHS.contains(&self.uri.path());
         if !is_polled && !state.telemetry.may_log(reason.unwrap_or(outcome)) {
             return;
         }

@@ -52,7 +52,7 @@ pub struct SessionStart {
     /// Result of the resume.
     pub resume: Resume,
     /// Sink for direct writes to the socket, if there is one.
-    pub outlet: Option<Rc<dyn DirectSink>>,
+    pub sink: Option<Rc<dyn DirectSink>>,
     /// Delay and size of flushes, if the subscriber asked for few and large writes.
     pub flush: Option<FlushOptions>,
     /// Caller; the session ends with its credential.

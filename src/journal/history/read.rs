@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 
 /// Maximum number of entries that one read examines, selected or not, so that no reader monopolizes
 /// the disk.
-const MAX_LOOKED_AT: usize = 8_192;
+const MAX_EXAMINED_ENTRIES: usize = 8_192;
 /// Maximum number of reads in a search for the first entry.
 const MAX_READS_FOR_FIRST: usize = 32;
 
@@ -157,7 +157,9 @@ impl History {
             last_position = position;
             examined += 1;
             let entry = self.entry(position)?.filter(|entry| interest.passes(entry));
-            if entry.is_some_and(|entry| visit(&entry).is_break()) || examined == MAX_LOOKED_AT {
+            if entry.is_some_and(|entry| visit(&entry).is_break())
+                || examined == MAX_EXAMINED_ENTRIES
+            {
                 return Ok(Some(position));
             }
         }
@@ -190,7 +192,7 @@ impl History {
                         .or_insert_with(|| self.floor_if_selected(*number, interest));
                     floor.is_some_and(|floor| floor < position)
                 });
-            let is_last = examined + 1 == MAX_LOOKED_AT;
+            let is_last = examined + 1 == MAX_EXAMINED_ENTRIES;
             let names = self.names(&stored.numbers);
             // The stream of a sealed entry may have been deleted meanwhile.
             if is_selected && (stored.sealed_by().is_none() || !names.is_empty()) {

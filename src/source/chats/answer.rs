@@ -15,7 +15,7 @@ const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// Size after which the rest of an error body is not read, in bytes.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 /// Maximum time for reading an error body.
-const REFUSAL_WITHIN: Duration = Duration::from_secs(2);
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum `Retry-After` that is followed.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// Content encodings that the hub does not decode; it asks for none of them.
@@ -210,7 +210,7 @@ impl HttpAnswer {
 
 /// Returns the part of an error body that arrives in time.
 async fn refusal(response: &mut reqwest::Response) -> Vec<u8> {
-    let (mut body, by) = (Vec::new(), Instant::now() + REFUSAL_WITHIN);
+    let (mut body, by) = (Vec::new(), Instant::now() + ERROR_BODY_TIMEOUT);
     while body.len() <= MAX_REFUSAL_BYTES {
         match timeout_at(by, response.chunk()).await {
             Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),

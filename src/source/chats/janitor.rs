@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Interval of the housekeeping.
 const EVERY: Duration = Duration::from_secs(1);
 /// Time without readers after which a chat is stopped, if that was requested.
-const ALONE_FOR: Duration = Duration::from_secs(60);
+const STOP_WITHOUT_READERS_AFTER: Duration = Duration::from_secs(60);
 
 /// Action that is due for a chat.
 enum DueAction {
@@ -62,7 +62,9 @@ impl Chats {
             return (ended.plus_ms(kept_ms) <= at).then_some(DueAction::Delete);
         }
         let is_alone = chat.stops_without_readers
-            && chat.without_readers_since().is_some_and(|since| since.elapsed() >= ALONE_FOR);
+            && chat
+                .without_readers_since()
+                .is_some_and(|since| since.elapsed() >= STOP_WITHOUT_READERS_AFTER);
         is_alone.then_some(DueAction::Stop)
     }
 

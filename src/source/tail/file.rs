@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 /// Maximum number of bytes in one read.
 const CHUNK_BYTES: u64 = 256 * 1024;
 /// Time without growth after which the last event of a file counts as complete.
-const QUIET_AFTER: Duration = Duration::from_secs(1);
+const COMPLETE_AFTER: Duration = Duration::from_secs(1);
 /// Time for which a file that was renamed or deleted is still followed.
-const RENAMED_FOR: Duration = Duration::from_secs(5 * 60);
+const FOLLOW_RENAMED_FOR: Duration = Duration::from_secs(5 * 60);
 const DELETED_FOR: Duration = Duration::from_secs(10);
 /// Time until refused events are read again.
-const HELD_FOR: Duration = Duration::from_secs(2);
+const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Opens a regular file without blocking. A pipe is refused because it has no end, and a symbolic
 /// link, unless it may be followed, because it may lead to a file that only the hub may read.
@@ -195,8 +195,8 @@ impl Followed {
             self.grew = Instant::now();
             self.last_empty_read = None;
         }
-        let is_quiet = self.grew.elapsed() >= QUIET_AFTER;
-        let stays = if about.nlink() == 0 { DELETED_FOR } else { RENAMED_FOR };
+        let is_quiet = self.grew.elapsed() >= COMPLETE_AFTER;
+        let stays = if about.nlink() == 0 { DELETED_FOR } else { FOLLOW_RENAMED_FOR };
         let gone_for = self.unlisted.map_or(Duration::ZERO, |since| since.elapsed());
         let is_last = gone_for >= stays && self.grew.elapsed() >= stays;
         if self.unread_bytes() == 0
@@ -231,6 +231,6 @@ impl Followed {
     /// Sets the read position back, and delays the next read.
     pub(super) fn rewind(&mut self, offset: u64, seen: FileSnapshot) {
         (self.offset, self.seen, self.last_empty_read) = (offset, seen, None);
-        self.held_until = Some(Instant::now() + HELD_FOR);
+        self.held_until = Some(Instant::now() + REFUSED_RETRY_AFTER);
     }
 }

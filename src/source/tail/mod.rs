@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 /// Maximum number of followed files; each is open.
 pub const MAX_FILES: usize = 256;
 /// Interval at which files are checked for growth, and folders for new files.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const LIST_EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of events in one commit, in addition to the read position after them.
 const MAX_EVENTS_PER_COMMIT: usize = 500;
@@ -84,7 +84,7 @@ pub async fn follow(
         metrics.set(tail.files.len(), behind, tail.unreadable.len() + tail.left_out);
         let has_more = tail.publish(&feed, new, &metrics).await?;
         if !has_more {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }

@@ -14,7 +14,7 @@ const INTRODUCTION: &str = "# Metrics\n\n\
     `fanfare metrics` prints this file.\n";
 
 /// Topics of the families, by the first word after the prefix of their names.
-const ABOUT: [(&str, &[&str]); 9] = [
+const TOPICS: [(&str, &[&str]); 9] = [
     ("The hub", &["build", "ready", "draining", "drain", "log"]),
     (
         "Sessions and fan-out",
@@ -40,7 +40,7 @@ pub fn markdown() -> Result<String, prometheus::Error> {
     telemetry.chats().register_upstream("…");
     let families = telemetry.gather(&example());
     let mut text = INTRODUCTION.to_owned();
-    for (topic, words) in ABOUT {
+    for (topic, words) in TOPICS {
         let topic_families =
             families.iter().filter(|family| words.contains(&word_of(family.name())));
         // Writing to a string cannot fail.
@@ -124,7 +124,7 @@ mod tests {
         let families = Telemetry::new().expect("metrics").gather(&example());
         for family in &families {
             let word = word_of(family.name());
-            let topics = ABOUT.iter().filter(|(_, words)| words.contains(&word)).count();
+            let topics = TOPICS.iter().filter(|(_, words)| words.contains(&word)).count();
             assert_eq!(topics, 1, "{}", family.name());
         }
     }

@@ -10,7 +10,7 @@ use super::upstream_error::UpstreamFailure;
 use serde_json::{Map, Value, json};
 
 /// Members of a chunk that the hub sets itself, and does not pass on.
-const OF_CHUNK: [&str; 6] = ["id", "object", "created", "model", "error", "fanfare"];
+const CHUNK_MEMBERS: [&str; 6] = ["id", "object", "created", "model", "error", "fanfare"];
 /// Member of a delta or a message that the hub sets itself.
 const ROLE: &str = "role";
 /// Finish reasons that report a failure of the model or its operator (OpenRouter, vLLM).
@@ -228,7 +228,7 @@ fn delta(value: Value) -> Delta {
     let mut delta = Delta { usage: usage(chunk.remove("usage")), ..Delta::default() };
     // An object without `choices` is no chunk; nothing but its usage is used.
     let Some(choices) = chunk.remove("choices") else { return delta };
-    chunk.retain(|name, _| !OF_CHUNK.contains(&name.as_str()));
+    chunk.retain(|name, _| !CHUNK_MEMBERS.contains(&name.as_str()));
     delta.extra.chunk = meaningful(chunk);
     let Value::Array(choices) = choices else { return delta };
     let is_first = |choice: &Value| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0;

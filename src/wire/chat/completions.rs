@@ -12,7 +12,7 @@ use crate::wire::record::Record;
 use serde_json::{Map, Value, json};
 
 /// Heartbeat that no client takes for an event.
-const BEAT: &[u8] = b": \n\n";
+const HEARTBEAT: &[u8] = b": \n\n";
 
 /// Converter to Chat Completions.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Completions {
                     self.event(event, out);
                 }
             }
-            Record::Heartbeat => out.extend_from_slice(BEAT),
+            Record::Heartbeat => out.extend_from_slice(HEARTBEAT),
             Record::Control(_) | Record::Retry(_) => {}
         }
     }

@@ -12,7 +12,7 @@ const MAX_METADATA_CHARS: usize = 512;
 /// Members of the native form.
 const NATIVE: [&str; 6] = ["message", "messages", "model", "max_tokens", "temperature", "metadata"];
 /// Members that choose the form of the answer, not its content.
-const OF_FORM: [&str; 2] = ["stream", "stream_options"];
+const FORM_MEMBERS: [&str; 2] = ["stream", "stream_options"];
 /// The member of `stream_options` that asks for the usage.
 const INCLUDE_USAGE: &str = "include_usage";
 
@@ -105,7 +105,7 @@ impl ChatRequest {
         if !members.contains_key("messages") && form == "native" {
             return Err(Invalid::new("message", "`message` or `messages` is required"));
         }
-        for name in OF_FORM {
+        for name in FORM_MEMBERS {
             members.remove(name);
         }
         // Equal requests have equal fingerprints, whatever the order of their members.
