@@ -51,14 +51,14 @@ mod tests {
     #[test]
     fn worker_without_reports_is_unresponsive_until_it_reports_or_ends() {
         let liveness = WorkerLiveness::default();
-        (1..=3).for_each(|shard| liveness.beat(shard));
+        (1..=3).for_each(|shard| liveness.beat(ShardId::of(shard)));
         assert_eq!(liveness.unresponsive(), None);
         let later = Instant::now() + UNRESPONSIVE_AFTER + Duration::from_secs(1);
-        liveness.0.insert(1, later);
+        liveness.0.insert(ShardId::of(1), later);
         let unresponsive = liveness.unresponsive_at(later).expect("two unresponsive workers");
         assert_eq!((unresponsive.workers, unresponsive.of), (2, 3));
-        liveness.0.insert(2, later);
-        liveness.end(3);
+        liveness.0.insert(ShardId::of(2), later);
+        liveness.end(ShardId::of(3));
         assert_eq!(liveness.unresponsive_at(later), None);
     }
 }

@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
-const GROUP: GroupId = 1;
+const GROUP: GroupId = GroupId::of(1);
 const MANAGER_MAILBOX: usize = 1 << 20;
 
 /// Returns settings for a shard.

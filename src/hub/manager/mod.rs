@@ -83,7 +83,7 @@ impl ConnectionManager {
             groups: FxHashMap::default(),
             by_interest: FxHashMap::default(),
             index: SelectorIndex::default(),
-            next_group: 1,
+            next_group: GroupId::of(1),
             sessions: 0,
             dispatched_watermark: dispatched,
             draining: None,
@@ -186,7 +186,7 @@ impl ConnectionManager {
 
     fn new_group(&mut self, interest: Arc<Interest>) -> GroupId {
         let id = self.next_group;
-        self.next_group += 1;
+        self.next_group = id.next();
         for selector in interest.selectors() {
             self.index.insert(selector, id);
         }
@@ -260,7 +260,7 @@ impl ConnectionManager {
             .collect();
         for id in gone {
             if self.draining.is_none() {
-                tracing::warn!(shard = id, "a worker thread has ended; released its sessions");
+                tracing::warn!(shard = %id, "a worker thread has ended; released its sessions");
             }
             let Some(slot) = self.shards.remove(&id) else { continue };
             for (group, owner) in slot.sessions.into_values() {

@@ -89,6 +89,7 @@ mod tests {
     use actix::Addr;
 
     fn message(key: u64) -> ToShard {
+        let key = SessionKey::of(key);
         ToShard::Registered { key, answer: Err(SubscribeRejection::Draining) }
     }
 
@@ -107,7 +108,8 @@ mod tests {
         slot.send(message(1), through);
         let waiting: Vec<&ToShard> = slot.pending.iter().collect();
         assert!(matches!(waiting[0], ToShard::Resync { through: t } if *t == through));
-        assert!(matches!(waiting[1], ToShard::Registered { key: 1, .. }));
+        let expected = SessionKey::of(1);
+        assert!(matches!(waiting[1], ToShard::Registered { key, .. } if *key == expected));
         assert!(!slot.is_behind, "the resync is queued");
         slot.deliver(message(2), &telemetry);
         assert!(slot.is_behind, "a batch does not overtake pending messages");

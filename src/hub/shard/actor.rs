@@ -3,6 +3,7 @@
 use super::close::DRAIN_STEP;
 use super::settings::ShardSettings;
 use super::state::ShardState;
+use crate::hub::ids::ShardId;
 use crate::hub::messages::{CloseSession, FromShard, ListSessions, ShardAddress, ToShard};
 use crate::hub::session_view::SessionView;
 use actix::prelude::{Actor, AsyncContext, Context, Handler};
@@ -27,7 +28,7 @@ impl Shard {
         settings: ShardSettings,
     ) -> Rc<RefCell<ShardState>> {
         static NEXT_SHARD: AtomicU64 = AtomicU64::new(1);
-        let shard = NEXT_SHARD.fetch_add(1, Ordering::Relaxed);
+        let shard = ShardId::of(NEXT_SHARD.fetch_add(1, Ordering::Relaxed));
         let state = Rc::new(RefCell::new(ShardState::new(shard, manager, settings)));
         let address = Self::address(&Self { state: state.clone() }.start());
         state.borrow_mut().join(address);

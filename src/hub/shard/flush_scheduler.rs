@@ -307,7 +307,7 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Poll};
 
-    const GROUP: GroupId = 1;
+    const GROUP: GroupId = GroupId::of(1);
 
     /// A socket that takes `capacity` pieces and records them.
     struct RecordingSink {

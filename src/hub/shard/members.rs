@@ -23,7 +23,7 @@ pub(in crate::hub) struct Members {
 impl Members {
     /// Inserts a session that belongs to no group.
     pub(in crate::hub) fn insert(&mut self, session: Session) -> SessionKey {
-        self.last_key += 1;
+        self.last_key = self.last_key.next();
         self.sessions.insert(self.last_key, session);
         self.last_key
     }

@@ -260,6 +260,7 @@ fn now_ms() -> Timestamp {
 mod tests {
     use super::*;
     use crate::event::{Interest, Selector};
+    use crate::hub::ids::GroupId;
     use crate::hub::probe;
     use crate::hub::shard::page::tests::publish;
     use crate::hub::shard::session::Session;
@@ -283,7 +284,9 @@ mod tests {
         let interest = Arc::new(Interest::new(vec![selector], None).expect("ok"));
         let (sender, _registration) = tokio::sync::oneshot::channel();
         let session = Session::new(interest.clone(), wire::View::default(), probe::owner(), sender);
-        let key = probe::register_session(&mut state, 1, session).expect("the session is admitted");
+        let group = GroupId::of(1);
+        let key =
+            probe::register_session(&mut state, group, session).expect("the session is admitted");
         let first = Position::of(last.batch(), 0);
         let session = state.members.session_mut(key).expect("the session exists");
         session.cursor = first;
@@ -299,7 +302,7 @@ mod tests {
         journal.history.read(&interest, Position::ZERO, last, &mut copy).expect("reads");
         state.deliver(
             &CommittedBatch { first, last, at: Instant::now(), entries },
-            &[(0, 1), (1, 1), (2, 1)],
+            &[(0, group), (1, group), (2, group)],
         );
         let Poll::Ready(Some(bytes)) = state.poll(key, &mut cx) else { panic!("nothing comes") };
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");

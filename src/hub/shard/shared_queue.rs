@@ -207,7 +207,7 @@ mod tests {
         queue.push(segment(10), &now());
         assert_eq!(queue.queue.len(), 0, "no session is live");
         let start = queue.end();
-        let (a, b) = (queue.join(1), queue.join(2));
+        let (a, b) = (queue.join(SessionKey::of(1)), queue.join(SessionKey::of(2)));
         assert_eq!((a, b), (0, 1));
         queue.push(segment(10), &now());
         queue.push(segment(20), &now());
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn queue_is_over_its_limit_if_the_slowest_session_is() {
         let mut queue = SharedQueue::new(interest());
-        queue.join(1);
+        queue.join(SessionKey::of(1));
         queue.push(segment(MAX_SESSION_QUEUE_BYTES as usize), &now());
         assert!(!queue.exceeds_limit());
         queue.push(segment(1), &now());

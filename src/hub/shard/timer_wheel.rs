@@ -52,14 +52,15 @@ mod tests {
     #[test]
     fn sessions_are_due_exactly_at_their_second() {
         let mut wheel = TimerWheel::new();
-        wheel.add(1, 2);
-        wheel.add(2, 0);
-        wheel.add(3, 1_000_000);
+        let [a, b, c] = [1, 2, 3].map(SessionKey::of);
+        wheel.add(a, 2);
+        wheel.add(b, 0);
+        wheel.add(c, 1_000_000);
         let mut fired = Vec::new();
         for _ in 0..SLOTS {
             let due = wheel.advance();
             fired.extend(due.into_iter().map(|key| (wheel.now(), key)));
         }
-        assert_eq!(fired, [(1, 2), (2, 1), (3600, 3)]);
+        assert_eq!(fired, [(1, b), (2, a), (3600, c)]);
     }
 }

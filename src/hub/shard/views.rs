@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 #[derive(Default)]
 pub(in crate::hub) struct Views {
     all: FxHashMap<ViewId, (View, u32)>,
-    next: ViewId,
+    last: ViewId,
 }
 
 impl Views {
@@ -19,9 +19,9 @@ impl Views {
             *sessions += 1;
             return *id;
         }
-        self.next += 1;
-        self.all.insert(self.next, (view.clone(), 1));
-        self.next
+        self.last = self.last.next();
+        self.all.insert(self.last, (view.clone(), 1));
+        self.last
     }
 
     /// Removes a session from the count of a view; forgets the view with its last session.
