@@ -79,8 +79,8 @@ fn journal(data: &Path, durability: Durability, recent_bytes: usize) -> Journal 
 }
 
 fn publish(runtime: &tokio::runtime::Runtime, journal: &Journal, events: usize) -> Position {
-    let unit = vec![Item::Event(draft()); events];
-    let receipts = runtime.block_on(journal.publisher.publish(unit, events * 200)).unwrap();
+    let items = vec![Item::Event(draft()); events];
+    let receipts = runtime.block_on(journal.publisher.publish(items, events * 200)).unwrap();
     receipts.last().unwrap().id.position
 }
 
@@ -117,15 +117,15 @@ fn matching(c: &mut Criterion) {
 }
 
 /// Times only `step`, with a new batch in each round.
-fn timed(
+fn time_steps(
     rounds: u64,
-    mut next: impl FnMut() -> CommittedBatch,
+    mut next_batch: impl FnMut() -> CommittedBatch,
     mut step: impl FnMut(CommittedBatch) -> Duration,
 ) -> Duration {
-    (0..rounds).map(|_| step(next())).sum()
+    (0..rounds).map(|_| step(next_batch())).sum()
 }
 
-fn fan(c: &mut Criterion) {
+fn fan_out(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let journal = journal(folder.path(), Durability::Memory, 1 << 20);
     let telemetry = Telemetry::new().unwrap();
@@ -138,41 +138,41 @@ fn fan(c: &mut Criterion) {
             number += 1;
             batch(number)
         };
-        let new = |have_sockets| {
+        let new_fan_out = |have_sockets| {
             let (history, telemetry) = (journal.history.clone(), telemetry.clone());
             FanOut::new(history, telemetry, &interest("bench.0"), SESSIONS, have_sockets)
         };
-        let mut direct = new(true);
+        let mut with_sockets = new_fan_out(true);
         group.bench_function("shard push", |b| {
             b.iter_custom(|rounds| {
-                timed(rounds, &mut next, |batch| {
-                    let began = Instant::now();
-                    direct.push(&batch);
-                    let took = began.elapsed();
-                    direct.flush();
-                    took
+                time_steps(rounds, &mut next, |batch| {
+                    let start = Instant::now();
+                    with_sockets.push(&batch);
+                    let elapsed = start.elapsed();
+                    with_sockets.flush();
+                    elapsed
                 })
             });
         });
         group.bench_function("round of writes, without the sockets", |b| {
             b.iter_custom(|rounds| {
-                timed(rounds, &mut next, |batch| {
-                    direct.push(&batch);
-                    let began = Instant::now();
-                    direct.flush();
-                    began.elapsed()
+                time_steps(rounds, &mut next, |batch| {
+                    with_sockets.push(&batch);
+                    let start = Instant::now();
+                    with_sockets.flush();
+                    start.elapsed()
                 })
             });
         });
-        let mut asked = new(false);
+        let mut without_sockets = new_fan_out(false);
         group.bench_function("session poll", |b| {
             b.iter_custom(|rounds| {
-                timed(rounds, &mut next, |batch| {
-                    asked.push(&batch);
-                    asked.flush();
-                    let began = Instant::now();
-                    assert!(asked.poll() > 0);
-                    began.elapsed()
+                time_steps(rounds, &mut next, |batch| {
+                    without_sockets.push(&batch);
+                    without_sockets.flush();
+                    let start = Instant::now();
+                    assert!(without_sockets.poll() > 0);
+                    start.elapsed()
                 })
             });
         });
@@ -204,26 +204,26 @@ fn resume(c: &mut Criterion) {
     for (name, recent_bytes) in [("memory", 64 << 20), ("disk", 1)] {
         let folder = tempfile::tempdir().unwrap();
         let journal = journal(&folder.path().join("data"), Durability::Os, recent_bytes);
-        let from = publish(&runtime, &journal, EVENTS);
-        let until = publish(&runtime, &journal, MISSED);
+        let first = publish(&runtime, &journal, EVENTS);
+        let last = publish(&runtime, &journal, MISSED);
         // Later events, so that the range does not end at the newest.
         publish(&runtime, &journal, EVENTS);
         let interest = interest("bench.0");
         group.bench_function(name, |b| {
             b.iter(|| {
-                let (mut out, mut read) = (Vec::new(), 0);
+                let (mut out, mut count) = (Vec::new(), 0);
                 let mut take = |entry: &Entry| {
-                    read += 1;
+                    count += 1;
                     let id = journal.history.id(entry.position);
                     wire::entry(&mut out, id, entry, &View::default(), None);
                     ControlFlow::Continue(())
                 };
                 if recent_bytes == 1 {
-                    journal.history.read(&interest, from, until, &mut take).unwrap();
+                    journal.history.read(&interest, first, last, &mut take).unwrap();
                 } else {
-                    journal.history.read_recent(&interest, from, until, &mut take).unwrap();
+                    journal.history.read_recent(&interest, first, last, &mut take).unwrap();
                 }
-                assert_eq!(read, MISSED);
+                assert_eq!(count, MISSED);
             });
         });
         journal.close();
@@ -236,6 +236,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = frame, matching, fan, append, resume
+    targets = frame, matching, fan_out, append, resume
 }
 criterion_main!(hot);

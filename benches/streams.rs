@@ -30,7 +30,7 @@ impl Hub {
     }
 
     fn with(data: &Path, flags: &[&str]) -> Self {
-        let began = Instant::now();
+        let start = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
             .args(["--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
             .arg(data)
@@ -41,7 +41,7 @@ impl Hub {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
-        Self { child, url, ready_after: began.elapsed() }
+        Self { child, url, ready_after: start.elapsed() }
     }
 
     /// Returns the proportional set size, in bytes.
@@ -55,14 +55,14 @@ impl Hub {
     /// Returns the processor time used so far, in seconds.
     fn cpu_s(&self) -> f64 {
         let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap();
-        let of_main: f64 = text.split(' ').next().unwrap().parse().unwrap();
+        let process_ns: f64 = text.split(' ').next().unwrap().parse().unwrap();
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let of = |path: std::path::PathBuf| -> f64 {
+        let task_ns = |path: std::path::PathBuf| -> f64 {
             let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
             text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0.0)
         };
-        let all: f64 = tasks.map(|task| of(task.unwrap().path())).sum();
-        all.max(of_main) / 1e9
+        let tasks_ns: f64 = tasks.map(|task| task_ns(task.unwrap().path())).sum();
+        tasks_ns.max(process_ns) / 1e9
     }
 
     async fn publish(&self, http: &reqwest::Client, body: String) {
@@ -84,7 +84,7 @@ impl Hub {
 }
 
 async fn fill(hub: &Hub, http: &reqwest::Client, events: usize, streams: usize) -> Duration {
-    let began = Instant::now();
+    let start = Instant::now();
     for first in (0..events).step_by(PER_BODY) {
         let body: String = (first..events.min(first + PER_BODY))
             .map(|n| {
@@ -94,18 +94,18 @@ async fn fill(hub: &Hub, http: &reqwest::Client, events: usize, streams: usize) 
             .collect();
         hub.publish(http, body).await;
     }
-    began.elapsed()
+    start.elapsed()
 }
 
 /// Starts a hub several times, and ends it by `kill -9` and in order, in turn. Returns the medians
 /// in milliseconds until the hub listens and until a publish is answered.
-async fn starts(data: &Path, http: &reqwest::Client) -> (f64, f64) {
+async fn measure_starts(data: &Path, http: &reqwest::Client) -> (f64, f64) {
     let (mut ready, mut answered) = (Vec::new(), Vec::new());
     for n in 0..STARTS {
-        let began = Instant::now();
+        let start = Instant::now();
         let hub = Hub::start(data);
         hub.publish(http, "{\"stream\":\"first\",\"data\":1}\n".into()).await;
-        answered.push(began.elapsed().as_secs_f64() * 1e3);
+        answered.push(start.elapsed().as_secs_f64() * 1e3);
         ready.push(hub.ready_after.as_secs_f64() * 1e3);
         if n % 2 == 0 { hub.kill() } else { hub.stop() }
     }
@@ -119,7 +119,7 @@ const LIVE_EVERY: Duration = Duration::from_millis(5);
 const EXPORTS: usize = 3;
 
 /// Result of an export.
-struct Exported {
+struct ExportResult {
     events: usize,
     took: Duration,
     /// Peak memory of the hub during the export, above its memory before, in bytes.
@@ -127,26 +127,31 @@ struct Exported {
 }
 
 /// Reads all events, as an export does.
-async fn export(hub: &Hub, http: &reqwest::Client) -> Exported {
-    let (before, began) = (hub.memory(), Instant::now());
+async fn export(hub: &Hub, http: &reqwest::Client) -> ExportResult {
+    let (before, start) = (hub.memory(), Instant::now());
     let query = "stream=idle.*&from=start&follow=false&format=ndjson&control=off";
     let url = format!("{}/events?{query}", hub.url);
-    let answer = http.get(url).send().await.unwrap();
-    assert!(answer.content_length().is_none(), "it comes in chunks");
-    let (mut body, mut events, mut most, mut looked) = (answer.bytes_stream(), 0, 0, began);
+    let response = http.get(url).send().await.unwrap();
+    assert!(response.content_length().is_none(), "it comes in chunks");
+    let (mut body, mut events, mut peak_bytes, mut last_check) =
+        (response.bytes_stream(), 0, 0, start);
     while let Some(bytes) = body.next().await {
         events += memchr::memchr_iter(b'\n', &bytes.unwrap()).count();
-        if looked.elapsed() > Duration::from_millis(100) {
-            (most, looked) = (most.max(hub.memory()), Instant::now());
+        if last_check.elapsed() > Duration::from_millis(100) {
+            (peak_bytes, last_check) = (peak_bytes.max(hub.memory()), Instant::now());
         }
     }
-    Exported { events, took: began.elapsed(), memory: most.saturating_sub(before) }
+    ExportResult { events, took: start.elapsed(), memory: peak_bytes.saturating_sub(before) }
 }
 
-/// Publishes to live readers until `over`. Returns the median and the 99th percentile of the time
+/// Publishes to live readers until `is_over`. Returns the median and the 99th percentile of the time
 /// from before a publish until a reader has it, in milliseconds.
-async fn live(hub: &Hub, http: &reqwest::Client, over: &AtomicBool) -> (f64, f64) {
-    let began = Instant::now();
+async fn measure_live_readers(
+    hub: &Hub,
+    http: &reqwest::Client,
+    is_over: &AtomicBool,
+) -> (f64, f64) {
+    let start = Instant::now();
     let mut readers = Vec::new();
     for _ in 0..LIVE_READERS {
         let url = format!("{}/streams/live/events?format=text&control=off", hub.url);
@@ -160,9 +165,9 @@ async fn live(hub: &Hub, http: &reqwest::Client, over: &AtomicBool) -> (f64, f64
                     match std::str::from_utf8(&line).unwrap().trim() {
                         "" => {}
                         "over" => return delays,
-                        sent => {
-                            let sent = Duration::from_micros(sent.parse().unwrap());
-                            delays.push((began.elapsed() - sent).as_secs_f64() * 1e3);
+                        sent_at => {
+                            let sent_at = Duration::from_micros(sent_at.parse().unwrap());
+                            delays.push((start.elapsed() - sent_at).as_secs_f64() * 1e3);
                         }
                     }
                 }
@@ -174,10 +179,10 @@ async fn live(hub: &Hub, http: &reqwest::Client, over: &AtomicBool) -> (f64, f64
         let request = http.post(format!("{}/streams/live/events", hub.url)).body(data);
         assert_eq!(request.send().await.unwrap().status(), 200);
     };
-    let mut due = tokio::time::interval(LIVE_EVERY);
-    while !over.load(Ordering::Relaxed) {
-        due.tick().await;
-        publish(began.elapsed().as_micros().to_string()).await;
+    let mut interval = tokio::time::interval(LIVE_EVERY);
+    while !is_over.load(Ordering::Relaxed) {
+        interval.tick().await;
+        publish(start.elapsed().as_micros().to_string()).await;
     }
     publish("over".into()).await;
     let mut delays = Vec::new();
@@ -189,41 +194,44 @@ async fn live(hub: &Hub, http: &reqwest::Client, over: &AtomicBool) -> (f64, f64
 }
 
 /// Measures live readers without and beside an export, in turn.
-async fn exports(data: &Path, http: &reqwest::Client, events: usize) {
+async fn measure_exports(data: &Path, http: &reqwest::Client, events: usize) {
     let hub = Hub::start(data);
-    let (mut alone, mut beside, mut exported) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut without_export, mut with_export, mut exported) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..EXPORTS {
-        let over = AtomicBool::new(false);
+        let is_over = AtomicBool::new(false);
         let run = async {
             let exported = export(&hub, http).await;
-            over.store(true, Ordering::Relaxed);
+            is_over.store(true, Ordering::Relaxed);
             exported
         };
-        let (delays, one) = tokio::join!(live(&hub, http, &over), run);
-        assert_eq!(one.events, events, "an export has everything");
-        let wait = async {
-            tokio::time::sleep(one.took).await;
-            over.store(true, Ordering::Relaxed);
+        let (delays, result) = tokio::join!(measure_live_readers(&hub, http, &is_over), run);
+        assert_eq!(result.events, events, "an export has everything");
+        let wait_as_long = async {
+            tokio::time::sleep(result.took).await;
+            is_over.store(true, Ordering::Relaxed);
         };
-        beside.push(delays);
-        over.store(false, Ordering::Relaxed);
-        let (delays, ()) = tokio::join!(live(&hub, http, &over), wait);
-        alone.push(delays);
-        exported.push(one);
+        with_export.push(delays);
+        is_over.store(false, Ordering::Relaxed);
+        let (delays, ()) = tokio::join!(measure_live_readers(&hub, http, &is_over), wait_as_long);
+        without_export.push(delays);
+        exported.push(result);
     }
     hub.stop();
-    let of = |delays: &[(f64, f64)]| {
+    let medians = |delays: &[(f64, f64)]| {
         (median(delays.iter().map(|d| d.0).collect()), median(delays.iter().map(|d| d.1).collect()))
     };
-    let (alone, beside) = (of(&alone), of(&beside));
+    let (without_export, with_export) = (medians(&without_export), medians(&with_export));
     let rate = median(exported.iter().map(|e| e.events as f64 / e.took.as_secs_f64()).collect());
     let memory = exported.iter().map(|e| e.memory).max().unwrap_or_default() >> 20;
     println!("| | exported as NDJSON | {rate:.0} events/s, {memory} MiB of memory more at most |");
     println!(
         "| | {LIVE_READERS} live readers of 200 events/s, from the publish to the reader: alone | p50 {:.2} ms, p99 {:.2} ms |",
-        alone.0, alone.1
+        without_export.0, without_export.1
     );
-    println!("| | and beside the export | p50 {:.2} ms, p99 {:.2} ms |", beside.0, beside.1);
+    println!(
+        "| | and beside the export | p50 {:.2} ms, p99 {:.2} ms |",
+        with_export.0, with_export.1
+    );
 }
 
 /// Time for which an idle hub is measured, with and without the system monitor in turn.
@@ -231,16 +239,16 @@ const IDLE: Duration = Duration::from_secs(40);
 
 /// Measures the cost of the system monitor: the share of a core that an idle hub uses with and
 /// without it.
-async fn monitor() {
+async fn measure_monitor() {
     let folder = tempfile::tempdir().unwrap();
     let mut shares = [Vec::new(), Vec::new()];
     for round in 0..6 {
         let flags = [&["--system", "2s"], &["--system", "off"]][round % 2];
         let hub = Hub::with(&folder.path().join(round.to_string()), flags);
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let (before, began) = (hub.cpu_s(), Instant::now());
+        let (before, start) = (hub.cpu_s(), Instant::now());
         tokio::time::sleep(IDLE).await;
-        let share = (hub.cpu_s() - before) / began.elapsed().as_secs_f64();
+        let share = (hub.cpu_s() - before) / start.elapsed().as_secs_f64();
         shares[round % 2].push(share * 100.0);
         hub.stop();
     }
@@ -261,7 +269,7 @@ async fn main() {
     let events = args.iter().position(|a| a == "--events").map(|at| args[at + 1].parse().unwrap());
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::new();
-    monitor().await;
+    measure_monitor().await;
 
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -276,7 +284,7 @@ async fn main() {
     let hub = Hub::start(&data);
     let idle = hub.memory();
     hub.stop();
-    let (ready, answered) = starts(&data, &http).await;
+    let (ready, answered) = measure_starts(&data, &http).await;
     let each = |bytes: u64| bytes.saturating_sub(before) / STREAMS as u64;
     println!("| {STREAMS} idle streams | memory per stream after a start | {} bytes |", each(idle));
     println!("| | memory per stream with one recent event each | {} bytes |", each(filled));
@@ -290,7 +298,7 @@ async fn main() {
     let hub = Hub::start(&data);
     let took = fill(&hub, &http, events, 1_000).await;
     hub.kill();
-    let (ready, answered) = starts(&data, &http).await;
+    let (ready, answered) = measure_starts(&data, &http).await;
     println!(
         "| {events} events on 1000 streams | published one body of {PER_BODY} after the other, `sync` | {:.0} events/s |",
         events as f64 / took.as_secs_f64()
@@ -298,5 +306,5 @@ async fn main() {
     println!(
         "| | start until listening / first publish answered | {ready:.0} ms / {answered:.0} ms |"
     );
-    exports(&data, &http, events).await;
+    measure_exports(&data, &http, events).await;
 }

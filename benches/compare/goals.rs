@@ -24,7 +24,7 @@ enum Bound {
 }
 
 /// A goal with the measured value.
-pub struct Reached {
+pub struct GoalResult {
     pub measured: String,
     pub bound: String,
     pub holds: bool,
@@ -47,18 +47,18 @@ const fn goal(
 pub const LOSSES: [&str; 3] = ["lost", "duplicated", "reordered"];
 
 /// Returns the losses in all runs of our own servers; it holds if there are none.
-pub fn losses(results: &Results) -> Reached {
-    let own = |key: &String| {
+pub fn losses(results: &Results) -> GoalResult {
+    let is_own = |key: &String| {
         let (row, server) = key.split_once('/').unwrap_or_default();
         ROWS.iter().any(|r| r.name == row && r.own.iter().any(|(name, _)| *name == server))
     };
-    let reports = results.runs.iter().filter(|(key, _)| own(key)).flat_map(|(_, runs)| runs);
-    let of = |report: &Value| -> f64 {
-        let counts = LOSSES.map(|what| report.pointer(&format!("/deliveries/{what}")));
+    let reports = results.runs.iter().filter(|(key, _)| is_own(key)).flat_map(|(_, runs)| runs);
+    let losses_of = |report: &Value| -> f64 {
+        let counts = LOSSES.map(|name| report.pointer(&format!("/deliveries/{name}")));
         counts.into_iter().flatten().filter_map(Value::as_f64).sum()
     };
-    let (runs, lost) = reports.fold((0, 0.0), |(runs, lost), r| (runs + 1, lost + of(r)));
-    Reached {
+    let (runs, lost) = reports.fold((0, 0.0), |(runs, lost), r| (runs + 1, lost + losses_of(r)));
+    GoalResult {
         measured: format!("{} in {runs} runs", number(lost, 0)),
         bound: "0".to_owned(),
         holds: lost == 0.0,
@@ -146,28 +146,28 @@ pub const GOALS: [Goal; 15] = {
 
 impl Goal {
     /// Compares the results with the goal; returns `None` if it was not measured.
-    pub fn reached(&self, results: &Results) -> Option<Reached> {
+    pub fn reached(&self, results: &Results) -> Option<GoalResult> {
         let values = |server: &str| -> Option<Vec<f64>> {
             let reports = results.runs.get(&format!("{}/{server}", self.row))?;
             reports.iter().map(|r| r.pointer(self.path).and_then(Value::as_f64)).collect()
         };
         let ours = values(self.ours)?;
-        let of_each = match self.theirs {
+        let ratios = match self.theirs {
             None => ours,
             Some(theirs) => ours.iter().zip(values(theirs)?).map(|(a, b)| a / b).collect(),
         };
-        let value = median(of_each);
+        let value = median(ratios);
         let (sign, bound, holds) = match self.bound {
             Bound::AtMost(bound) => ("≤", bound, value <= bound),
             Bound::AtLeast(bound) => ("≥", bound, value >= bound),
         };
         Some(match self.theirs {
-            Some(theirs) => Reached {
+            Some(theirs) => GoalResult {
                 measured: format!("{value:.2} × {theirs}"),
                 bound: format!("{sign} {bound} × {theirs}"),
                 holds,
             },
-            None => Reached {
+            None => GoalResult {
                 measured: number(value, if value < 100.0 { 2 } else { 0 }),
                 bound: format!("{sign} {}", number(bound, 0)),
                 holds,

@@ -43,21 +43,21 @@ struct Results {
     runs: BTreeMap<String, Vec<Value>>,
 }
 
-struct Asked {
+struct Options {
     rounds: usize,
     rows: Option<Vec<String>>,
     servers: Option<Vec<String>>,
     render: bool,
 }
 
-fn asked() -> Asked {
+fn parse_options() -> Options {
     let args: Vec<String> = std::env::args().collect();
     let value = |name: &str| {
-        let at = args.iter().position(|arg| arg == name)?;
-        Some(args.get(at + 1).unwrap_or_else(|| panic!("{name} needs a value")).clone())
+        let index = args.iter().position(|arg| arg == name)?;
+        Some(args.get(index + 1).unwrap_or_else(|| panic!("{name} needs a value")).clone())
     };
     let list = |name| value(name).map(|v| v.split(',').map(str::to_owned).collect());
-    Asked {
+    Options {
         rounds: value("--rounds").map_or(ROUNDS, |n| n.parse().expect("a number of rounds")),
         rows: list("--rows"),
         servers: list("--servers"),
@@ -66,7 +66,7 @@ fn asked() -> Asked {
 }
 
 fn main() {
-    let asked = asked();
+    let options = parse_options();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let work = root.join("target/compare");
     std::fs::create_dir_all(&work).unwrap();
@@ -74,22 +74,22 @@ fn main() {
     let mut results: Results = std::fs::read_to_string(&file)
         .map(|text| serde_json::from_str(&text).unwrap())
         .unwrap_or_default();
-    if !asked.render {
+    if !options.render {
         // Servers with many connections need many open files; children inherit the limit.
         fanfare::cli::raise_file_limit();
-        measure(&asked, &work, &mut results);
+        measure(&options, &work, &mut results);
         std::fs::write(&file, serde_json::to_string_pretty(&results).unwrap()).unwrap();
     }
     report::rewrite(root, &results);
 }
 
-fn measure(asked: &Asked, work: &Path, results: &mut Results) {
+fn measure(options: &Options, work: &Path, results: &mut Results) {
     let peers = Peer::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/compare/peers"));
-    let is_asked = |list: &Option<Vec<String>>, name: &str| {
+    let is_selected = |list: &Option<Vec<String>>, name: &str| {
         list.as_ref().is_none_or(|names| names.iter().any(|n| n == name))
     };
     let peers: Vec<Peer> =
-        peers.into_iter().filter(|peer| is_asked(&asked.servers, &peer.name)).collect();
+        peers.into_iter().filter(|peer| is_selected(&options.servers, &peer.name)).collect();
     results.date = today();
     results.machine = machine();
     for server in OWN {
@@ -100,25 +100,26 @@ fn measure(asked: &Asked, work: &Path, results: &mut Results) {
         results.versions.insert(peer.name.clone(), peer.version(work));
         results.about.insert(peer.name.clone(), peer.about.clone());
     }
-    for round in 0..asked.rounds {
-        for row in ROWS.iter().filter(|row| is_asked(&asked.rows, row.name)) {
-            let own = row.own.iter().filter(|(name, _)| is_asked(&asked.servers, name));
-            let own =
-                own.map(|(name, args)| (name.to_string(), args.join(" "), run_own(row.args, args)));
-            let taking_part = peers.iter().filter(|p| p.rows.iter().any(|r| r == row.name));
-            let theirs = taking_part.map(|peer| {
+    for round in 0..options.rounds {
+        for row in ROWS.iter().filter(|row| is_selected(&options.rows, row.name)) {
+            let own_reports =
+                row.own.iter().filter(|(name, _)| is_selected(&options.servers, name));
+            let own_reports = own_reports
+                .map(|(name, args)| (name.to_string(), args.join(" "), run_own(row.args, args)));
+            let participants = peers.iter().filter(|p| p.rows.iter().any(|r| r == row.name));
+            let peer_reports = participants.map(|peer| {
                 let args = peer.args_of(row.name).join(" ");
                 (peer.name.clone(), args, peer.run(work, row.name, row.args))
             });
-            for (server, args, report) in own.chain(theirs) {
+            for (server, args, report) in own_reports.chain(peer_reports) {
                 let key = format!("{}/{server}", row.name);
                 results.args.insert(key.clone(), args);
                 eprintln!("round {} {key}: {}", round + 1, short(&report));
-                let all = results.runs.entry(key).or_default();
+                let reports = results.runs.entry(key).or_default();
                 if round == 0 {
-                    all.clear();
+                    reports.clear();
                 }
-                all.push(report);
+                reports.push(report);
             }
         }
     }
@@ -126,16 +127,22 @@ fn measure(asked: &Asked, work: &Path, results: &mut Results) {
 
 /// Runs `fanfare bench` and returns its report, also if the run had losses.
 fn run_own(row: &[&str], args: &[&str]) -> Value {
-    let (before, hub) = match args.iter().position(|arg| *arg == "--") {
-        Some(at) => (&args[..at], &args[at + 1..]),
+    let (bench_args, hub_args) = match args.iter().position(|arg| *arg == "--") {
+        Some(index) => (&args[..index], &args[index + 1..]),
         None => (args, &[][..]),
     };
-    let hub = if before.contains(&"--floor") {
+    let hub_args = if bench_args.contains(&"--floor") {
         vec![]
     } else {
-        [&["--", "--workers", WORKERS], hub].concat()
+        [&["--", "--workers", WORKERS], hub_args].concat()
     };
-    bench([row, before, &["--json"], &hub].concat().iter().map(|a| (*a).to_owned()).collect())
+    bench(
+        [row, bench_args, &["--json"], &hub_args]
+            .concat()
+            .iter()
+            .map(|a| (*a).to_owned())
+            .collect(),
+    )
 }
 
 fn bench(args: Vec<String>) -> Value {
@@ -149,15 +156,15 @@ fn bench(args: Vec<String>) -> Value {
 /// Returns a summary of a report in one line, to show progress.
 fn short(report: &Value) -> String {
     let number = |path: &str| report.pointer(path).and_then(Value::as_f64);
-    let of = |name: &str, path: &str| number(path).map(|n| format!("{name} {n:.2}"));
+    let format_value = |name: &str, path: &str| number(path).map(|n| format!("{name} {n:.2}"));
     let parts = [
-        of("lost", "/deliveries/lost"),
-        of("deliveries/s", "/deliveries/per_second"),
-        of("publishes/s", "/publish/per_second"),
-        of("CPU/delivery", "/used/cpu_us_per_delivery"),
-        of("p99 ms", "/latency_ms/p99"),
-        of("bytes/connection", "/used/pss_bytes_per_connection"),
-        of("level ms", "/storm/level_after_ms"),
+        format_value("lost", "/deliveries/lost"),
+        format_value("deliveries/s", "/deliveries/per_second"),
+        format_value("publishes/s", "/publish/per_second"),
+        format_value("CPU/delivery", "/used/cpu_us_per_delivery"),
+        format_value("p99 ms", "/latency_ms/p99"),
+        format_value("bytes/connection", "/used/pss_bytes_per_connection"),
+        format_value("level ms", "/storm/level_after_ms"),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -29,7 +29,7 @@ pub struct Peer {
     start: Vec<String>,
     subscribe_url: Option<String>,
     publish_url: String,
-    /// Rows in which the server takes part.
+    /// Rows that the server is measured in.
     pub rows: Vec<String>,
     /// Arguments by row, for `args_of`.
     #[serde(default)]
@@ -75,15 +75,15 @@ impl Peer {
         }
         for arg in self.args_of(row) {
             // An argument of the peer replaces that of the row.
-            if let Some(at) = args.iter().position(|a| a == arg && arg.starts_with("--")) {
-                args.drain(at..at + 2);
+            if let Some(index) = args.iter().position(|a| a == arg && arg.starts_with("--")) {
+                args.drain(index..index + 2);
             }
             args.push(arg.clone());
         }
         super::bench(args)
     }
 
-    fn start(&self, work: &Path) -> Running {
+    fn start(&self, work: &Path) -> RunningPeer {
         let folder = tempfile::Builder::new().prefix(&self.name).tempdir_in(work).unwrap();
         // Workers that run as another user must read their files, too.
         run("chmod", &["755", &folder.path().display().to_string()]);
@@ -102,11 +102,11 @@ impl Peer {
         let mut command = fanfare::bench::child::command(fanfare, &args[0]);
         let child = command.args(&args[1..]).stdout(Stdio::null()).spawn();
         let mut running =
-            Running(child.unwrap_or_else(|e| panic!("{}: {e}", args[0])), port, folder);
-        let began = Instant::now();
+            RunningPeer(child.unwrap_or_else(|e| panic!("{}: {e}", args[0])), port, folder);
+        let start = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(running.0.try_wait().unwrap().is_none(), "{} does not run", self.name);
-            assert!(began.elapsed() < STARTS_WITHIN, "{} does not listen", self.name);
+            assert!(start.elapsed() < STARTS_WITHIN, "{} does not listen", self.name);
             std::thread::sleep(Duration::from_millis(50));
         }
         running
@@ -115,13 +115,13 @@ impl Peer {
 
 /// Installs the missing packages of the peers.
 pub fn install(peers: &[Peer], work: &Path) {
-    let is_there = |package: &&String| {
+    let is_installed = |package: &&String| {
         let state = Command::new("dpkg-query").args(["-W", "-f=${Status}", package]).output();
         state.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("ok installed"))
     };
     let debian = peers.iter().flat_map(|peer| &peer.debian);
     let missing: Vec<&str> =
-        debian.filter(|package| !is_there(package)).map(String::as_str).collect();
+        debian.filter(|package| !is_installed(package)).map(String::as_str).collect();
     if !missing.is_empty() {
         run("apt-get", &["update", "-qq"]);
         let install = ["install", "-y", "-qq", "--no-install-recommends"];
@@ -139,15 +139,15 @@ pub fn install(peers: &[Peer], work: &Path) {
     }
 }
 
-struct Running(Child, u16, #[allow(dead_code)] tempfile::TempDir);
+struct RunningPeer(Child, u16, #[allow(dead_code)] tempfile::TempDir);
 
-impl Drop for Running {
+impl Drop for RunningPeer {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.0);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let began = Instant::now();
+        let start = Instant::now();
         while self.0.try_wait().unwrap().is_none() {
-            if began.elapsed() > STOPS_WITHIN {
+            if start.elapsed() > STOPS_WITHIN {
                 self.0.kill().unwrap();
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -159,6 +159,6 @@ fn run(program: &str, args: &[&str]) {
     let mut command = Command::new(program);
     command.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
     let status = command.status();
-    let done = status.unwrap_or_else(|e| panic!("{program}: {e}"));
-    assert!(done.success(), "{program} {} failed", args.join(" "));
+    let status = status.unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(status.success(), "{program} {} failed", args.join(" "));
 }

@@ -2,7 +2,7 @@
 
 use super::Results;
 use super::chart::{Bar, chart};
-use super::goals::{GOALS, LOSSES, Reached, losses};
+use super::goals::{GOALS, GoalResult, LOSSES, losses};
 use super::rows::{Column, OWN, ROWS, Row};
 use fanfare::bench::number;
 use serde_json::Value;
@@ -74,8 +74,12 @@ pub fn rewrite(root: &Path, results: &Results) {
 
 fn body(results: &Results) -> String {
     let rounds = results.runs.values().map(Vec::len);
-    let (fewest, most) = (rounds.clone().min().unwrap_or(0), rounds.max().unwrap_or(0));
-    let rounds = if fewest == most { most.to_string() } else { format!("{fewest} to {most}") };
+    let (min_rounds, max_rounds) = (rounds.clone().min().unwrap_or(0), rounds.max().unwrap_or(0));
+    let rounds = if min_rounds == max_rounds {
+        max_rounds.to_string()
+    } else {
+        format!("{min_rounds} to {max_rounds}")
+    };
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -99,8 +103,8 @@ fn body(results: &Results) -> String {
     let mut title = "";
     for goal in &GOALS {
         title = if goal.title.is_empty() { title } else { goal.title };
-        if let Some(reached) = goal.reached(results) {
-            line(&mut out, title, &reached);
+        if let Some(result) = goal.reached(results) {
+            line(&mut out, title, &result);
         }
     }
     line(&mut out, "lost, duplicated or reordered, ours", &losses(results));
@@ -110,8 +114,8 @@ fn body(results: &Results) -> String {
     out
 }
 
-fn line(out: &mut String, title: &str, reached: &Reached) {
-    let Reached { measured, bound, holds } = reached;
+fn line(out: &mut String, title: &str, result: &GoalResult) {
+    let GoalResult { measured, bound, holds } = result;
     let holds = if *holds { "holds" } else { "**falls short**" };
     let _ = writeln!(out, "| {title} | {measured} | {bound} | {holds} |");
 }
@@ -137,7 +141,7 @@ fn table(out: &mut String, results: &Results, row: &Row) {
         let cells: Vec<String> = row.columns.iter().map(cell).collect();
         let lost: f64 = LOSSES
             .iter()
-            .flat_map(|what| values(results, row.name, &server, &format!("/deliveries/{what}")))
+            .flat_map(|loss| values(results, row.name, &server, &format!("/deliveries/{loss}")))
             .sum();
         let args = results.args.get(&format!("{}/{server}", row.name)).filter(|a| !a.is_empty());
         let args = args.map(|args| format!(" (`{args}`)")).unwrap_or_default();

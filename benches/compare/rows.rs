@@ -1,4 +1,4 @@
-//! Rows of the comparison: arguments of `fanfare bench`, and our own servers that take part.
+//! Rows of the comparison: arguments of `fanfare bench`, and our own servers in each row.
 
 /// The hub and the floor, which `fanfare bench` starts itself.
 pub const OWN: [&str; 2] = ["fanfare", "floor"];

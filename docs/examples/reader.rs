@@ -22,9 +22,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             request = request.header("Last-Event-ID", &last);
         }
         match request.send().await {
-            Ok(answer) if answer.status() == StatusCode::NO_CONTENT => break,
-            Ok(answer) if answer.status() == StatusCode::OK => {
-                let mut events = answer.bytes_stream().eventsource();
+            Ok(response) if response.status() == StatusCode::NO_CONTENT => break,
+            Ok(response) if response.status() == StatusCode::OK => {
+                let mut events = response.bytes_stream().eventsource();
                 // An error means that the connection broke.
                 while let Some(Ok(event)) = events.next().await {
                     retry = event.retry.unwrap_or(retry);
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                     last = event.id;
                 }
             }
-            Ok(answer) => eprintln!("the hub answered {}", answer.status()),
+            Ok(response) => eprintln!("the hub answered {}", response.status()),
             Err(error) => eprintln!("{error}"),
         }
         tokio::time::sleep(retry).await;

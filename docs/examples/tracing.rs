@@ -21,7 +21,7 @@ impl ToHub {
     fn new(url: &str) -> (Self, JoinHandle<()>) {
         let (sender, lines) = sync_channel::<Value>(MAX_WAITING);
         let endpoint = format!("{url}/log-message");
-        let posts = std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let agent = ureq::Agent::new_with_defaults();
             for line in lines {
                 if let Err(error) = agent.post(&endpoint).send(line.to_string()) {
@@ -29,7 +29,7 @@ impl ToHub {
                 }
             }
         });
-        (Self(sender), posts)
+        (Self(sender), thread)
     }
 }
 
@@ -72,12 +72,12 @@ impl Visit for Fields {
 
 fn main() {
     let url = std::env::args().nth(1).unwrap_or_else(|| "http://127.0.0.1:8080".into());
-    let (layer, posts) = ToHub::new(&url);
+    let (layer, thread) = ToHub::new(&url);
     let subscriber = tracing_subscriber::registry().with(layer);
     tracing::subscriber::with_default(subscriber, || {
         tracing::info!(order = 42, "an order came in");
         tracing::warn!(seconds = 3, "the till is slow");
     });
     // The layer was dropped with the subscriber; the thread sends the remaining lines.
-    let _ = posts.join();
+    let _ = thread.join();
 }

@@ -5,4 +5,4 @@
 use fanfare_fuzz::laws::chats;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|body: &[u8]| chats::ask(body));
+fuzz_target!(|body: &[u8]| chats::request(body));

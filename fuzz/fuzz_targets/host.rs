@@ -7,10 +7,13 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let Some(name) = probe::host_name(text) else { return };
-    let is_spelled = |host: &str| {
+    let begins_with_host = |host: &str| {
         let port = text.strip_prefix(host);
         let is_number = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
         port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_number))
     };
-    assert!(is_spelled(name) || is_spelled(&format!("[{name}]")), "{name:?} of {text:?}");
+    assert!(
+        begins_with_host(name) || begins_with_host(&format!("[{name}]")),
+        "{name:?} of {text:?}"
+    );
 });

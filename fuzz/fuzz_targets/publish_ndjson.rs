@@ -5,4 +5,4 @@
 use fanfare_fuzz::laws::bodies;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|body: &[u8]| bodies::lines(body));
+fuzz_target!(|body: &[u8]| bodies::ndjson_lines(body));

@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
         assert_eq!(probe::pairs(&form), Ok(pairs));
         assert_eq!(probe::subscription(&form), probe::subscription(text));
     }
-    if let Err(why) = probe::subscription(text) {
-        assert!(!why.field.is_empty() && !why.detail.is_empty());
+    if let Err(error) = probe::subscription(text) {
+        assert!(!error.field.is_empty() && !error.detail.is_empty());
     }
 });

@@ -8,8 +8,8 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     let mut lines = text.splitn(3, '\n');
     let mut line = || lines.next().unwrap_or_default();
-    let (one, other, name) = (line(), line(), line());
-    words::selector(one, name);
-    words::selector(other, one);
-    words::intersection(one, other, name);
+    let (first, second, name) = (line(), line(), line());
+    words::selector(first, name);
+    words::selector(second, first);
+    words::intersection(first, second, name);
 });

@@ -12,6 +12,6 @@ static ACCESS: LazyLock<Access> = LazyLock::new(credentials::access);
 fuzz_target!(|bytes: &[u8]| {
     credentials::ticket_claims(&ACCESS, bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
-        credentials::unsigned(&ACCESS, text);
+        credentials::unsigned_text(&ACCESS, text);
     }
 });

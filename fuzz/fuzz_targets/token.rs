@@ -12,10 +12,10 @@ static ACCESS: LazyLock<Access> = LazyLock::new(credentials::access);
 fuzz_target!(|bytes: &[u8]| {
     credentials::claims(&ACCESS, bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {
-        credentials::unsigned(&ACCESS, text);
+        credentials::unsigned_text(&ACCESS, text);
     }
-    if let [at, more, byte, how, ..] = bytes {
-        let at = usize::from(*at) << 8 | usize::from(*more);
-        credentials::mutated(&ACCESS, at, *byte, *how);
+    if let [index, low, byte, change, ..] = bytes {
+        let index = usize::from(*index) << 8 | usize::from(*low);
+        credentials::changed_credential(&ACCESS, index, *byte, *change);
     }
 });

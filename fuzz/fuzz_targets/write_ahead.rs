@@ -6,8 +6,8 @@ use fanfare::journal::probe;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let good = probe::whole_batches(bytes);
-    assert_eq!(probe::whole_batches(&bytes[..good]), good, "what is left opens");
-    let allocated = [&bytes[..good], &[0; 64]].concat();
-    assert_eq!(probe::whole_batches(&allocated), good, "it may be allocated ahead");
+    let length = probe::whole_batches(bytes);
+    assert_eq!(probe::whole_batches(&bytes[..length]), length, "what is left opens");
+    let allocated = [&bytes[..length], &[0; 64]].concat();
+    assert_eq!(probe::whole_batches(&allocated), length, "it may be allocated ahead");
 });

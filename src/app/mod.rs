@@ -48,7 +48,12 @@ pub fn run(load_config: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<(
     let config = load_config()?;
     telemetry::start_logging(&config.log, config.log_format);
     let system = actix::System::new();
-    system.block_on(serve(config, load_config))
+    system.block_on(async {
+        let result = serve(config, load_config).await;
+        // Actors that a failed start has created must not begin while the runtime is dropped.
+        tokio::task::yield_now().await;
+        result
+    })
 }
 
 async fn serve(
@@ -57,7 +62,10 @@ async fn serve(
 ) -> anyhow::Result<()> {
     // First, because the default action of SIGHUP would end the process.
     let mut hangup = signal(SignalKind::hangup())?;
-    let (state, journal) = build(&config)?;
+    // Before the journal is opened, so that a mistake is reported at once and by itself.
+    let (tls, sockets) = (tls(&config)?, http::bind(&config.listen)?);
+    let admin_sockets = http::bind(&config.metrics_listen)?;
+    let (state, journal) = build(&config, tls)?;
     if let Err(error) = source::end_orphaned_runs(&state.history, &state.publisher) {
         tracing::warn!(%error, "failed to end job runs of the last start");
     }
@@ -66,8 +74,8 @@ async fn serve(
         tracing::warn!(%error, "failed to restore chats");
     }
     start_background_tasks(&state, &config).await;
-    let server = http::start(state.clone(), &config.listen)?;
-    let admin = http::start_admin(state.clone(), &config.metrics_listen)?;
+    let server = http::start(state.clone(), sockets)?;
+    let admin = http::start_admin(state.clone(), admin_sockets)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     announce(&server, admin.as_ref(), config.tls.is_some());
@@ -95,7 +103,7 @@ async fn serve(
 }
 
 /// Builds all parts of the hub.
-fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
+fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<(Data<AppState>, Journal)> {
     let telemetry = Telemetry::new().context("cannot register the metrics")?;
     let (dispatch_sender, batches) = mpsc::channel(MAX_WAITING_BATCHES);
     let dispatched = dispatch_sender.downgrade();
@@ -131,7 +139,7 @@ fn build(config: &Config) -> anyhow::Result<(Data<AppState>, Journal)> {
         stream_usage: journal.stream_usage.clone(),
         rates: ArcSwap::from_pointee(Rates::of(config.limits.clone(), config.max_body_bytes)),
         limits,
-        tls: tls(config)?,
+        tls,
         connections: ConnectionLimiter::default(),
         open_connections: AtomicUsize::new(0),
         memory: MemoryBudget::of(config.memory_budget),

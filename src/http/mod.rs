@@ -32,7 +32,7 @@ pub use limits::Downloads;
 pub use limits::{BodyBudget, ConnectionLimiter, SelectorUsage};
 #[cfg(feature = "remote-keys")]
 pub use remote_keys::RemoteKeySet;
-pub use server::{SHUTDOWN_TIMEOUT, Server, start, start_admin};
+pub use server::{BoundSockets, SHUTDOWN_TIMEOUT, Server, bind, start, start_admin};
 #[cfg(feature = "files")]
 pub use state::Folder;
 pub use state::{AppState, DiskBounds, HttpSettings};

@@ -164,7 +164,7 @@ impl KeyFile {
         self.slots.contains_key(&number)
     }
 
-    /// Creates a key for a new stream. Call [`Self::settle`] before the batch is committed.
+    /// Creates a key for a new stream. Call [`Self::sync_new_keys`] before the batch is committed.
     pub(super) fn add(&mut self, number: StreamNumber) -> Result<(), SealingError> {
         let Some(file) = &self.file else { return Ok(()) };
         let key: [u8; KEY_BYTES] = rand::random();

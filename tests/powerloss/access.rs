@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::disk::Disk;
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TIMEOUT};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
@@ -26,9 +26,9 @@ impl Settings {
     /// the latter five are their names.
     pub fn write() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let all =
+        let grants =
             "subscribe = [\"**\"]\npublish = [\"**\"]\nchat = [\"*\"]\nrun = [\"*\"]\nadmin = true";
-        let mut text = describe_key("admin", ADMIN, all);
+        let mut text = describe_key("admin", ADMIN, grants);
         text += &describe_key("page", PAGE, "subscribe = [\"a.**\"]\npublish = [\"a.**\"]");
         for name in (0..5).map(old_key) {
             text += &describe_key(&name, &name, "subscribe = [\"a.**\"]");
@@ -72,7 +72,7 @@ fn describe_key(name: &str, secret: &str, grants: &str) -> String {
 /// Posts JSON and expects a status from 200 to 202.
 pub fn post(client: &Client, path: &str, body: &Value) -> Result<Value, String> {
     match client.post(path, body) {
-        Some((200..=202, answer)) => Ok(answer),
+        Some((200..=202, response)) => Ok(response),
         other => Err(format!("POST {path}: {other:?}")),
     }
 }
@@ -80,8 +80,8 @@ pub fn post(client: &Client, path: &str, body: &Value) -> Result<Value, String> 
 /// Makes a ticket for `a.**`.
 pub fn make_ticket(hub: &Hub) -> Result<String, String> {
     let page = hub.client().with_credential(PAGE);
-    let made = post(&page, "/tickets", &json!({ "streams": ["a.**"], "ttl": "30m" }))?;
-    made["ticket"].as_str().map(str::to_owned).ok_or_else(|| format!("no ticket: {made}"))
+    let response = post(&page, "/tickets", &json!({ "streams": ["a.**"], "ttl": "30m" }))?;
+    response["ticket"].as_str().map(str::to_owned).ok_or_else(|| format!("no ticket: {response}"))
 }
 
 /// Returns the status of a read with a ticket.
@@ -94,15 +94,15 @@ pub fn read_with_key(hub: &Hub, secret: &str) -> Option<u16> {
     Some(hub.client().with_credential(secret).get(READ)?.0)
 }
 
-/// Calls `look` until it finds something.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
-    let began = Instant::now();
+/// Calls `find` until it returns a value.
+pub fn wait_for<T>(condition: &str, mut find: impl FnMut() -> Option<T>) -> Result<T, String> {
+    let start = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = find() {
             return Ok(found);
         }
-        if began.elapsed() > PATIENCE {
-            return Err(format!("{what} does not happen"));
+        if start.elapsed() > TIMEOUT {
+            return Err(format!("{condition} does not happen"));
         }
         std::thread::sleep(Duration::from_millis(10));
     }

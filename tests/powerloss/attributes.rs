@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::time::UNIX_EPOCH;
 
 /// A name in a directory.
-pub fn place(parent: INodeNo, name: &OsStr) -> (Inode, String) {
+pub fn entry_name(parent: INodeNo, name: &OsStr) -> (Inode, String) {
     (parent.0, name.to_string_lossy().into_owned())
 }
 

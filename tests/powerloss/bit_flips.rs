@@ -129,7 +129,7 @@ fn a_flipped_bit_in_any_file_changes_no_event_and_hides_no_loss() {
     });
 }
 
-/// Flips a bit of the written bytes of a file that the seed chooses, and returns its place.
+/// Flips a bit of the written bytes of a file that the seed chooses, and returns its location.
 fn flip_any_bit(medium: &mut Medium, random: &mut SmallRng) -> String {
     let used = |inode: u64| medium.file(inode).map_or(0, |file| file.stable.used());
     let files = medium.paths().into_iter().map(|(path, inode)| (path, inode, used(inode)));

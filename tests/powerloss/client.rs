@@ -1,12 +1,12 @@
 //! The HTTP interface of a hub, as publishers and readers use it.
 
-use crate::hub::PATIENCE;
+use crate::hub::TIMEOUT;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::thread::JoinHandle;
 
 /// Maximum size of an answer in bytes.
-const MAX_ANSWER_BYTES: u64 = 1 << 30;
+const MAX_RESPONSE_BYTES: u64 = 1 << 30;
 
 /// A stored event as a reader sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,7 +41,7 @@ impl Client {
     pub fn new(address: &str) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(2 * PATIENCE))
+            .timeout_global(Some(2 * TIMEOUT))
             .build();
         Self { agent: config.into(), address: address.to_owned(), credential: None }
     }
@@ -61,10 +61,10 @@ impl Client {
         if self.credential.is_some() {
             request = request.header("Authorization", self.authorization());
         }
-        let mut answer = request.send(body.to_string()).ok()?;
-        let text = answer.body_mut().read_to_string().ok()?;
+        let mut response = request.send(body.to_string()).ok()?;
+        let text = response.body_mut().read_to_string().ok()?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Some((answer.status().as_u16(), body))
+        Some((response.status().as_u16(), body))
     }
 
     /// Gets a path; returns the status and the text.
@@ -73,10 +73,10 @@ impl Client {
         if self.credential.is_some() {
             request = request.header("Authorization", self.authorization());
         }
-        let mut answer = request.call().ok()?;
-        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES);
+        let mut response = request.call().ok()?;
+        let body = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES);
         let text = body.read_to_string().ok()?;
-        Some((answer.status().as_u16(), text))
+        Some((response.status().as_u16(), text))
     }
 
     /// Publishes one event.
@@ -94,7 +94,7 @@ impl Client {
                 },
                 None => Published::Unknown,
             },
-            Some((status, answer)) => Published::Refused(status, answer.to_string()),
+            Some((status, response)) => Published::Refused(status, response.to_string()),
         }
     }
 
@@ -112,8 +112,8 @@ impl Client {
         let path = "/events?stream=**&from=start&format=ndjson&control=off";
         let request = self.agent.get(format!("http://{}{path}", self.address));
         std::thread::spawn(move || {
-            let Ok(answer) = request.call() else { return Vec::new() };
-            let lines = BufReader::new(answer.into_body().into_reader()).lines();
+            let Ok(response) = request.call() else { return Vec::new() };
+            let lines = BufReader::new(response.into_body().into_reader()).lines();
             lines.map_while(Result::ok).filter_map(|line| read_event(&line).ok()).collect()
         })
     }
@@ -122,13 +122,13 @@ impl Client {
     pub fn acknowledge_losses(&self) -> Result<(), String> {
         let request = self.agent.delete(format!("http://{}/journal/losses", self.address));
         match request.call() {
-            Ok(answer) if answer.status() == 200 => Ok(()),
-            answer => Err(format!("losses are not acknowledged: {answer:?}")),
+            Ok(response) if response.status() == 200 => Ok(()),
+            response => Err(format!("losses are not acknowledged: {response:?}")),
         }
     }
 
     /// Returns the loss that `/readyz` reports, if any.
-    pub fn told_loss(&self) -> Result<Option<String>, String> {
+    pub fn reported_loss(&self) -> Result<Option<String>, String> {
         let Some((_, text)) = self.get("/readyz") else {
             return Err("/readyz does not answer".to_owned());
         };

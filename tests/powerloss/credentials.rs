@@ -24,7 +24,7 @@ fn make_credentials(
     disk.resume(Faults::default());
     let mut hub = settings.start(disk)?;
     let admin = hub.client().with_credential(ADMIN);
-    let made = make_ticket(&hub).and_then(|ticket| {
+    let result = make_ticket(&hub).and_then(|ticket| {
         for key in (0..REVOKED).map(old_key) {
             post(&admin, "/revocations", &json!({ "key": key }))?;
         }
@@ -32,7 +32,7 @@ fn make_credentials(
     });
     hub.kill(disk);
     disk.lose_power(unsynced, seed);
-    made
+    result
 }
 
 /// Checks that the ticket is valid and that exactly the revoked keys are refused.
@@ -103,14 +103,16 @@ fn flip_credentials(name: &str, seed: u64) -> Result<(), String> {
         _ => None,
     };
     let revoked = (0..REVOKED).filter(|_| started == Started::Listening);
-    let let_in: Vec<_> =
+    let accepted: Vec<_> =
         revoked.filter(|n| read_with_key(&hub, &old_key(*n)) == Some(200)).map(old_key).collect();
     hub.kill(&disk);
-    let told = [hub.log(), ready.unwrap_or_default()].concat();
-    if told.contains(name) {
+    let output = [hub.log(), ready.unwrap_or_default()].concat();
+    if output.contains(name) {
         return Ok(());
     }
-    Err(format!("damage to {name} is not told ({started:?}); let in: {let_in:?}\n--- told\n{told}"))
+    Err(format!(
+        "damage to {name} is not told ({started:?}); let in: {accepted:?}\n--- told\n{output}"
+    ))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::io::Write as _;
 
 /// The state that clients know before the power loss.
-struct Known {
+struct KnownState {
     chat_path: String,
     chat: Value,
     events: Vec<Event>,
@@ -38,8 +38,8 @@ fn read_lines(client: &Client) -> Option<Vec<String>> {
 
 fn expect_lines(client: &Client, count: u64) -> Result<(), String> {
     let expected: Vec<String> = (0..count).map(|n| format!("line {n}")).collect();
-    let enough = || read_lines(client).filter(|lines| lines.len() >= expected.len());
-    let lines = wait_for("following the file", enough)
+    let has_all_lines = || read_lines(client).filter(|lines| lines.len() >= expected.len());
+    let lines = wait_for("following the file", has_all_lines)
         .map_err(|error| format!("{error}: {:?}", read_lines(client)))?;
     if lines == expected { Ok(()) } else { Err(format!("of {count} lines there are {lines:?}")) }
 }
@@ -49,10 +49,10 @@ fn read_json(client: &Client, path: &str) -> Option<Value> {
     if status == 200 { serde_json::from_str(&text).ok() } else { None }
 }
 
-fn use_features(client: &Client, settings: &Settings, lines: u64) -> Result<Known, String> {
-    let followed =
+fn use_features(client: &Client, settings: &Settings, lines: u64) -> Result<KnownState, String> {
+    let is_followed =
         || client.get("/metrics").filter(|(_, text)| text.contains("fanfare_tail_files 1"));
-    wait_for("following the file", followed)?;
+    wait_for("following the file", is_followed)?;
     append(settings, 0..lines);
     let chat = post(client, "/chats", &json!({ "message": "hello there" }))?;
     let run = post(client, "/jobs/greet/runs", &json!({}))?;
@@ -68,11 +68,11 @@ fn use_features(client: &Client, settings: &Settings, lines: u64) -> Result<Know
     let has_ended = |stream: &Value| stream["state"] == "ended";
     wait_for("the job's end", || read_json(client, &stream).filter(has_ended))?;
     expect_lines(client, lines)?;
-    Ok(Known { chat_path, chat, events: client.read_all()?, lines })
+    Ok(KnownState { chat_path, chat, events: client.read_all()?, lines })
 }
 
-fn check_features(client: &Client, settings: &Settings, known: &Known) -> Result<(), String> {
-    if let Some(loss) = client.told_loss()? {
+fn check_features(client: &Client, settings: &Settings, known: &KnownState) -> Result<(), String> {
+    if let Some(loss) = client.reported_loss()? {
         return Err(format!("a loss is told and nothing is lost: {loss}"));
     }
     let events = client.read_all()?;

@@ -1,6 +1,6 @@
 //! The FUSE file system; each request goes to the disk's state.
 
-use crate::attributes::{describe, is_append, place};
+use crate::attributes::{describe, entry_name, is_append};
 use crate::disk::Control;
 use crate::faults::{Operation, State, Verdict};
 use crate::medium::{FileNode, FolderNode, Node};
@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime};
 
-/// The kernel must not cache anything, because the disk changes behind its back.
+/// The kernel must not cache anything, because a power loss changes the disk without its knowledge.
 const NO_CACHE: Duration = Duration::ZERO;
 const HANDLE: FileHandle = FileHandle(0);
 /// The size that `statfs` reports for a disk without a bound.
@@ -118,7 +118,7 @@ impl Filesystem for MemoryFilesystem {
         _: u32,
         reply: ReplyEntry,
     ) {
-        let (mut state, (folder, name)) = (self.state(), place(parent, name));
+        let (mut state, (folder, name)) = (self.state(), entry_name(parent, name));
         let verdict = state.admit_change(Operation::MakeFolder, |medium| {
             format!("{}/{name}", medium.path_of(folder))
         });
@@ -144,7 +144,7 @@ impl Filesystem for MemoryFilesystem {
         _: i32,
         reply: ReplyCreate,
     ) {
-        let (mut state, (folder, name)) = (self.state(), place(parent, name));
+        let (mut state, (folder, name)) = (self.state(), entry_name(parent, name));
         let verdict = state
             .admit_change(Operation::Create, |medium| format!("{}/{name}", medium.path_of(folder)));
         proceed!(state, verdict, reply);
@@ -162,7 +162,7 @@ impl Filesystem for MemoryFilesystem {
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let (mut state, (folder, name)) = (self.state(), place(parent, name));
+        let (mut state, (folder, name)) = (self.state(), entry_name(parent, name));
         let verdict = state
             .admit_change(Operation::Unlink, |medium| format!("{}/{name}", medium.path_of(folder)));
         proceed!(state, verdict, reply);
@@ -171,7 +171,7 @@ impl Filesystem for MemoryFilesystem {
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let (mut state, (folder, name)) = (self.state(), place(parent, name));
+        let (mut state, (folder, name)) = (self.state(), entry_name(parent, name));
         let verdict = state
             .admit_change(Operation::Unlink, |medium| format!("{}/{name}", medium.path_of(folder)));
         proceed!(state, verdict, reply);
@@ -193,7 +193,7 @@ impl Filesystem for MemoryFilesystem {
         _: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let (from, to) = (place(parent, name), place(new_parent, new_name));
+        let (from, to) = (entry_name(parent, name), entry_name(new_parent, new_name));
         let mut state = self.state();
         let verdict = state.admit_change(Operation::Rename, |medium| {
             format!("{}/{} to {}", medium.path_of(from.0), from.1, to.1)
@@ -303,14 +303,14 @@ impl Filesystem for MemoryFilesystem {
         let Some(folder) = state.medium.folder(inode.0) else {
             return reply.error(Errno::ENOENT);
         };
-        let own = [(".", inode.0), ("..", inode.0)].into_iter();
+        let dot_entries = [(".", inode.0), ("..", inode.0)].into_iter();
         let names = folder.view.iter().map(|(name, inode)| (name.as_str(), *inode));
-        for (at, (name, inode)) in own.chain(names).enumerate().skip(offset as usize) {
+        for (index, (name, inode)) in dot_entries.chain(names).enumerate().skip(offset as usize) {
             let kind = match state.medium.folder(inode) {
                 Some(_) => FileType::Directory,
                 None => FileType::RegularFile,
             };
-            if reply.add(INodeNo(inode), at as u64 + 1, kind, name) {
+            if reply.add(INodeNo(inode), index as u64 + 1, kind, name) {
                 break;
             }
         }

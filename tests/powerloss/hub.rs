@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A start or an answer that takes longer is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 /// Interval between two checks of a condition.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -55,10 +55,10 @@ impl Hub {
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let (found, lines) = sync_channel(16);
+        let (sender, lines) = sync_channel(16);
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                if found.send(line).is_err() {
+                if sender.send(line).is_err() {
                     return;
                 }
             }
@@ -87,7 +87,7 @@ impl Hub {
     }
 
     fn wait_until_started(&mut self, disk: &Disk) -> Started {
-        let began = Instant::now();
+        let start = Instant::now();
         loop {
             match self.lines.recv_timeout(POLL) {
                 Ok(line) => {
@@ -99,7 +99,7 @@ impl Hub {
                     return Started::Stopped;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Started::Exited,
-                Err(RecvTimeoutError::Timeout) if began.elapsed() > PATIENCE => {
+                Err(RecvTimeoutError::Timeout) if start.elapsed() > TIMEOUT => {
                     return Started::TimedOut;
                 }
                 Err(RecvTimeoutError::Timeout) => {}

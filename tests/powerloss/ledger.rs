@@ -26,22 +26,22 @@ pub struct Ledger {
     /// Keys with the ids that they were acknowledged with.
     keys: HashMap<String, (String, String)>,
     /// Keyed events whose publish was not answered.
-    in_doubt: Vec<(String, String)>,
+    unanswered: Vec<(String, String)>,
     /// The newest id that was lost; ids after it must be of a newer epoch.
     lost: Option<String>,
 }
 
 impl Ledger {
-    /// Notes an event before it is published.
-    pub fn send(&mut self, data: &str) {
+    /// Records an event before it is published.
+    pub fn record_sent(&mut self, data: &str) {
         self.sent.insert(data.to_owned());
     }
 
-    /// Notes that `id` names `data`, by a receipt or a read.
-    pub fn name(&mut self, id: &str, data: &str) -> Result<(), String> {
+    /// Records that `id` names `data`, by a receipt or a read.
+    pub fn record_id(&mut self, id: &str, data: &str) -> Result<(), String> {
         match self.names.insert(id.to_owned(), data.to_owned()) {
-            Some(before) if before != data => {
-                return Err(format!("the id {id} names two events: {before:.40} and {data:.40}"));
+            Some(previous) if previous != data => {
+                return Err(format!("the id {id} names two events: {previous:.40} and {data:.40}"));
             }
             _ => {}
         }
@@ -53,18 +53,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// Notes an acknowledged publish.
+    /// Records an acknowledged publish.
     pub fn acknowledge(&mut self, id: &str, data: &str, key: Option<&str>) -> Result<(), String> {
-        self.name(id, data)?;
+        self.record_id(id, data)?;
         if let Some(key) = key {
             self.keys.insert(key.to_owned(), (id.to_owned(), data.to_owned()));
         }
         Ok(())
     }
 
-    /// Notes a publish that was not answered; it is sent again to the next hub.
-    pub fn doubt(&mut self, key: &str, data: &str) {
-        self.in_doubt.push((key.to_owned(), data.to_owned()));
+    /// Records a publish that was not answered; it is sent again to the next hub.
+    pub fn record_unanswered(&mut self, key: &str, data: &str) {
+        self.unanswered.push((key.to_owned(), data.to_owned()));
     }
 
     /// Compares the data of a hub with what clients know of it.
@@ -74,11 +74,11 @@ impl Ledger {
         self.publish_again(client)
     }
 
-    /// Does the same for a hub that accepts no publishes.
+    /// Compares the data of a hub that accepts no publishes.
     pub fn check_reads(&mut self, client: &Client, harm: Harm) -> Result<(), String> {
-        let loss = client.told_loss()?;
-        let kept = client.read_all()?;
-        self.compare(&kept, loss.as_deref(), harm)?;
+        let loss = client.reported_loss()?;
+        let stored = client.read_all()?;
+        self.compare(&stored, loss.as_deref(), harm)?;
         match loss {
             // The hub reports a loss until it is acknowledged.
             Some(_) => client.acknowledge_losses(),
@@ -86,12 +86,12 @@ impl Ledger {
         }
     }
 
-    fn compare(&mut self, kept: &[Event], loss: Option<&str>, harm: Harm) -> Result<(), String> {
-        if let Some(pair) = kept.windows(2).find(|pair| pair[0].id >= pair[1].id) {
+    fn compare(&mut self, stored: &[Event], loss: Option<&str>, harm: Harm) -> Result<(), String> {
+        if let Some(pair) = stored.windows(2).find(|pair| pair[0].id >= pair[1].id) {
             return Err(format!("{} is read before {}", pair[0].id, pair[1].id));
         }
         let mut payloads = HashSet::new();
-        for event in kept {
+        for event in stored {
             if !self.sent.contains(&event.data) {
                 return Err(format!("{} was never sent: {:.60}", event.id, event.data));
             }
@@ -99,28 +99,28 @@ impl Ledger {
                 return Err(format!("{:.60} is there twice, also as {}", event.data, event.id));
             }
         }
-        let kept: BTreeMap<&str, &str> =
-            kept.iter().map(|event| (event.id.as_str(), event.data.as_str())).collect();
-        for (id, data) in &kept {
+        let stored: BTreeMap<&str, &str> =
+            stored.iter().map(|event| (event.id.as_str(), event.data.as_str())).collect();
+        for (id, data) in &stored {
             if self.names.get(*id).is_some_and(|known| known != data) {
                 return Err(format!("the id {id} names two events, one of them {data:.40}"));
             }
         }
-        self.forgive(&kept, loss, harm)?;
-        for (id, data) in kept {
-            self.name(id, data)?;
+        self.accept_missing(&stored, loss, harm)?;
+        for (id, data) in stored {
+            self.record_id(id, data)?;
         }
         Ok(())
     }
 
     /// Checks which events are missing, and no longer expects those that may be.
-    fn forgive(
+    fn accept_missing(
         &mut self,
-        kept: &BTreeMap<&str, &str>,
+        stored: &BTreeMap<&str, &str>,
         loss: Option<&str>,
         harm: Harm,
     ) -> Result<(), String> {
-        let is_missing = |id: &&String| !kept.contains_key(id.as_str());
+        let is_missing = |id: &&String| !stored.contains_key(id.as_str());
         let missing: Vec<String> = self.expected.keys().filter(is_missing).cloned().collect();
         let (Some(first), Some(last)) = (missing.first(), missing.last()) else {
             return match (loss, harm) {
@@ -130,16 +130,16 @@ impl Ledger {
                 _ => Ok(()),
             };
         };
-        let (count, of) = (missing.len(), self.expected.len());
-        let which = format!("{count} of {of} events, {first} to {last}");
+        let (count, expected_count) = (missing.len(), self.expected.len());
+        let missing_range = format!("{count} of {expected_count} events, {first} to {last}");
         if harm == Harm::None {
-            return Err(format!("{which}, are missing (told: {loss:?})"));
+            return Err(format!("{missing_range}, are missing (told: {loss:?})"));
         }
         if loss.is_none() && harm == Harm::Damage {
-            return Err(format!("{which}, are missing, and /readyz tells no loss"));
+            return Err(format!("{missing_range}, are missing, and /readyz tells no loss"));
         }
-        let behind = self.expected.range(first.clone()..).map(|(id, _)| id.as_str());
-        if let Some(id) = behind.into_iter().find(|id| kept.contains_key(id)) {
+        let later = self.expected.range(first.clone()..).map(|(id, _)| id.as_str());
+        if let Some(id) = later.into_iter().find(|id| stored.contains_key(id)) {
             return Err(format!("what is kept is no prefix: {first} is missing and {id} is there"));
         }
         for id in &missing {
@@ -154,7 +154,7 @@ impl Ledger {
     fn check_keys(&self, client: &Client) -> Result<(), String> {
         for (key, (id, data)) in self.keys.iter().take(3) {
             match client.publish(&stream_of(data), data, Some(key)) {
-                Published::Acknowledged { id: again, duplicate: true } if again == *id => {}
+                Published::Acknowledged { id: repeated, duplicate: true } if repeated == *id => {}
                 other => return Err(format!("the key {key} of {id} is forgotten: {other:?}")),
             }
         }
@@ -164,10 +164,10 @@ impl Ledger {
     /// Publishes unanswered events again, as a careful publisher does. They must not be stored
     /// twice, which the next comparison would find.
     fn publish_again(&mut self, client: &Client) -> Result<(), String> {
-        for (key, data) in std::mem::take(&mut self.in_doubt) {
+        for (key, data) in std::mem::take(&mut self.unanswered) {
             match client.publish(&stream_of(&data), &data, Some(&key)) {
                 Published::Acknowledged { id, .. } => self.acknowledge(&id, &data, Some(&key))?,
-                Published::Refused(..) | Published::Unknown => self.in_doubt.push((key, data)),
+                Published::Refused(..) | Published::Unknown => self.unanswered.push((key, data)),
             }
         }
         Ok(())

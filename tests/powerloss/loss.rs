@@ -37,11 +37,11 @@ impl Medium {
         let changes = std::mem::take(&mut self.entries);
         let ordered = random.random_range(0..=changes.len());
         let mut lost = Vec::new();
-        for (at, change) in changes.into_iter().enumerate() {
+        for (index, change) in changes.into_iter().enumerate() {
             let survives = match (unsynced, self.journaling) {
                 (Unsynced::Kept, _) => true,
                 (Unsynced::Lost | Unsynced::Torn, _) => false,
-                (Unsynced::Chosen, Journaling::Ordered) => at < ordered,
+                (Unsynced::Chosen, Journaling::Ordered) => index < ordered,
                 (Unsynced::Chosen, Journaling::Strict) => random.random(),
             };
             if survives && !lost.iter().any(|earlier| change.depends_on(earlier)) {
@@ -54,13 +54,13 @@ impl Medium {
 
     /// Resets the view to the medium, and drops inodes that no directory names.
     fn show_medium(&mut self) {
-        let (mut reached, mut waiting) = (HashSet::new(), vec![ROOT]);
-        while let Some(inode) = waiting.pop() {
+        let (mut reached, mut pending) = (HashSet::new(), vec![ROOT]);
+        while let Some(inode) = pending.pop() {
             reached.insert(inode);
             match self.nodes.get_mut(&inode) {
                 Some(Node::Folder(folder)) => {
                     folder.view.clone_from(&folder.stable);
-                    waiting.extend(folder.stable.values());
+                    pending.extend(folder.stable.values());
                 }
                 Some(Node::File(file)) => file.view = file.stable.clone(),
                 None => {}

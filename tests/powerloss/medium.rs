@@ -53,26 +53,26 @@ pub enum Node {
 /// A directory operation that was not synced.
 #[derive(Clone, Debug)]
 pub enum EntryChange {
-    Link { place: Place, inode: Inode },
-    Unlink { place: Place },
-    Rename { from: Place, to: Place },
+    Link { entry: EntryName, inode: Inode },
+    Unlink { entry: EntryName },
+    Rename { from: EntryName, to: EntryName },
 }
 
 /// A name in a directory.
-pub type Place = (Inode, String);
+pub type EntryName = (Inode, String);
 
 impl EntryChange {
     /// The names that the operation changes.
-    pub fn places(&self) -> Vec<&Place> {
+    pub fn names(&self) -> Vec<&EntryName> {
         match self {
-            Self::Link { place, .. } | Self::Unlink { place } => vec![place],
+            Self::Link { entry, .. } | Self::Unlink { entry } => vec![entry],
             Self::Rename { from, to } => vec![from, to],
         }
     }
 
     /// Returns true if both change the same name, so that their order matters.
     pub fn depends_on(&self, earlier: &Self) -> bool {
-        self.places().iter().any(|place| earlier.places().contains(place))
+        self.names().iter().any(|name| earlier.names().contains(name))
     }
 }
 
@@ -133,15 +133,15 @@ impl Medium {
         self.next += 1;
         self.nodes.insert(inode, node);
         self.modes.insert(inode, mode);
-        self.change_entry(EntryChange::Link { place: (parent, name.to_owned()), inode });
+        self.change_entry(EntryChange::Link { entry: (parent, name.to_owned()), inode });
         inode
     }
 
     pub fn unlink(&mut self, parent: Inode, name: &str) {
-        self.change_entry(EntryChange::Unlink { place: (parent, name.to_owned()) });
+        self.change_entry(EntryChange::Unlink { entry: (parent, name.to_owned()) });
     }
 
-    pub fn rename(&mut self, from: Place, to: Place) {
+    pub fn rename(&mut self, from: EntryName, to: EntryName) {
         self.change_entry(EntryChange::Rename { from, to });
     }
 
@@ -154,21 +154,21 @@ impl Medium {
     pub fn apply_entry(
         &mut self,
         change: &EntryChange,
-        side: fn(&mut FolderNode) -> &mut BTreeMap<String, Inode>,
+        select_side: fn(&mut FolderNode) -> &mut BTreeMap<String, Inode>,
     ) {
-        let mut set = |place: &Place, inode: Option<Inode>| {
-            let names = self.folder_mut(place.0).map(side)?;
+        let mut set_entry = |name: &EntryName, inode: Option<Inode>| {
+            let names = self.folder_mut(name.0).map(select_side)?;
             match inode {
-                Some(inode) => names.insert(place.1.clone(), inode),
-                None => names.remove(&place.1),
+                Some(inode) => names.insert(name.1.clone(), inode),
+                None => names.remove(&name.1),
             }
         };
         match change {
-            EntryChange::Link { place, inode } => drop(set(place, Some(*inode))),
-            EntryChange::Unlink { place } => drop(set(place, None)),
+            EntryChange::Link { entry: name, inode } => drop(set_entry(name, Some(*inode))),
+            EntryChange::Unlink { entry: name } => drop(set_entry(name, None)),
             EntryChange::Rename { from, to } => {
-                if let Some(inode) = set(from, None) {
-                    set(to, Some(inode));
+                if let Some(inode) = set_entry(from, None) {
+                    set_entry(to, Some(inode));
                 }
             }
         }
@@ -219,9 +219,8 @@ impl Medium {
     pub fn sync_folder(&mut self, inode: Inode) {
         match self.journaling {
             Journaling::Ordered => self.commit_entries(|_| true),
-            Journaling::Strict => self.commit_entries(|change| {
-                change.places().iter().any(|(folder, _)| *folder == inode)
-            }),
+            Journaling::Strict => self
+                .commit_entries(|change| change.names().iter().any(|(folder, _)| *folder == inode)),
         }
     }
 
@@ -229,7 +228,7 @@ impl Medium {
     pub fn commit_entries(&mut self, is_chosen: impl Fn(&EntryChange) -> bool) {
         let changes = std::mem::take(&mut self.entries);
         let mut chosen: Vec<bool> = changes.iter().map(is_chosen).collect();
-        for later in (0..changes.len()).rev().filter(|at| chosen[*at]).collect::<Vec<_>>() {
+        for later in (0..changes.len()).rev().filter(|index| chosen[*index]).collect::<Vec<_>>() {
             mark_dependencies(&changes, later, &mut chosen);
         }
         for (change, chosen) in changes.into_iter().zip(chosen) {

@@ -24,15 +24,15 @@ fn sync_folder(path: &Path) {
 #[test]
 fn synced_data_and_entries_survive_and_others_do_not() {
     let Some((disk, data)) = mount(Journaling::Strict) else { return };
-    let mut kept = File::create(data.join("kept")).unwrap();
-    kept.write_all(b"synced").unwrap();
-    kept.sync_data().unwrap();
+    let mut file = File::create(data.join("kept")).unwrap();
+    file.write_all(b"synced").unwrap();
+    file.sync_data().unwrap();
     sync_folder(&data);
-    kept.write_all(b", not synced").unwrap();
+    file.write_all(b", not synced").unwrap();
     let unnamed = File::create(data.join("unnamed")).unwrap();
     unnamed.sync_all().unwrap();
     assert_eq!(fs::read(data.join("kept")).unwrap(), b"synced, not synced");
-    drop((kept, unnamed));
+    drop((file, unnamed));
     disk.lose_power(Unsynced::Lost, 0);
     assert_eq!(fs::read(data.join("kept")).unwrap(), b"synced");
     assert!(!data.join("unnamed").exists(), "its directory was not synced");
@@ -88,13 +88,13 @@ fn data_of_a_failed_sync_is_visible_but_not_on_the_medium() {
     file.sync_all().unwrap();
     file.write_all_at(&[2; 10], 4096).unwrap();
     file.sync_data().unwrap();
-    let seen = fs::read(data.join("file")).unwrap();
-    assert_eq!((seen.len(), seen[0], seen[4096], seen[4200]), (8192, 1, 2, 1));
+    let visible = fs::read(data.join("file")).unwrap();
+    assert_eq!((visible.len(), visible[0], visible[4096], visible[4200]), (8192, 1, 2, 1));
     drop(file);
     disk.lose_power(Unsynced::Lost, 0);
-    let left = fs::read(data.join("file")).unwrap();
-    assert_eq!((left.len(), left[0]), (8192, 0), "the first page was never written");
-    assert_eq!((left[4096], left[4200]), (2, 1), "the second one was rewritten as a whole");
+    let stored = fs::read(data.join("file")).unwrap();
+    assert_eq!((stored.len(), stored[0]), (8192, 0), "the first page was never written");
+    assert_eq!((stored[4096], stored[4200]), (2, 1), "the second one was rewritten as a whole");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_torn_write_has_whole_sectors_of_the_old_and_the_new() {
     file.write_all_at(&[2; 8192], 0).unwrap();
     drop(file);
     let before = disk.snapshot();
-    let mut mixed = 0;
+    let mut torn = 0;
     for seed in 0..30 {
         disk.restore(&before);
         disk.lose_power(Unsynced::Chosen, seed);
@@ -137,7 +137,7 @@ fn a_torn_write_has_whole_sectors_of_the_old_and_the_new() {
         let sectors = bytes.chunks(512);
         assert!(sectors.clone().all(|sector| sector.iter().all(|byte| *byte == sector[0])));
         let new = sectors.filter(|sector| sector[0] == 2).count();
-        mixed += usize::from((1..16).contains(&new));
+        torn += usize::from((1..16).contains(&new));
     }
-    assert!((1..30).contains(&mixed), "{mixed} of 30 are torn");
+    assert!((1..30).contains(&torn), "{torn} of 30 are torn");
 }

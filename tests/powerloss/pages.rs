@@ -1,4 +1,4 @@
-//! The bytes of one file, in pages, with holes that take no room.
+//! The bytes of one file, in pages, with holes that take no space.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,15 +61,16 @@ impl Pages {
 
     /// Writes without changing the file size.
     pub fn write_raw(&mut self, offset: u64, bytes: &[u8]) {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = offset + done as u64;
-            let inside = (at % PAGE) as usize;
-            let length = (PAGE as usize - inside).min(bytes.len() - done);
-            let page = self.pages.entry(at / PAGE).or_insert_with(|| Arc::new([0; PAGE as usize]));
-            Arc::make_mut(page)[inside..inside + length]
-                .copy_from_slice(&bytes[done..done + length]);
-            done += length;
+        let mut written = 0;
+        while written < bytes.len() {
+            let position = offset + written as u64;
+            let offset_in_page = (position % PAGE) as usize;
+            let length = (PAGE as usize - offset_in_page).min(bytes.len() - written);
+            let page =
+                self.pages.entry(position / PAGE).or_insert_with(|| Arc::new([0; PAGE as usize]));
+            Arc::make_mut(page)[offset_in_page..offset_in_page + length]
+                .copy_from_slice(&bytes[written..written + length]);
+            written += length;
         }
     }
 
@@ -81,11 +82,11 @@ impl Pages {
     /// Sets the file size; what is cut off reads as zeros if the file grows again.
     pub fn truncate(&mut self, size: u64) {
         self.pages.split_off(&size.div_ceil(PAGE));
-        let inside = (size % PAGE) as usize;
-        if inside > 0
+        let offset_in_page = (size % PAGE) as usize;
+        if offset_in_page > 0
             && let Some(page) = self.pages.get_mut(&(size / PAGE))
         {
-            Arc::make_mut(page)[inside..].fill(0);
+            Arc::make_mut(page)[offset_in_page..].fill(0);
         }
         self.size = size;
     }
@@ -93,8 +94,8 @@ impl Pages {
     /// The offset behind the last byte that is not zero.
     pub fn used(&self) -> u64 {
         let last = self.pages.iter().rev().find_map(|(number, page)| {
-            let inside = page.iter().rposition(|byte| *byte != 0)?;
-            Some(number * PAGE + inside as u64 + 1)
+            let offset_in_page = page.iter().rposition(|byte| *byte != 0)?;
+            Some(number * PAGE + offset_in_page as u64 + 1)
         });
         last.unwrap_or(0)
     }

@@ -1,7 +1,7 @@
 //! Clients that publish until they are done or the hub is gone.
 
 use crate::client::{Client, Published};
-use crate::hub::{Hub, PATIENCE};
+use crate::hub::{Hub, TIMEOUT};
 use crate::ledger::{Ledger, stream_of};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -24,7 +24,7 @@ impl Load {
 }
 
 /// An event that was sent, and its outcome.
-struct Sent {
+struct SentEvent {
     data: String,
     key: Option<String>,
     published: Published,
@@ -37,20 +37,22 @@ pub fn publish(hub: &mut Hub, load: Load, ledger: &mut Ledger) -> Result<(), Str
     let threads: Vec<_> = (0..load.publishers)
         .map(|publisher| {
             let (client, events) = (client.clone(), events_of(publisher, load));
-            events.iter().for_each(|(data, _)| ledger.send(data));
+            events.iter().for_each(|(data, _)| ledger.record_sent(data));
             std::thread::spawn(move || publish_in_turn(&client, events))
         })
         .collect();
-    let began = Instant::now();
+    let start = Instant::now();
     while !threads.iter().all(std::thread::JoinHandle::is_finished) {
-        if began.elapsed() > PATIENCE {
+        if start.elapsed() > TIMEOUT {
             return Err("publishes are not answered".to_owned());
         }
         std::thread::sleep(Duration::from_millis(1));
     }
     for thread in threads {
         let mut last = String::new();
-        for Sent { data, key, published } in thread.join().map_err(|_| "a publisher panicked")? {
+        for SentEvent { data, key, published } in
+            thread.join().map_err(|_| "a publisher panicked")?
+        {
             match (published, key) {
                 (Published::Acknowledged { id, .. }, key) => {
                     if id <= last {
@@ -59,7 +61,7 @@ pub fn publish(hub: &mut Hub, load: Load, ledger: &mut Ledger) -> Result<(), Str
                     ledger.acknowledge(&id, &data, key.as_deref())?;
                     last = id;
                 }
-                (Published::Unknown, Some(key)) => ledger.doubt(&key, &data),
+                (Published::Unknown, Some(key)) => ledger.record_unanswered(&key, &data),
                 (Published::Unknown | Published::Refused(..), _) => {}
             }
         }
@@ -82,12 +84,12 @@ fn events_of(publisher: u64, load: Load) -> Vec<(String, Option<String>)> {
     (0..load.events).map(event).collect()
 }
 
-fn publish_in_turn(client: &Client, events: Vec<(String, Option<String>)>) -> Vec<Sent> {
+fn publish_in_turn(client: &Client, events: Vec<(String, Option<String>)>) -> Vec<SentEvent> {
     let mut sent = Vec::new();
     for (data, key) in events {
         let published = client.publish(&stream_of(&data), &data, key.as_deref());
         let is_last = !matches!(published, Published::Acknowledged { .. });
-        sent.push(Sent { data, key, published });
+        sent.push(SentEvent { data, key, published });
         if is_last {
             break;
         }

@@ -35,7 +35,7 @@ fn stop_recovery(journaling: Journaling, scenario: &str) {
         return;
     }
     let disk = Disk::mount(journaling);
-    let (torn, known) = match journaling {
+    let (torn, known_ledger) = match journaling {
         Journaling::Ordered => tear_commit(&disk),
         // Another scenario covers what a strict disk loses of a creation.
         Journaling::Strict => {
@@ -49,20 +49,20 @@ fn stop_recovery(journaling: Journaling, scenario: &str) {
         disk.resume(Faults { stop_at, ..Faults::default() });
         run_until_stopped(&disk, &[], (LOAD, Harm::None), ledger)
     };
-    stop(&mut known.clone(), None).unwrap();
+    stop(&mut known_ledger.clone(), None).unwrap();
     let operations = disk.state().operations;
     let fates = if is_full() { 40 } else { 2 };
     let seeds = (1..=operations).flat_map(|stop| (0..fates).map(move |fate| stop * 100 + fate));
     run_seeds(scenario, seeds, |seed| {
-        let mut ledger = known.clone();
+        let mut ledger = known_ledger.clone();
         stop(&mut ledger, Some(seed / 100))?;
         if seed % 100 > 0 {
             disk.lose_power(Unsynced::Chosen, seed);
         }
         recover(&disk, &[], Harm::None, &mut ledger)?;
         match damaged_folders(&disk) {
-            left if left.is_empty() => Ok(()),
-            left => Err(format!("an interrupted recovery leaves {left:?}")),
+            remaining if remaining.is_empty() => Ok(()),
+            remaining => Err(format!("an interrupted recovery leaves {remaining:?}")),
         }
     });
 }
@@ -91,21 +91,21 @@ fn a_recovery_from_damage_stopped_at_any_operation_still_reports_the_loss() {
         return;
     }
     let scenario = "a_recovery_from_damage_stopped_at_any_operation_still_reports_the_loss";
-    let (disk, known) = destroy_block(1, true).unwrap();
+    let (disk, known_ledger) = destroy_block(1, true).unwrap();
     let damaged = disk.snapshot();
     let stop = |ledger: &mut Ledger, stop_at| {
         disk.restore(&damaged);
         disk.resume(Faults { stop_at, ..Faults::default() });
         run_until_stopped(&disk, &[], (LOAD, Harm::Damage), ledger)
     };
-    stop(&mut known.clone(), None).unwrap();
+    stop(&mut known_ledger.clone(), None).unwrap();
     assert_eq!(damaged_folders(&disk).len(), 1, "the damaged end is copied");
     let operations = disk.state().operations;
     let fates = if is_full() { 20 } else { 1 };
     let seeds = (1..=operations)
         .flat_map(|stop| (0..fates).map(move |fate| stop * 100 + (stop + fate) % 20));
     run_seeds(scenario, seeds, |seed| {
-        let mut ledger = known.clone();
+        let mut ledger = known_ledger.clone();
         stop(&mut ledger, Some(seed / 100))?;
         if seed % 2 > 0 {
             disk.lose_power(Unsynced::Chosen, seed);
@@ -131,8 +131,8 @@ fn events_read_after_a_kill_survive_a_power_loss() {
         stop_in_commit(&disk, 1 + seed, &mut ledger)?;
         disk.resume(Faults::default());
         // A hub that only shows the events that it found, without new publishes.
-        let nothing = Load { publishers: 0, events: 0, padding: 0, padded: 3 };
-        run_until_stopped(&disk, &[], (nothing, Harm::None), &mut ledger)?;
+        let no_load = Load { publishers: 0, events: 0, padding: 0, padded: 3 };
+        run_until_stopped(&disk, &[], (no_load, Harm::None), &mut ledger)?;
         disk.lose_power(
             if seed.is_multiple_of(2) { Unsynced::Lost } else { Unsynced::Chosen },
             seed,

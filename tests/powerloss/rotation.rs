@@ -11,7 +11,7 @@ use crate::scenario::{recover, run_seeds, run_until_stopped, seeds};
 /// More than fjall writes to one file.
 const LOAD: Load = Load { publishers: 4, events: 90, padding: 240_000, padded: 1 };
 
-/// Moments around a flush and around the change to a new write-ahead file.
+/// Operations around a flush and around the change to a new write-ahead file.
 const MOMENTS: [(Operation, &str, u64); 8] = [
     (Operation::Sync, "/0.jnl", 40),
     (Operation::Create, ".jnl", 2),

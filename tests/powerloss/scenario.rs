@@ -44,9 +44,13 @@ pub fn run_seeds(
         }
         failures.push(format!("seed {seed}: {}", error.lines().next().unwrap_or_default()));
     }
-    let (failed, of) = (failures.len(), seeds.len());
+    let (failure_count, seed_count) = (failures.len(), seeds.len());
     failures.truncate(MAX_LISTED);
-    assert!(failed == 0, "{scenario}: {failed} of {of} seeds failed:\n{}", failures.join("\n"));
+    assert!(
+        failure_count == 0,
+        "{scenario}: {failure_count} of {seed_count} seeds failed:\n{}",
+        failures.join("\n")
+    );
 }
 
 fn parse_seeds(text: &str) -> Vec<u64> {
@@ -77,12 +81,12 @@ pub fn run_until_stopped(
         failed => Err(format!("the hub does not start ({failed:?})")),
     };
     let result = result.map_err(|error| format!("{error}\n--- log\n{}", hub.log()));
-    let stopped = with_trace(disk, result);
+    let result = with_trace(disk, result);
     hub.kill(disk);
     for event in hub.take_seen() {
-        ledger.name(&event.id, &event.data)?;
+        ledger.record_id(&event.id, &event.data)?;
     }
-    stopped
+    result
 }
 
 fn check_and_publish(

@@ -1,6 +1,6 @@
 //! Access: keys, grants and cookies, and hubs that require no credential.
 
-use crate::credentials::{SECRET, ask, file_with_keys};
+use crate::credentials::{SECRET, file_with_keys, send_request};
 use crate::hub::Hub;
 use crate::reader::Reader;
 use reqwest::Method;
@@ -25,7 +25,7 @@ async fn keys_allow_what_they_grant_and_protected_routes_require_one() {
     );
     let hub = Hub::start(&["--config", &file]).await;
     let (get, post, delete) = (Method::GET, Method::POST, Method::DELETE);
-    let to_a = (post.clone(), "/streams/a.x/events");
+    let publish_to_a = (post.clone(), "/streams/a.x/events");
     for (request, statuses) in [
         // Callers: no key, "nobody", "reader", "writer", "admin", an unknown key.
         ((get.clone(), "/healthz"), [200, 200, 200, 200, 200, 401]),
@@ -33,7 +33,7 @@ async fn keys_allow_what_they_grant_and_protected_routes_require_one() {
         ((get.clone(), "/version"), [200, 200, 200, 200, 200, 401]),
         ((get.clone(), "/"), [200, 200, 200, 200, 200, 401]),
         ((get.clone(), "/metrics"), [401, 403, 403, 403, 200, 401]),
-        (to_a.clone(), [401, 403, 403, 200, 200, 401]),
+        (publish_to_a.clone(), [401, 403, 403, 200, 200, 401]),
         ((get.clone(), "/streams/a.x/events"), [401, 403, 200, 403, 200, 401]),
         ((get.clone(), "/streams/a.x"), [401, 403, 200, 403, 200, 401]),
         ((get.clone(), "/streams/b.x"), [401, 403, 403, 403, 404, 401]),
@@ -57,28 +57,28 @@ async fn keys_allow_what_they_grant_and_protected_routes_require_one() {
         for (secret, expected) in ["", "n", "r", "w", "adm", "wrong"].iter().zip(statuses) {
             let header = format!("Bearer {secret}");
             let headers = [("Authorization", header.as_str())];
-            let shown = if secret.is_empty() { &[][..] } else { &headers[..] };
-            let (status, ..) = ask(&hub, request.clone(), shown).await;
+            let headers_sent = if secret.is_empty() { &[][..] } else { &headers[..] };
+            let (status, ..) = send_request(&hub, request.clone(), headers_sent).await;
             assert_eq!(status, expected, "{request:?} by {secret:?}");
         }
     }
     // A batch is refused as a whole if one of its streams is not granted.
     let batch = json!([{ "stream": "a.x", "data": 1 }, { "stream": ["a.y", "b"], "data": 2 }]);
-    let answer = hub.http.post(hub.url("/publish")).bearer_auth("w").body(batch.to_string());
-    let answer = answer.send().await.unwrap();
-    assert_eq!(answer.status(), 403);
-    let problem: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let response = hub.http.post(hub.url("/publish")).bearer_auth("w").body(batch.to_string());
+    let response = response.send().await.unwrap();
+    assert_eq!(response.status(), 403);
+    let problem: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     assert!(problem["detail"].as_str().unwrap().contains("\"b\""), "{problem}");
-    let seen = hub.http.get(hub.url("/streams")).bearer_auth("adm").send().await.unwrap();
-    let seen: Value = serde_json::from_str(&seen.text().await.unwrap()).unwrap();
+    let listed = hub.http.get(hub.url("/streams")).bearer_auth("adm").send().await.unwrap();
+    let listed: Value = serde_json::from_str(&listed.text().await.unwrap()).unwrap();
     let names = |list: &Value| -> Vec<String> {
         let streams = list["streams"].as_array().unwrap().iter();
         streams.map(|stream| stream["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names(&seen), ["a.end", "a.x", "a.x.y", "b"]);
-    let seen = hub.http.get(hub.url("/streams")).bearer_auth("r").send().await.unwrap();
-    let seen: Value = serde_json::from_str(&seen.text().await.unwrap()).unwrap();
-    assert_eq!(names(&seen), ["a.end", "a.x", "a.x.y"], "the list has readable streams only");
+    assert_eq!(names(&listed), ["a.end", "a.x", "a.x.y", "b"]);
+    let listed = hub.http.get(hub.url("/streams")).bearer_auth("r").send().await.unwrap();
+    let listed: Value = serde_json::from_str(&listed.text().await.unwrap()).unwrap();
+    assert_eq!(names(&listed), ["a.end", "a.x", "a.x.y"], "the list has readable streams only");
 }
 
 #[tokio::test]
@@ -90,35 +90,35 @@ async fn subscriptions_are_narrowed_to_the_grants() {
     ];
     let file = file_with_keys(folder.path(), &keys);
     let mut hub = Hub::start(&["--config", &file]).await;
-    let read = async |hub: &Hub, query: &str, secret: &str, last: Option<&str>| {
+    let read = async |hub: &Hub, query: &str, secret: &str, last_id: Option<&str>| {
         let bearer = format!("Bearer {secret}");
         let mut headers = vec![("Authorization", bearer.as_str())];
-        headers.extend(last.map(|last| ("Last-Event-ID", last)));
+        headers.extend(last_id.map(|last_id| ("Last-Event-ID", last_id)));
         Reader::connect(&hub.address, query, &headers).await.unwrap()
     };
     let publish = async |hub: &Hub, stream: &str| {
         let path = hub.url(&format!("/streams/{stream}/events"));
-        let sent = hub.http.post(path).bearer_auth("all").body(stream.to_owned()).send().await;
-        assert_eq!(sent.unwrap().status(), 200);
+        let response = hub.http.post(path).bearer_auth("all").body(stream.to_owned()).send().await;
+        assert_eq!(response.unwrap().status(), 200);
     };
-    let mut some = read(&hub, "/events?stream=**", "s", None).await;
-    let mut all = read(&hub, "/events?stream=**", "all", None).await;
-    some.open().await;
-    all.open().await;
+    let mut narrowed = read(&hub, "/events?stream=**", "s", None).await;
+    let mut unrestricted = read(&hub, "/events?stream=**", "all", None).await;
+    narrowed.open().await;
+    unrestricted.open().await;
     let streams = ["c", "a.x", "d.e", "b", "b.x", "a.y.z", "a"];
     for stream in streams {
         publish(&hub, stream).await;
     }
-    let seen = all.take(streams.len()).await;
-    assert_eq!(seen.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), streams);
+    let events = unrestricted.take(streams.len()).await;
+    assert_eq!(events.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), streams);
     let granted = ["a.x", "b", "a.y.z"];
-    let seen = some.take(granted.len()).await;
-    assert_eq!(seen.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), granted);
+    let events = narrowed.take(granted.len()).await;
+    assert_eq!(events.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), granted);
     // History is narrowed like live events: from the start, after an id, and after a restart.
     hub.kill();
     hub.restart().await;
-    let mut again = read(&hub, "/events?stream=**&from=start", "s", None).await;
-    let events = again.take(granted.len()).await;
+    let mut replayed = read(&hub, "/events?stream=**&from=start", "s", None).await;
+    let events = replayed.take(granted.len()).await;
     assert_eq!(events.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), granted);
     let mut resumed = read(&hub, "/events?stream=**", "s", Some(&events[0].id)).await;
     assert_eq!(resumed.open().await["resume"], "resumed");
@@ -145,30 +145,30 @@ async fn events_do_not_name_streams_that_are_not_granted() {
         reader.open().await;
         reader
     };
-    let (mut some, mut all) = (read("s", "now").await, read("all", "now").await);
+    let (mut narrowed, mut unrestricted) = (read("s", "now").await, read("all", "now").await);
     let events = json!([
         { "stream": ["a.x", "secret.plan"], "data": 1 },
         { "stream": ["a.x", "b", "a.y"], "data": 2 },
         { "stream": "a.x", "data": 3 },
     ]);
-    let sent = hub.http.post(hub.url("/publish")).bearer_auth("all").body(events.to_string());
-    assert_eq!(sent.send().await.unwrap().status(), 200);
+    let request = hub.http.post(hub.url("/publish")).bearer_auth("all").body(events.to_string());
+    assert_eq!(request.send().await.unwrap().status(), 200);
     let streams = async |reader: &mut Reader| -> Vec<Value> {
         reader.take(3).await.iter().map(|event| event.json()["stream"].clone()).collect()
     };
-    let told = [json!("a.x"), json!(["a.x", "a.y"]), json!("a.x")];
-    let whole = [json!(["a.x", "secret.plan"]), json!(["a.x", "b", "a.y"]), json!("a.x")];
-    assert_eq!(streams(&mut some).await, told, "live");
-    assert_eq!(streams(&mut all).await, whole, "live");
-    assert_eq!(streams(&mut read("s", "start").await).await, told, "from history");
-    assert_eq!(streams(&mut read("all", "start").await).await, whole, "from history");
+    let granted = [json!("a.x"), json!(["a.x", "a.y"]), json!("a.x")];
+    let complete = [json!(["a.x", "secret.plan"]), json!(["a.x", "b", "a.y"]), json!("a.x")];
+    assert_eq!(streams(&mut narrowed).await, granted, "live");
+    assert_eq!(streams(&mut unrestricted).await, complete, "live");
+    assert_eq!(streams(&mut read("s", "start").await).await, granted, "from history");
+    assert_eq!(streams(&mut read("all", "start").await).await, complete, "from history");
 }
 
 #[tokio::test]
 async fn an_invalid_credential_is_never_treated_as_anonymous() {
     let hub = Hub::start(&["--anonymous", "subscribe,publish,metrics"]).await;
     for path in ["/streams/a/events", "/metrics", "/streams", "/version"] {
-        assert_eq!(ask(&hub, (Method::GET, path), &[]).await.0, 200, "{path}");
+        assert_eq!(send_request(&hub, (Method::GET, path), &[]).await.0, 200, "{path}");
         for headers in [
             &[("Authorization", "Bearer x")][..],
             &[("Authorization", "Basic eDp5")],
@@ -176,7 +176,7 @@ async fn an_invalid_credential_is_never_treated_as_anonymous() {
             &[("Authorization", "x")],
             &[("Authorization", "Bearer x"), ("Authorization", "Bearer y")],
         ] {
-            let (status, _, challenge) = ask(&hub, (Method::GET, path), headers).await;
+            let (status, _, challenge) = send_request(&hub, (Method::GET, path), headers).await;
             assert_eq!(status, 401, "{path} {headers:?}");
             assert!(challenge.starts_with("Bearer realm=\"fanfare\""), "{challenge}");
         }
@@ -184,12 +184,12 @@ async fn an_invalid_credential_is_never_treated_as_anonymous() {
             ["access_token", "authorization", "token", "ticket", "%74icket", "%61ccess_token"]
         {
             let path = format!("{path}?{name}=x");
-            assert_eq!(ask(&hub, (Method::GET, &path), &[]).await.0, 401, "{path}");
+            assert_eq!(send_request(&hub, (Method::GET, &path), &[]).await.0, 401, "{path}");
         }
     }
-    assert_eq!(ask(&hub, (Method::POST, "/streams/a/events"), &[]).await.0, 200);
+    assert_eq!(send_request(&hub, (Method::POST, "/streams/a/events"), &[]).await.0, 200);
     for (method, path) in [(Method::DELETE, "/streams/a"), (Method::GET, "/events?stream=hub.**")] {
-        assert_eq!(ask(&hub, (method, path), &[]).await.0, 403, "{path}: needs an admin");
+        assert_eq!(send_request(&hub, (method, path), &[]).await.0, 403, "{path}: needs an admin");
     }
 }
 
@@ -201,7 +201,7 @@ async fn an_anonymous_hub_rejects_foreign_hosts_and_cross_site_requests() {
     assert_eq!(raw(&hub, target).await, 421);
     for headers in [[("Sec-Fetch-Site", "cross-site")], [("Sec-Fetch-Site", "x")]] {
         let request = (Method::POST, "/streams/a/events");
-        assert_eq!(ask(&hub, request, &headers).await.0, 403, "{headers:?}");
+        assert_eq!(send_request(&hub, request, &headers).await.0, 403, "{headers:?}");
     }
 }
 
@@ -222,33 +222,45 @@ async fn an_open_hub_answers_only_to_known_hosts_and_origins() {
         ("10.1.2.3".to_owned(), 421),
     ] {
         for path in ["/version", "/", "/streams/s/events", "/metrics"] {
-            let answer = raw(&hub, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n")).await;
-            assert_eq!(answer, status, "{path} of {host}");
+            let response = raw(&hub, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n")).await;
+            assert_eq!(response, status, "{path} of {host}");
         }
     }
     for (hosts, status) in [("", 400), ("Host: localhost\r\nHost: localhost\r\n", 400)] {
-        let answer = raw(&hub, &format!("GET /version HTTP/1.1\r\n{hosts}")).await;
-        assert_eq!(answer, status, "{hosts:?}");
+        let response = raw(&hub, &format!("GET /version HTTP/1.1\r\n{hosts}")).await;
+        assert_eq!(response, status, "{hosts:?}");
     }
-    let cross = ("Sec-Fetch-Site", "cross-site");
-    let own = format!("http://{}", hub.address);
+    let cross_site = ("Sec-Fetch-Site", "cross-site");
+    let own_origin = format!("http://{}", hub.address);
     for (request, headers, status) in [
         ((Method::POST, "/streams/s/events"), &[][..], 200),
         ((Method::POST, "/streams/s/events"), &[("Sec-Fetch-Site", "same-origin")], 200),
-        ((Method::POST, "/streams/s/events"), &[("Origin", own.as_str())], 200),
+        ((Method::POST, "/streams/s/events"), &[("Origin", own_origin.as_str())], 200),
         // Pages of the same site may write without a credential.
         ((Method::POST, "/streams/s/events"), &[("Sec-Fetch-Site", "same-site")], 200),
-        ((Method::POST, "/streams/s/events"), &[cross], 403),
+        ((Method::POST, "/streams/s/events"), &[cross_site], 403),
         ((Method::POST, "/streams/s/events"), &[("Origin", "http://evil.example")], 403),
         ((Method::POST, "/streams/s/events"), &[("Origin", "null")], 403),
-        ((Method::GET, "/streams/s/events"), &[cross], 403),
-        ((Method::GET, "/streams/s/events"), &[cross, ("Sec-Fetch-Mode", "navigate")], 403),
-        ((Method::GET, "/"), &[cross, ("Sec-Fetch-Mode", "navigate")], 200),
-        ((Method::GET, "/"), &[cross], 403),
-        ((Method::POST, "/streams/s/events"), &[cross, ("Origin", "https://app.example")], 200),
-        ((Method::POST, "/streams/s/events"), &[cross, ("Origin", "https://other.example")], 403),
+        ((Method::GET, "/streams/s/events"), &[cross_site], 403),
+        ((Method::GET, "/streams/s/events"), &[cross_site, ("Sec-Fetch-Mode", "navigate")], 403),
+        ((Method::GET, "/"), &[cross_site, ("Sec-Fetch-Mode", "navigate")], 200),
+        ((Method::GET, "/"), &[cross_site], 403),
+        (
+            (Method::POST, "/streams/s/events"),
+            &[cross_site, ("Origin", "https://app.example")],
+            200,
+        ),
+        (
+            (Method::POST, "/streams/s/events"),
+            &[cross_site, ("Origin", "https://other.example")],
+            403,
+        ),
     ] {
-        assert_eq!(ask(&hub, request.clone(), headers).await.0, status, "{request:?} {headers:?}");
+        assert_eq!(
+            send_request(&hub, request.clone(), headers).await.0,
+            status,
+            "{request:?} {headers:?}"
+        );
     }
     let count = hub.metric("fanfare_requests_refused_total{reason=\"cross_site\"}").await;
     assert_eq!(count, 7.0);
@@ -267,13 +279,13 @@ async fn an_anonymous_hub_on_all_addresses_answers_only_to_known_hosts() {
         ("hub.example".to_owned(), 200),
         (format!("evil.example:{port}"), 421),
     ] {
-        let read = raw(&hub, &format!("GET /streams HTTP/1.1\r\nHost: {host}\r\n")).await;
-        assert_eq!(read, status, "{host}");
-        let written = raw(&hub, &format!("{publish}Host: {host}\r\n")).await;
-        assert_eq!(written == 421, status == 421, "{host}: {written}");
+        let read_status = raw(&hub, &format!("GET /streams HTTP/1.1\r\nHost: {host}\r\n")).await;
+        assert_eq!(read_status, status, "{host}");
+        let write_status = raw(&hub, &format!("{publish}Host: {host}\r\n")).await;
+        assert_eq!(write_status == 421, status == 421, "{host}: {write_status}");
     }
-    let foreign = "Host: hub.example\r\nSec-Fetch-Site: cross-site\r\n";
-    assert_eq!(raw(&hub, &format!("{publish}{foreign}")).await, 403);
+    let cross_site_headers = "Host: hub.example\r\nSec-Fetch-Site: cross-site\r\n";
+    assert_eq!(raw(&hub, &format!("{publish}{cross_site_headers}")).await, 403);
 }
 
 /// Sends a request head verbatim and returns the status.
@@ -288,7 +300,7 @@ async fn raw(hub: &Hub, head: &str) -> u16 {
 
 #[test]
 fn a_public_address_requires_access_settings_and_invalid_ones_are_reported() {
-    let start = |args: &[&str]| {
+    let check = |args: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
             .args(["config", "check", "--data-dir", folder.path().to_str().unwrap()])
@@ -298,15 +310,15 @@ fn a_public_address_requires_access_settings_and_invalid_ones_are_reported() {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     for address in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80"] {
-        let (starts, why) = start(&["--listen", address]);
-        assert!(!starts && why.contains("--anonymous"), "{address}: {why}");
-        for word in [["--anonymous", "subscribe"], ["--jwt-secret", SECRET]] {
-            let (starts, why) = start(&[&["--listen", address][..], &word].concat());
-            assert!(starts, "{address} {word:?}: {why}");
+        let (starts, stderr) = check(&["--listen", address]);
+        assert!(!starts && stderr.contains("--anonymous"), "{address}: {stderr}");
+        for setting in [["--anonymous", "subscribe"], ["--jwt-secret", SECRET]] {
+            let (starts, stderr) = check(&[&["--listen", address][..], &setting].concat());
+            assert!(starts, "{address} {setting:?}: {stderr}");
         }
     }
     for address in ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"] {
-        assert!(start(&["--listen", address]).0, "{address}");
+        assert!(check(&["--listen", address]).0, "{address}");
     }
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
@@ -314,15 +326,16 @@ fn a_public_address_requires_access_settings_and_invalid_ones_are_reported() {
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let short = file("short.json", r#"{"keys":[{"kty":"oct","kid":"tiny","k":"YWJj"}]}"#);
+    let short_key = file("short.json", r#"{"keys":[{"kty":"oct","kid":"tiny","k":"YWJj"}]}"#);
     let key = |name: &str| format!("[[key]]\nname = {name:?}\nsha256 = \"{}\"\n", "0".repeat(64));
-    let twice = file("twice.toml", &(key("one") + &key("two")));
-    let (no_keys, nobody) = (file("no.toml", "key = []"), file("nobody.toml", "anonymous = []"));
-    for (args, place) in [
-        (&["--jwks", &short][..], "tiny"),
-        (&["--config", &twice], "\"one\" and \"two\" have the same sha256"),
+    let duplicate_keys = file("twice.toml", &(key("one") + &key("two")));
+    let (no_keys, empty_anonymous) =
+        (file("no.toml", "key = []"), file("nobody.toml", "anonymous = []"));
+    for (args, expected) in [
+        (&["--jwks", &short_key][..], "tiny"),
+        (&["--config", &duplicate_keys], "\"one\" and \"two\" have the same sha256"),
         (&["--config", &no_keys], "key is an empty list"),
-        (&["--config", &nobody], "anonymous is an empty list"),
+        (&["--config", &empty_anonymous], "anonymous is an empty list"),
         (&["--jwt-issuer", "us"], "--jwt-issuer: no key to verify tokens"),
         (&["--jwt-audience", "us"], "--jwt-audience: no key to verify tokens"),
         (&["--jwt-algorithms", "RS256"], "--jwt-algorithms: no key to verify tokens"),
@@ -333,9 +346,9 @@ fn a_public_address_requires_access_settings_and_invalid_ones_are_reported() {
         (&["--jwt-algorithms", "RS256", "--jwt-secret", SECRET], "--jwt-algorithms"),
         (&["--anonymous", "everything"], "--anonymous"),
     ] {
-        let (starts, why) = start(args);
-        assert!(!starts && why.contains(place), "{args:?}: {why}");
-        assert!(!why.contains(SECRET) && !why.contains("short\""), "secret shown: {why}");
+        let (starts, stderr) = check(args);
+        assert!(!starts && stderr.contains(expected), "{args:?}: {stderr}");
+        assert!(!stderr.contains(SECRET) && !stderr.contains("short\""), "secret shown: {stderr}");
     }
 }
 
@@ -352,59 +365,77 @@ async fn a_session_cookie_allows_writes_only_from_allowed_origins() {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = request.send().await.unwrap();
-        let cookie = answer.headers().get("set-cookie").map(|v| v.to_str().unwrap().to_owned());
-        (answer.status().as_u16(), cookie.unwrap_or_default())
+        let response = request.send().await.unwrap();
+        let cookie = response.headers().get("set-cookie").map(|v| v.to_str().unwrap().to_owned());
+        (response.status().as_u16(), cookie.unwrap_or_default())
     };
     assert_eq!(login(&[]).await.0, 401);
     assert_eq!(login(&[("Authorization", "Bearer x")]).await.0, 401);
-    let (status, set) = login(&[("Authorization", "Bearer p ;=%")]).await;
+    let (status, set_cookie) = login(&[("Authorization", "Bearer p ;=%")]).await;
     assert_eq!(status, 204);
-    assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{set}");
-    assert!(set.contains("; Max-Age=86400;"), "{set}");
-    let by_tls = [("Authorization", "Bearer p ;=%"), ("Origin", "https://app.example")];
-    assert!(login(&by_tls).await.1.ends_with("; Secure"));
-    let cookie = format!("else=1; {}", set.split(';').next().unwrap());
-    let shown = ("Cookie", cookie.as_str());
-    let own = format!("http://{}", hub.address);
+    assert!(set_cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{set_cookie}");
+    assert!(set_cookie.contains("; Max-Age=86400;"), "{set_cookie}");
+    let https_headers = [("Authorization", "Bearer p ;=%"), ("Origin", "https://app.example")];
+    assert!(login(&https_headers).await.1.ends_with("; Secure"));
+    let cookie = format!("else=1; {}", set_cookie.split(';').next().unwrap());
+    let cookie_header = ("Cookie", cookie.as_str());
+    let own_origin = format!("http://{}", hub.address);
     let (get, post) = ((Method::GET, "/streams/a/events"), (Method::POST, "/streams/a/events"));
     for (request, headers, status) in [
-        (&get, &[shown][..], 200),
-        (&get, &[shown, ("Sec-Fetch-Site", "cross-site")], 200),
-        (&post, &[shown], 403),
-        (&post, &[shown, ("Origin", own.as_str())], 200),
-        (&post, &[shown, ("Sec-Fetch-Site", "same-origin")], 200),
-        (&post, &[shown, ("Origin", "https://app.example"), ("Sec-Fetch-Site", "same-site")], 200),
-        (&post, &[shown, ("Origin", "null")], 403),
-        (&post, &[shown, ("Origin", "https://evil.example")], 403),
-        (&post, &[shown, ("Origin", own.as_str()), ("Sec-Fetch-Site", "cross-site")], 403),
-        (&post, &[shown, ("Sec-Fetch-Site", "same-site")], 403),
-        (&post, &[shown, ("Authorization", "Bearer p ;=%")], 200),
-        (&get, &[shown, ("Authorization", "Bearer o")], 403),
-        (&get, &[shown, ("Authorization", "Bearer x")], 401),
+        (&get, &[cookie_header][..], 200),
+        (&get, &[cookie_header, ("Sec-Fetch-Site", "cross-site")], 200),
+        (&post, &[cookie_header], 403),
+        (&post, &[cookie_header, ("Origin", own_origin.as_str())], 200),
+        (&post, &[cookie_header, ("Sec-Fetch-Site", "same-origin")], 200),
+        (
+            &post,
+            &[cookie_header, ("Origin", "https://app.example"), ("Sec-Fetch-Site", "same-site")],
+            200,
+        ),
+        (&post, &[cookie_header, ("Origin", "null")], 403),
+        (&post, &[cookie_header, ("Origin", "https://evil.example")], 403),
+        (
+            &post,
+            &[cookie_header, ("Origin", own_origin.as_str()), ("Sec-Fetch-Site", "cross-site")],
+            403,
+        ),
+        (&post, &[cookie_header, ("Sec-Fetch-Site", "same-site")], 403),
+        (&post, &[cookie_header, ("Authorization", "Bearer p ;=%")], 200),
+        (&get, &[cookie_header, ("Authorization", "Bearer o")], 403),
+        (&get, &[cookie_header, ("Authorization", "Bearer x")], 401),
     ] {
-        assert_eq!(ask(&hub, request.clone(), headers).await.0, status, "{request:?} {headers:?}");
+        assert_eq!(
+            send_request(&hub, request.clone(), headers).await.0,
+            status,
+            "{request:?} {headers:?}"
+        );
     }
-    let page = hub.http.get(hub.url("/")).header("Cookie", "fanfare=x").send().await.unwrap();
-    assert_eq!(page.status(), 200, "the page is served with an invalid cookie");
-    for path in ["/metrics", "/session", "/streams/a/events"] {
-        let answer =
-            hub.http.get(hub.url(path)).header("Cookie", "fanfare=x").send().await.unwrap();
-        assert_eq!(answer.status(), 401, "{path}: an invalid cookie is not anonymous");
-        let ends = answer.headers()["set-cookie"].to_str().unwrap();
-        assert!(ends.starts_with("fanfare=; Max-Age=0; Path=/"), "it is cleared: {ends}");
-    }
-    let who = hub.http.get(hub.url("/session")).header("Cookie", &cookie).send().await.unwrap();
-    let who: Value = who.json().await.unwrap();
+    assert_invalid_cookies_are_cleared(&hub).await;
+    let session = hub.http.get(hub.url("/session")).header("Cookie", &cookie).send().await.unwrap();
+    let session: Value = session.json().await.unwrap();
     assert_eq!(
-        (&who["subject"], &who["subscribe"], &who["publish"], &who["admin"]),
+        (&session["subject"], &session["subscribe"], &session["publish"], &session["admin"]),
         (&json!("key page"), &json!(["a"]), &json!(["a"]), &json!(false))
     );
     assert_eq!(hub.get("/session").await.0, 200, "anonymous without a credential");
     let request = hub.http.delete(hub.url("/session")).header("Cookie", &cookie);
-    let answer = request.header("Origin", &own).send().await.unwrap();
-    assert_eq!(answer.status(), 204);
-    assert!(answer.headers()["set-cookie"].to_str().unwrap().starts_with("fanfare=; Max-Age=0"));
+    let response = request.header("Origin", &own_origin).send().await.unwrap();
+    assert_eq!(response.status(), 204);
+    assert!(response.headers()["set-cookie"].to_str().unwrap().starts_with("fanfare=; Max-Age=0"));
+}
+
+async fn assert_invalid_cookies_are_cleared(hub: &Hub) {
+    let get = async |path| {
+        let request = hub.http.get(hub.url(path)).header("Cookie", "fanfare=x");
+        request.send().await.unwrap()
+    };
+    assert_eq!(get("/").await.status(), 200, "the page is served with an invalid cookie");
+    for path in ["/metrics", "/session", "/streams/a/events"] {
+        let response = get(path).await;
+        assert_eq!(response.status(), 401, "{path}: an invalid cookie is not anonymous");
+        let set_cookie = response.headers()["set-cookie"].to_str().unwrap();
+        assert!(set_cookie.starts_with("fanfare=; Max-Age=0; Path=/"), "{set_cookie}");
+    }
 }
 
 #[tokio::test]
@@ -428,16 +459,16 @@ async fn pages_of_a_long_stream_list_are_complete_for_every_caller() {
     }
     let events: Vec<Value> =
         (0..50).map(|n| json!({ "stream": format!("h.{n}"), "data": n })).collect();
-    let sent =
+    let request =
         hub.http.post(hub.url("/publish")).bearer_auth("all").body(json!(events).to_string());
-    assert_eq!(sent.send().await.unwrap().status(), 200);
+    assert_eq!(request.send().await.unwrap().status(), 200);
     for (secret, count) in [("all", 2_450), ("few", 3), ("none", 0)] {
         for limit in [7, 1_000] {
             let (mut names, mut after) = (Vec::new(), String::new());
             loop {
                 let path = hub.url(&format!("/streams?limit={limit}&after={after}"));
-                let answer = hub.http.get(path).bearer_auth(secret).send().await.unwrap();
-                let page: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+                let response = hub.http.get(path).bearer_auth(secret).send().await.unwrap();
+                let page: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
                 let streams = page["streams"].as_array().unwrap();
                 assert!(streams.len() <= limit);
                 names.extend(streams.iter().map(|s| s["name"].as_str().unwrap().to_owned()));
@@ -452,11 +483,11 @@ async fn pages_of_a_long_stream_list_are_complete_for_every_caller() {
 }
 
 /// Starts a hub that has a key and also grants permissions to anonymous callers.
-async fn with_anonymous(more: &[&str]) -> (Hub, tempfile::TempDir) {
+async fn with_anonymous(extra_flags: &[&str]) -> (Hub, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = file_with_keys(folder.path(), &[("admin", "adm", "admin = true")]);
     let flags = ["--config", &file, "--anonymous", "subscribe,publish"];
-    (Hub::start(&[&flags[..], more].concat()).await, folder)
+    (Hub::start(&[&flags[..], extra_flags].concat()).await, folder)
 }
 
 #[tokio::test]
@@ -471,18 +502,19 @@ async fn a_hub_with_keys_rejects_cross_site_requests_without_a_credential() {
     };
     assert_eq!(send(Method::POST, &[]).await, 200);
     assert_eq!(send(Method::POST, &[("Host", "hub.example:80")]).await, 200);
-    for rebound in ["evil.example", "evil.example:80"] {
-        assert_eq!(send(Method::POST, &[("Host", rebound)]).await, 421, "{rebound}");
-        assert_eq!(send(Method::GET, &[("Host", rebound)]).await, 421, "{rebound}");
+    for foreign_host in ["evil.example", "evil.example:80"] {
+        assert_eq!(send(Method::POST, &[("Host", foreign_host)]).await, 421, "{foreign_host}");
+        assert_eq!(send(Method::GET, &[("Host", foreign_host)]).await, 421, "{foreign_host}");
     }
-    for foreign in [("Sec-Fetch-Site", "cross-site"), ("Origin", "http://evil.example")] {
-        assert_eq!(send(Method::POST, &[foreign]).await, 403, "{foreign:?}");
+    for header in [("Sec-Fetch-Site", "cross-site"), ("Origin", "http://evil.example")] {
+        assert_eq!(send(Method::POST, &[header]).await, 403, "{header:?}");
     }
     // A credential proves intent, and `/healthz` reveals nothing: both work under any host.
-    let by_name = |path: &str| hub.http.get(hub.url(path)).header("Host", "evil.example");
-    let stats = by_name("/stats").bearer_auth("adm").send().await.unwrap();
+    let get_with_foreign_host =
+        |path: &str| hub.http.get(hub.url(path)).header("Host", "evil.example");
+    let stats = get_with_foreign_host("/stats").bearer_auth("adm").send().await.unwrap();
     assert_eq!(stats.status(), 200);
-    assert_eq!(by_name("/healthz").send().await.unwrap().status(), 200);
+    assert_eq!(get_with_foreign_host("/healthz").send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -493,31 +525,45 @@ async fn readiness_reasons_are_shown_to_admins_and_on_the_metrics_listener() {
     std::fs::write(hub.data.join("LOSS"), "damaged").unwrap();
     hub.restart().await;
     let reason = |ready: &Value| ready["checks"]["loss"]["reason"].clone();
-    let (_, for_all) = hub.get("/readyz").await;
-    assert_eq!((&for_all["checks"]["loss"]["ok"], reason(&for_all)), (&json!(true), Value::Null));
-    let for_admins = hub.http.get(hub.url("/readyz")).bearer_auth("adm").send().await.unwrap();
+    let (_, anonymous_view) = hub.get("/readyz").await;
+    assert_eq!(
+        (&anonymous_view["checks"]["loss"]["ok"], reason(&anonymous_view)),
+        (&json!(true), Value::Null)
+    );
+    let admin_response = hub.http.get(hub.url("/readyz")).bearer_auth("adm").send().await.unwrap();
     let path = hub.data.join("LOSS").display().to_string();
-    let told = reason(&for_admins.json().await.unwrap());
-    assert!(told.as_str().is_some_and(|told| told.contains(&path)), "{told}");
-    let apart = format!("http://{}/readyz", hub.metrics.as_ref().unwrap());
-    assert_eq!(reason(&hub.http.get(apart).send().await.unwrap().json().await.unwrap()), told);
+    let admin_reason = reason(&admin_response.json().await.unwrap());
+    assert!(
+        admin_reason.as_str().is_some_and(|admin_reason| admin_reason.contains(&path)),
+        "{admin_reason}"
+    );
+    let metrics_url = format!("http://{}/readyz", hub.metrics.as_ref().unwrap());
+    assert_eq!(
+        reason(&hub.http.get(metrics_url).send().await.unwrap().json().await.unwrap()),
+        admin_reason
+    );
 }
 
 #[tokio::test]
 async fn cookies_over_tls_require_the_host_prefix() {
     let (hub, _folder) = with_anonymous(&[]).await;
-    let session = |request: reqwest::RequestBuilder| request.header("X-Forwarded-Proto", "https");
-    let begun =
-        session(hub.http.post(hub.url("/session"))).bearer_auth("adm").send().await.unwrap();
-    let cookie = begun.headers()["set-cookie"].to_str().unwrap().to_owned();
+    let with_https =
+        |request: reqwest::RequestBuilder| request.header("X-Forwarded-Proto", "https");
+    let login =
+        with_https(hub.http.post(hub.url("/session"))).bearer_auth("adm").send().await.unwrap();
+    let cookie = login.headers()["set-cookie"].to_str().unwrap().to_owned();
     assert!(cookie.starts_with("__Host-fanfare=") && cookie.contains("; Secure"), "{cookie}");
     let value = cookie.split(';').next().unwrap().to_owned();
-    let who = async |cookie: String| {
-        let get = session(hub.http.get(hub.url("/session"))).header("Cookie", cookie);
+    let is_admin = async |cookie: String| {
+        let get = with_https(hub.http.get(hub.url("/session"))).header("Cookie", cookie);
         get.send().await.unwrap().json::<Value>().await.unwrap()["admin"].clone()
     };
-    assert_eq!(who(value.clone()).await, json!(true));
-    assert_eq!(who(value.replace("__Host-", "")).await, json!(false), "another host can set it");
+    assert_eq!(is_admin(value.clone()).await, json!(true));
+    assert_eq!(
+        is_admin(value.replace("__Host-", "")).await,
+        json!(false),
+        "another host can set it"
+    );
 }
 
 #[tokio::test]
@@ -528,25 +574,25 @@ async fn revocations_are_listed_and_undone() {
     let mut hub = Hub::start(&["--config", &file]).await;
     let send = async |hub: &Hub, method: Method, body: &str| {
         let request = hub.http.request(method, hub.url("/revocations")).bearer_auth("adm");
-        let answer = request.body(body.to_owned()).send().await.unwrap();
-        let status = answer.status().as_u16();
-        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+        let response = request.body(body.to_owned()).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
     };
     let publish = async |hub: &Hub| {
         let request = hub.http.post(hub.url("/streams/s/events")).bearer_auth("c").body("x");
         request.send().await.unwrap().status().as_u16()
     };
-    let ci = r#"{"key":"ci"}"#;
-    assert_eq!(send(&hub, Method::DELETE, ci).await.0, 404);
+    let ci_key = r#"{"key":"ci"}"#;
+    assert_eq!(send(&hub, Method::DELETE, ci_key).await.0, 404);
     assert_eq!(publish(&hub).await, 200);
-    assert_eq!(send(&hub, Method::POST, ci).await.0, 200);
+    assert_eq!(send(&hub, Method::POST, ci_key).await.0, 200);
     assert_eq!(publish(&hub).await, 401);
     hub.kill();
     hub.restart().await;
     let (_, list) = send(&hub, Method::GET, "").await;
     assert_eq!(list["revocations"][0]["key"], "ci");
     assert_eq!(publish(&hub).await, 401);
-    assert_eq!(send(&hub, Method::DELETE, ci).await.0, 204);
+    assert_eq!(send(&hub, Method::DELETE, ci_key).await.0, 204);
     assert_eq!(publish(&hub).await, 200);
     assert_eq!(send(&hub, Method::GET, "").await.1["revocations"], json!([]));
 }

@@ -1,13 +1,13 @@
 //! The structure of the code: modules use only those before them, files stay small, and
 //! `docs/ARCHITECTURE.md` matches the directories.
 
-use crate::imports::{Module, circles};
+use crate::imports::{Module, cycles};
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules in import order: each uses only those before it; `app`, `cli` and `main` may use any.
-const ROOMS: [&str; 10] = [
+/// Modules in import order: each uses only the previous ones; `app`, `cli` and `main` may use any.
+const MODULES: [&str; 10] = [
     "telemetry",
     "event",
     "wire",
@@ -45,16 +45,18 @@ fn all_sources() -> Vec<(PathBuf, String)> {
 
 #[test]
 fn a_module_uses_only_modules_before_it() {
-    let room = |name: &str| name.split("::").next().unwrap().to_owned();
+    let top_module = |name: &str| name.split("::").next().unwrap().to_owned();
     let mut uses = 0;
     for module in Module::all_of("") {
-        let Some(at) = ROOMS.iter().position(|r| *r == room(&module.name)) else { continue };
+        let Some(index) = MODULES.iter().position(|name| *name == top_module(&module.name)) else {
+            continue;
+        };
         for used in &module.uses {
             uses += 1;
-            let (name, other) = (&module.name, room(used));
-            assert!(!["app", "bench", "cli"].contains(&&*other), "{name} uses {used}");
-            if let Some(other) = ROOMS.iter().position(|r| *r == other) {
-                assert!(other <= at, "{name} uses {used}, which comes later");
+            let (name, used_module) = (&module.name, top_module(used));
+            assert!(!["app", "bench", "cli"].contains(&&*used_module), "{name} uses {used}");
+            if let Some(used_index) = MODULES.iter().position(|name| *name == used_module) {
+                assert!(used_index <= index, "{name} uses {used}, which comes later");
             }
         }
     }
@@ -65,10 +67,10 @@ fn a_module_uses_only_modules_before_it() {
 fn bench_uses_no_module_of_the_hub_but_config() {
     for (path, text) in all_sources() {
         if path.starts_with("bench") {
-            for room in ROOMS.iter().filter(|room| **room != "config") {
+            for module in MODULES.iter().filter(|module| **module != "config") {
                 assert!(
-                    !text.contains(&format!("crate::{room}")),
-                    "{} uses {room}",
+                    !text.contains(&format!("crate::{module}")),
+                    "{} uses {module}",
                     path.display()
                 );
             }
@@ -79,8 +81,8 @@ fn bench_uses_no_module_of_the_hub_but_config() {
 #[test]
 fn actix_fjall_and_status_codes_are_used_only_where_allowed() {
     for (path, text) in all_sources() {
-        let room = path.iter().next().unwrap().to_str().unwrap();
-        if ["event", "wire", "journal", "config"].contains(&room) {
+        let module = path.iter().next().unwrap().to_str().unwrap();
+        if ["event", "wire", "journal", "config"].contains(&module) {
             assert!(
                 !text.contains("actix::") && !text.contains("actix_"),
                 "{} knows actix",
@@ -91,7 +93,7 @@ fn actix_fjall_and_status_codes_are_used_only_where_allowed() {
             assert!(!text.contains("fjall::"), "{} knows fjall", path.display());
         }
         // The command line is a client and reads status codes.
-        if !["http", "app", "cli"].contains(&room) {
+        if !["http", "app", "cli"].contains(&module) {
             assert!(!text.contains("StatusCode"), "{} knows statuses", path.display());
         }
     }
@@ -113,7 +115,7 @@ fn files_are_short_and_begin_with_a_module_comment() {
 }
 
 /// Parts of `http`; each uses only those after it.
-const HTTP: [&str; 19] = [
+const HTTP_PARTS: [&str; 19] = [
     "probe",
     "server",
     "routes",
@@ -138,21 +140,23 @@ const HTTP: [&str; 19] = [
 #[test]
 fn http_has_no_import_circle_and_its_parts_use_only_those_after_them() {
     let modules = Module::all_of("http");
-    assert_eq!(circles(&modules), Vec::<Vec<String>>::new());
-    let part = |name: &str| {
+    assert_eq!(cycles(&modules), Vec::<Vec<String>>::new());
+    let find_part = |name: &str| {
         let name = name.strip_prefix("http::").unwrap_or(name);
-        let is_in = |part: &&str| name == *part || name.starts_with(&format!("{part}::"));
-        HTTP.iter().position(is_in)
+        let is_in =
+            |find_part: &&str| name == *find_part || name.starts_with(&format!("{find_part}::"));
+        HTTP_PARTS.iter().position(is_in)
     };
     let mut uses = 0;
     for module in &modules {
         for used in &module.uses {
-            let place = |name| part(name).unwrap_or_else(|| panic!("{name} is in no part of http"));
+            let part_index =
+                |name| find_part(name).unwrap_or_else(|| panic!("{name} is in no part of http"));
             // The module itself exports the parts.
             if module.name == "http" {
                 continue;
             }
-            let (from, to) = (place(&module.name), place(used));
+            let (from, to) = (part_index(&module.name), part_index(used));
             uses += 1;
             assert!(from <= to, "{} uses {used}, which comes before it", module.name);
         }
@@ -165,7 +169,7 @@ fn http_has_no_import_circle_and_its_parts_use_only_those_after_them() {
         .skip_while(|row| row.is_empty())
         .map(|row| row.trim_end_matches(".rs").trim_end_matches('/').replace('/', "::"))
         .collect();
-    assert_eq!(rows, HTTP[..HTTP.len() - 1], "the page lists other parts");
+    assert_eq!(rows, HTTP_PARTS[..HTTP_PARTS.len() - 1], "the page lists other parts");
 }
 
 /// The queries are handlers of the manager's actor, in a separate file.
@@ -174,13 +178,15 @@ const MANAGER_AND_QUERIES: [&str; 2] = ["hub::manager", "hub::manager::queries"]
 #[test]
 fn hub_has_one_import_circle_and_the_manager_and_shards_know_only_messages() {
     let modules = Module::all_of("hub");
-    assert_eq!(circles(&modules), [MANAGER_AND_QUERIES]);
+    assert_eq!(cycles(&modules), [MANAGER_AND_QUERIES]);
     let is_in = |part: &str, name: &str| name == part || name.starts_with(&format!("{part}::"));
     for module in &modules {
-        for (one, other) in [("hub::manager", "hub::shard"), ("hub::shard", "hub::manager")] {
-            if is_in(one, &module.name) {
-                let knows = module.uses.iter().find(|used| is_in(other, used));
-                assert_eq!(knows, None, "{} imports it", module.name);
+        for (module_name, forbidden) in
+            [("hub::manager", "hub::shard"), ("hub::shard", "hub::manager")]
+        {
+            if is_in(module_name, &module.name) {
+                let import = module.uses.iter().find(|used| is_in(forbidden, used));
+                assert_eq!(import, None, "{} imports it", module.name);
             }
         }
     }
@@ -195,13 +201,13 @@ fn conditions_do_not_match_on_bools() {
     }
     assert!(paths.len() > 300, "too few files found");
     for path in paths {
-        for (at, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+        for (index, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
             let arm = line.trim_start();
             let rest = arm.strip_prefix("true ").or_else(|| arm.strip_prefix("false "));
             let is_bool = rest
                 .is_some_and(|rest| ["=>", "if ", "| "].iter().any(|next| rest.starts_with(next)));
             let is_bool = is_bool || has_bool_pattern(arm);
-            assert!(!is_bool, "{}:{}: use if", path.display(), at + 1);
+            assert!(!is_bool, "{}:{}: use if", path.display(), index + 1);
         }
     }
 }
@@ -210,15 +216,15 @@ fn conditions_do_not_match_on_bools() {
 /// bool.
 fn has_bool_pattern(line: &str) -> bool {
     let tuple = match line.find("let (") {
-        Some(at) => &line[at + 4..],
+        Some(index) => &line[index + 4..],
         None if line.starts_with('(') && line.contains("=>") => line,
         None => return false,
     };
-    let end = match line.find("let (") {
+    let pattern = match line.find("let (") {
         Some(_) => tuple.split(" = ").next().unwrap(),
         None => tuple.split(" =>").next().unwrap(),
     };
-    parameters(&format!("fn {end}")).iter().any(|part| matches!(*part, "true" | "false"))
+    parameters(&format!("fn {pattern}")).iter().any(|part| matches!(*part, "true" | "false"))
 }
 
 #[test]
@@ -226,7 +232,7 @@ fn pages_for_contributors_name_only_files_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
     let page = read("docs/ARCHITECTURE.md");
-    for (page, at_least) in [(&page, 100), (&read("CONTRIBUTING.md"), 5)] {
+    for (page, min_paths) in [(&page, 100), (&read("CONTRIBUTING.md"), 5)] {
         let mut paths = 0;
         for name in page.split('`').skip(1).step_by(2) {
             let name = name.split(' ').next().unwrap();
@@ -238,7 +244,7 @@ fn pages_for_contributors_name_only_files_that_exist() {
                 assert!(root.join(name).exists(), "there is no {name}");
             }
         }
-        assert!(paths >= at_least, "too few paths found: {paths}");
+        assert!(paths >= min_paths, "too few paths found: {paths}");
     }
     for folder in fs::read_dir(root.join("src")).unwrap().map(|entry| entry.unwrap()) {
         if folder.file_type().unwrap().is_dir() {
@@ -258,22 +264,24 @@ fn the_store_is_pinned_to_one_version() {
 
 /// Returns the parameters of the function declared at the start of `text`, which begins with `fn `.
 fn parameters(text: &str) -> Vec<&str> {
-    let (mut depth, mut generics, mut open, mut begin) = (0, 0, None, 0);
+    let (mut depth, mut generics, mut open_paren, mut start) = (0, 0, None, 0);
     let mut parameters = Vec::new();
-    for (at, c) in text.char_indices() {
+    for (index, c) in text.char_indices() {
         match c {
-            '<' if open.is_none() => generics += 1,
-            '>' if open.is_none() && !text[..at].ends_with('-') => generics -= 1,
-            '(' if generics == 0 && open.is_none() => (open, begin) = (Some(at), at + 1),
-            '(' | '[' | '{' if open.is_some() => depth += 1,
-            ')' if open.is_some() && depth == 0 => {
-                parameters.push(text[begin..at].trim());
+            '<' if open_paren.is_none() => generics += 1,
+            '>' if open_paren.is_none() && !text[..index].ends_with('-') => generics -= 1,
+            '(' if generics == 0 && open_paren.is_none() => {
+                (open_paren, start) = (Some(index), index + 1)
+            }
+            '(' | '[' | '{' if open_paren.is_some() => depth += 1,
+            ')' if open_paren.is_some() && depth == 0 => {
+                parameters.push(text[start..index].trim());
                 return parameters;
             }
-            ')' | ']' | '}' if open.is_some() => depth -= 1,
-            ',' if open.is_some() && depth == 0 => {
-                parameters.push(text[begin..at].trim());
-                begin = at + 1;
+            ')' | ']' | '}' if open_paren.is_some() => depth -= 1,
+            ',' if open_paren.is_some() && depth == 0 => {
+                parameters.push(text[start..index].trim());
+                start = index + 1;
             }
             _ => {}
         }
@@ -296,15 +304,15 @@ fn parameters_are_not_tuples() {
     let mut functions = 0;
     for (path, text) in all_sources() {
         let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-        for (at, _) in text.match_indices("fn ") {
-            let is_declared = text[at + 3..].starts_with(char::is_alphabetic)
-                && (at == 0 || text[..at].ends_with([' ', '\n']));
+        for (index, _) in text.match_indices("fn ") {
+            let is_declared = text[index + 3..].starts_with(char::is_alphabetic)
+                && (index == 0 || text[..index].ends_with([' ', '\n']));
             if !is_declared {
                 continue;
             }
             functions += 1;
-            for parameter in parameters(&text[at..]) {
-                let line = text[..at].lines().count();
+            for parameter in parameters(&text[index..]) {
+                let line = text[..index].lines().count();
                 assert!(!is_tuple(parameter), "{}:{line}: {parameter:?}", path.display());
             }
         }
@@ -323,18 +331,18 @@ fn doc_comments_begin_with_what_they_describe() {
     let (mut comments, mut vague) = (0, Vec::new());
     for (path, text) in all_sources() {
         let mut is_inside = false;
-        for (at, line) in text.lines().enumerate() {
+        for (index, line) in text.lines().enumerate() {
             let line = line.trim_start();
-            let words = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
-            if let Some(words) = words.filter(|_| !is_inside) {
+            let comment = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+            if let Some(comment) = comment.filter(|_| !is_inside) {
                 comments += 1;
-                let first =
-                    words.split(|c: char| !c.is_alphanumeric()).find(|word| !word.is_empty());
-                if first.is_some_and(|first| VAGUE.contains(&first)) {
-                    vague.push(format!("{}:{}:{words}", path.display(), at + 1));
+                let first_word =
+                    comment.split(|c: char| !c.is_alphanumeric()).find(|word| !word.is_empty());
+                if first_word.is_some_and(|first_word| VAGUE.contains(&first_word)) {
+                    vague.push(format!("{}:{}:{comment}", path.display(), index + 1));
                 }
             }
-            is_inside = words.is_some();
+            is_inside = comment.is_some();
         }
     }
     assert!(comments > 3_000, "too few comments found: {comments}");

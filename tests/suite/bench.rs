@@ -88,8 +88,8 @@ fn slow_clients_cost_no_deliveries_and_unfinished_heads_are_closed() {
     let (success, report) =
         report(&["slow", "--subscribers", "20", "--slow", "60", "--duration", "9s"]);
     assert!(success, "{report}");
-    let sent = report["publish"]["acknowledged"].as_u64().unwrap();
-    assert_eq!(report["deliveries"]["received"], sent * 20);
+    let published = report["publish"]["acknowledged"].as_u64().unwrap();
+    assert_eq!(report["deliveries"]["received"], published * 20);
     // A third of them never end their head; each reconnects once before the end.
     let closed = report["slow_closed"].as_u64().unwrap();
     assert!((20..=80).contains(&closed), "{closed}");
@@ -116,15 +116,15 @@ enum Fault {
 /// Time that a slow server takes for a publish.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// State of a faulty server: its readers, the number of events so far, and an event held back.
+/// State of a faulty server: its readers, the number of events so far, and a delayed event.
 #[derive(Default)]
-struct Faulty {
+struct FaultyServer {
     readers: Vec<TcpStream>,
     events: usize,
-    held: Option<String>,
+    delayed: Option<String>,
 }
 
-impl Faulty {
+impl FaultyServer {
     /// Sends an event to all readers; applies the fault to the third event.
     fn publish(&mut self, event: String, fault: Fault) {
         self.events += 1;
@@ -132,10 +132,10 @@ impl Faulty {
             (3, Fault::Loses) => vec![],
             (3, Fault::Repeats) => vec![event.clone(), event],
             (3, Fault::Swaps) => {
-                self.held = Some(event);
+                self.delayed = Some(event);
                 vec![]
             }
-            _ => [Some(event), self.held.take()].into_iter().flatten().collect(),
+            _ => [Some(event), self.delayed.take()].into_iter().flatten().collect(),
         };
         for frame in frames {
             for reader in &mut self.readers {
@@ -149,7 +149,7 @@ impl Faulty {
 fn faulty_server(fault: Fault) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let state = Arc::new(Mutex::new(Faulty::default()));
+    let state = Arc::new(Mutex::new(FaultyServer::default()));
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let state = state.clone();
@@ -159,10 +159,10 @@ fn faulty_server(fault: Fault) -> String {
     url
 }
 
-fn serve(mut stream: TcpStream, state: &Mutex<Faulty>, fault: Fault) {
+fn serve(mut stream: TcpStream, state: &Mutex<FaultyServer>, fault: Fault) {
     let mut lines = BufReader::new(stream.try_clone().unwrap());
-    let mut first = String::new();
-    while lines.read_line(&mut first).unwrap_or(0) > 0 {
+    let mut request_line = String::new();
+    while lines.read_line(&mut request_line).unwrap_or(0) > 0 {
         let (mut length, mut line) = (0, String::new());
         while lines.read_line(&mut line).unwrap() > 2 {
             if let Some(value) = line.strip_prefix("Content-Length: ") {
@@ -170,7 +170,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<Faulty>, fault: Fault) {
             }
             line.clear();
         }
-        if first.starts_with("GET") {
+        if request_line.starts_with("GET") {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             state.lock().unwrap().readers.push(stream);
             return;
@@ -182,7 +182,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<Faulty>, fault: Fault) {
         }
         state.lock().unwrap().publish(String::from_utf8(body).unwrap(), fault);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
-        first.clear();
+        request_line.clear();
     }
 }
 
@@ -206,9 +206,9 @@ fn lost_duplicated_and_reordered_events_are_reported() {
             "20",
         ]);
         assert_eq!(success, fault == Fault::None, "{fault:?}: {report}");
-        let seen = &report["deliveries"];
+        let deliveries = &report["deliveries"];
         assert_eq!(
-            (&seen["lost"], &seen["duplicated"], &seen["reordered"]),
+            (&deliveries["lost"], &deliveries["duplicated"], &deliveries["reordered"]),
             (&lost.into(), &duplicated.into(), &reordered.into()),
             "{fault:?}: {report}"
         );
@@ -231,9 +231,9 @@ fn latency_includes_the_time_that_a_publish_waits_to_be_sent() {
         "20",
     ]);
     // The tenth event is due after 90 ms, but ten publishes take `10 * SLOW`.
-    let least = SLOW.as_secs_f64() * 1e3 * 10.0 - 90.0;
-    assert!(report["latency_ms"]["p50"].as_f64().unwrap() >= least, "{report}");
-    assert!(report["publish"]["answer_ms"]["p50"].as_f64().unwrap() >= least, "{report}");
+    let min_ms = SLOW.as_secs_f64() * 1e3 * 10.0 - 90.0;
+    assert!(report["latency_ms"]["p50"].as_f64().unwrap() >= min_ms, "{report}");
+    assert!(report["publish"]["answer_ms"]["p50"].as_f64().unwrap() >= min_ms, "{report}");
 }
 
 #[test]
@@ -251,8 +251,8 @@ fn an_interrupted_bench_ends_its_hub_and_cleans_up_unless_killed() {
         rustix::process::kill_process(pid, signal).unwrap();
         assert!(!bench.wait().unwrap().success());
         eventually(|| (!command_of(hub).contains("--data-dir")).then_some(()));
-        let left = std::fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(left == 0, cleans_up, "{signal:?}");
+        let remaining = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(remaining == 0, cleans_up, "{signal:?}");
     }
 }
 
@@ -268,10 +268,10 @@ fn a_child_of_an_exited_bench_does_not_start() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("has exited"));
 }
 
-fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(30) {
-        if let Some(found) = look() {
+fn eventually<T>(mut find: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(30) {
+        if let Some(found) = find() {
             return found;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -292,7 +292,7 @@ fn command_of(pid: u32) -> String {
 
 #[test]
 fn a_bench_that_cannot_run_reports_the_reason() {
-    for (args, said) in [
+    for (args, reason) in [
         (&["--subscribers", "1000000000"][..], "open files"),
         (&["--rate", "often"], "--rate"),
         (
@@ -305,6 +305,6 @@ fn a_bench_that_cannot_run_reports_the_reason() {
         let output = bench(args);
         assert!(!output.status.success());
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(error.contains(said), "{args:?}: {error}");
+        assert!(error.contains(reason), "{args:?}: {error}");
     }
 }

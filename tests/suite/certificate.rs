@@ -26,20 +26,20 @@ impl Certificate {
 
     /// Replaces the certificate and its key.
     pub fn renew(&self, name: &str) {
-        let made = |file: &str| self.folder.path().join(file).with_extension("new");
-        let done = Command::new("openssl")
+        let new_file = |file: &str| self.folder.path().join(file).with_extension("new");
+        let output = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
             .args(["-nodes", "-days", "2", "-subj", &format!("/CN={name}"), "-keyout"])
-            .arg(made("key.pem"))
+            .arg(new_file("key.pem"))
             .arg("-out")
-            .arg(made("cert.pem"))
+            .arg(new_file("cert.pem"))
             .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
             .args(["-addext", "basicConstraints=critical,CA:FALSE"])
             .output()
             .unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         for file in ["key.pem", "cert.pem"] {
-            std::fs::rename(made(file), self.folder.path().join(file)).unwrap();
+            std::fs::rename(new_file(file), self.folder.path().join(file)).unwrap();
         }
     }
 

@@ -21,18 +21,18 @@ pub const TEXT: &[&str] = &[
 ];
 
 /// Creates a chat; returns the status and the response.
-pub async fn begin(hub: &Hub, body: Value, key: Option<&str>) -> (u16, Value) {
+pub async fn create_chat(hub: &Hub, body: Value, key: Option<&str>) -> (u16, Value) {
     let request = hub.http.post(hub.url("/chats")).body(body.to_string());
     let request = key.into_iter().fold(request, |r, key| r.header("Idempotency-Key", key));
-    let answer = request.send().await.unwrap();
-    let status = answer.status().as_u16();
-    let is_replayed = answer.headers().contains_key("idempotent-replayed");
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let is_replayed = response.headers().contains_key("idempotent-replayed");
     assert_eq!(is_replayed, status == 200);
-    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
 }
 
-pub async fn begun(hub: &Hub) -> Value {
-    let (status, chat) = begin(hub, json!({ "message": "hi" }), None).await;
+pub async fn start_chat(hub: &Hub) -> Value {
+    let (status, chat) = create_chat(hub, json!({ "message": "hi" }), None).await;
     assert_eq!(status, 201, "{chat}");
     chat
 }
@@ -42,7 +42,7 @@ pub fn events_url(chat: &Value) -> &str {
 }
 
 /// Returns all events of a chat, up to its end.
-pub async fn whole(hub: &Hub, chat: &Value) -> Vec<Value> {
+pub async fn all_events(hub: &Hub, chat: &Value) -> Vec<Value> {
     let mut reader = hub.subscribe(events_url(chat)).await;
     reader.rest().await.iter().filter(|event| !event.is_control()).map(Event::json).collect()
 }
@@ -76,7 +76,7 @@ pub async fn view(hub: &Hub, chat: &Value) -> Value {
 }
 
 /// Returns a script that waits for `next` after each part.
-pub fn told(parts: &[&str], next: &Arc<Notify>) -> Script {
+pub fn stepwise_answer(parts: &[&str], next: &Arc<Notify>) -> Script {
     let parts = parts.iter().flat_map(|text| [part(text), Step::Until(next.clone())]);
     std::iter::once(head()).chain(parts).chain(done()).collect()
 }

@@ -1,8 +1,8 @@
 //! Readers of chats whose connections are lost or are closed by the hub.
 
-use crate::chat::{begin, end, events_url, kinds};
-use crate::completions::{ask, said, stream};
-use crate::credentials::{SECRET, good, in_seconds};
+use crate::chat::{create_chat, end, events_url, kinds};
+use crate::completions::{chat_request, stream, text_and_seq};
+use crate::credentials::{SECRET, in_seconds, signed_token};
 use crate::reader::{Event, Reader};
 use crate::upstream::{Step, Upstream, answer, done, head, part};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ async fn a_retry_takes_over_the_run_of_a_half_open_connection() {
     let slow = [vec![head(), Step::Until(next.clone()), part("ab")], done()].concat();
     let upstream = Upstream::start(vec![slow, answer(&["another"])]).await;
     let (hub, _folder) = upstream.hub(&["--heartbeat", "10m"]).await;
-    let body = ask(true).to_string();
+    let body = chat_request(true).to_string();
     let request = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
         hub.address,
@@ -46,12 +46,12 @@ async fn a_retry_takes_over_the_run_of_a_half_open_connection() {
     assert_eq!(hub.metric("fanfare_sessions").await, 1.0, "the hub has not noticed");
     let mut retry = stream(&hub, &[("x-stainless-retry-count", "1")]).await;
     next.notify_one();
-    assert_eq!(said(&retry.rest().await).0, "ab");
-    assert_eq!(upstream.asked().len(), 1);
+    assert_eq!(text_and_seq(&retry.rest().await).0, "ab");
+    assert_eq!(upstream.requests().len(), 1);
 }
 
 /// Returns the events of a `POST /chat` until its connection ends.
-async fn sent_to(mut reader: Reader) -> Vec<Value> {
+async fn read_to_end(mut reader: Reader) -> Vec<Value> {
     reader.rest().await.iter().map(Event::json).collect()
 }
 
@@ -65,7 +65,7 @@ async fn a_drain_sends_readers_of_post_chat_a_terminal_event() {
         let body = r#"{"message":"hi"}"#;
         let mut reader = Reader::request(&hub.address, "POST /chat", &[], body).await.unwrap();
         while reader.next().await.unwrap().json()["type"] != "token" {}
-        readers.push(tokio::spawn(sent_to(reader)));
+        readers.push(tokio::spawn(read_to_end(reader)));
     }
     hub.terminate();
     for reader in readers {
@@ -74,7 +74,7 @@ async fn a_drain_sends_readers_of_post_chat_a_terminal_event() {
         let is_known = ["disconnected", "hub_restarted"].map(|code| last["code"] == code);
         assert!(is_known.contains(&true), "{events:?}");
     }
-    assert!(hub.ended().await.success());
+    assert!(hub.wait_for_exit().await.success());
 }
 
 #[tokio::test]
@@ -82,12 +82,12 @@ async fn token_expiry_sends_readers_of_post_chat_a_terminal_event() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = upstream.hub(&["--jwt-secret", SECRET]).await;
     let claims = json!({ "exp": in_seconds(4), "sub": "ann", "fanfare": { "chat": ["*"] } });
-    let shown = format!("Bearer {}", good(&claims));
-    let headers = [("Authorization", shown.as_str())];
+    let bearer = format!("Bearer {}", signed_token(&claims));
+    let headers = [("Authorization", bearer.as_str())];
     let body = r#"{"message":"hi"}"#;
     let reader = Reader::request(&hub.address, "POST /chat", &headers, body).await.unwrap();
     assert_eq!(reader.status, 200);
-    let events = sent_to(reader).await;
+    let events = read_to_end(reader).await;
     let last = end(&events);
     assert_eq!(last["type"], "error", "{events:?}");
     // A resume continues after the last event of the chat; this event is not part of the chat.
@@ -100,25 +100,25 @@ async fn a_reader_resumes_the_chat_after_the_terminal_event_of_its_connection() 
     let script = [vec![head(), part("a"), Step::Until(next.clone()), part("b")], done()].concat();
     let upstream = Upstream::start(vec![script]).await;
     let (hub, _folder) = upstream.hub(&["--jwt-secret", SECRET]).await;
-    let shown = |seconds| {
+    let bearer = |seconds| {
         let exp = in_seconds(seconds);
         format!(
             "Bearer {}",
-            good(&json!({ "exp": exp, "sub": "ann", "fanfare": { "chat": ["*"] } }))
+            signed_token(&json!({ "exp": exp, "sub": "ann", "fanfare": { "chat": ["*"] } }))
         )
     };
-    let post = async |token: &str, last: &[(&str, &str)]| {
-        let headers = [&[("Authorization", token)], last].concat();
+    let post = async |token: &str, extra_headers: &[(&str, &str)]| {
+        let headers = [&[("Authorization", token)], extra_headers].concat();
         let body = r#"{"message":"hi"}"#;
         Reader::request(&hub.address, "POST /chat", &headers, body).await.unwrap()
     };
-    let mut reader = post(&shown(4), &[]).await;
+    let mut reader = post(&bearer(4), &[]).await;
     let events = reader.rest().await;
     let json: Vec<Value> = events.iter().map(Event::json).collect();
     assert_eq!(end(&json)["type"], "error", "{events:?}");
-    let mut again = post(&shown(600), &[("Last-Event-ID", reader.last_id())]).await;
+    let mut resumed = post(&bearer(600), &[("Last-Event-ID", reader.last_id())]).await;
     next.notify_one();
-    let rest: Vec<Value> = again.rest().await.iter().map(Event::json).collect();
+    let rest: Vec<Value> = resumed.rest().await.iter().map(Event::json).collect();
     assert_eq!(kinds(&rest), ["token", "usage", "done"], "the chat itself has not ended");
 }
 
@@ -126,7 +126,7 @@ async fn a_reader_resumes_the_chat_after_the_terminal_event_of_its_connection() 
 async fn a_reader_of_a_whole_chat_gets_one_terminal_event() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let (_, chat) = begin(&hub, json!({ "message": "hi" }), None).await;
+    let (_, chat) = create_chat(&hub, json!({ "message": "hi" }), None).await;
     let mut reader = hub.subscribe(&format!("{}?control=off", events_url(&chat))).await;
     let events: Vec<Value> = reader.rest().await.iter().map(Event::json).collect();
     assert_eq!(end(&events)["type"], "done", "the connection adds no terminal event");

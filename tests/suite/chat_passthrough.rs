@@ -5,11 +5,11 @@
 //! `delta` (from the delta or the message), `choice` and `chunk`. `GET /chats/{id}` has all of
 //! them, merged, in its own `extra`.
 
-use crate::chat::{begun, text, view, whole};
-use crate::completions::{ask, post};
+use crate::chat::{all_events, start_chat, text, view};
+use crate::completions::{chat_request, post};
 use crate::hub::Hub;
 use crate::reader::{Event, Reader};
-use crate::upstream::{Script, Step, Upstream, done, event, head, say, status};
+use crate::upstream::{Script, Step, Upstream, done, event, head, send_text, status};
 use serde_json::{Map, Value, json};
 
 /// Strings in a delta that identify something: the next chunk replaces them instead of appending.
@@ -17,33 +17,33 @@ const LABELS: [&str; 6] = ["type", "id", "role", "name", "format", "signature"];
 
 /// Merges a delta as OpenAI's clients do: strings are appended, objects are merged, and so are list
 /// items with the same `index`; other items are added.
-fn merge(there: &mut Value, name: &str, more: &Value) {
-    match (there, more) {
+fn merge(target: &mut Value, name: &str, source: &Value) {
+    match (target, source) {
         (_, Value::Null) => {}
-        (there @ Value::Null, Value::Object(_)) => {
-            *there = json!({});
-            merge(there, name, more);
+        (target @ Value::Null, Value::Object(_)) => {
+            *target = json!({});
+            merge(target, name, source);
         }
-        (Value::Object(there), Value::Object(more)) => {
-            for (name, more) in more.iter().filter(|(_, more)| !more.is_null()) {
-                merge(there.entry(name.as_str()).or_insert(Value::Null), name, more);
+        (Value::Object(target), Value::Object(source)) => {
+            for (name, source) in source.iter().filter(|(_, source)| !source.is_null()) {
+                merge(target.entry(name.as_str()).or_insert(Value::Null), name, source);
             }
         }
-        (Value::Array(there), Value::Array(more)) => {
-            for item in more {
-                let has_index = |known: &&mut Value| {
-                    known.get("index").is_some() && known.get("index") == item.get("index")
+        (Value::Array(target), Value::Array(source)) => {
+            for item in source {
+                let has_index = |existing: &&mut Value| {
+                    existing.get("index").is_some() && existing.get("index") == item.get("index")
                 };
-                match there.iter_mut().find(has_index) {
-                    Some(known) => merge(known, name, item),
-                    None => there.push(item.clone()),
+                match target.iter_mut().find(has_index) {
+                    Some(existing) => merge(existing, name, item),
+                    None => target.push(item.clone()),
                 }
             }
         }
-        (Value::String(text), Value::String(more)) if !LABELS.contains(&name) => {
-            text.push_str(more);
+        (Value::String(text), Value::String(source)) if !LABELS.contains(&name) => {
+            text.push_str(source);
         }
-        (there, more) => *there = more.clone(),
+        (target, source) => *target = source.clone(),
     }
 }
 
@@ -57,10 +57,10 @@ struct Merged {
 
 impl Merged {
     fn add(&mut self, chunk: Value) {
-        let of_choice = chunk["choices"][0].clone();
+        let choice_value = chunk["choices"][0].clone();
         let Value::Object(mut chunk) = chunk else { return };
         chunk.remove("choices");
-        if let Value::Object(mut choice) = of_choice {
+        if let Value::Object(mut choice) = choice_value {
             let delta = choice.remove("delta").or_else(|| choice.remove("message"));
             merge(&mut self.delta, "", &delta.unwrap_or_default());
             merge(&mut self.choice, "", &Value::Object(choice));
@@ -70,10 +70,10 @@ impl Merged {
 
     /// Sets members that describe the whole answer, which each chunk repeats.
     fn set(&mut self, chunk: &Map<String, Value>) {
-        let all = self.chunk.as_object().cloned().unwrap_or_default();
-        let said = chunk.iter().filter(|(_, value)| !value.is_null());
-        let said = said.map(|(name, value)| (name.clone(), value.clone()));
-        self.chunk = all.into_iter().chain(said).collect();
+        let members = self.chunk.as_object().cloned().unwrap_or_default();
+        let present = chunk.iter().filter(|(_, value)| !value.is_null());
+        let present = present.map(|(name, value)| (name.clone(), value.clone()));
+        self.chunk = members.into_iter().chain(present).collect();
     }
 
     /// Adds the `extra` of a native event.
@@ -87,13 +87,13 @@ impl Merged {
     fn differs(&self) -> Vec<String> {
         let expected = expected();
         let parts = [("delta", &self.delta), ("choice", &self.choice), ("chunk", &self.chunk)];
-        let mut differs = Vec::new();
-        for (part, there) in parts {
+        let mut names = Vec::new();
+        for (part, actual) in parts {
             let members = expected[part].as_object().unwrap();
-            let of_part = members.iter().filter(|(name, value)| there[*name] != **value);
-            differs.extend(of_part.map(|(name, _)| format!("{part}.{name}: {}", there[name])));
+            let differing = members.iter().filter(|(name, value)| actual[*name] != **value);
+            names.extend(differing.map(|(name, _)| format!("{part}.{name}: {}", actual[name])));
         }
-        differs
+        names
     }
 }
 
@@ -152,9 +152,9 @@ fn chunks() -> Vec<Value> {
         let choice = json!({ "index": 0, "delta": delta, "logprobs": logprobs });
         chunk(choice)
     };
-    let detail = |more: Value| {
+    let detail = |members: Value| {
         let mut detail = json!({ "index": 0, "type": "reasoning.text" });
-        merge(&mut detail, "", &more);
+        merge(&mut detail, "", &members);
         json!([detail])
     };
     let block = json!([{ "type": "thinking", "thinking": "hm", "signature": "of the block" }]);
@@ -198,35 +198,35 @@ fn usage() -> Value {
 
 fn streamed() -> Script {
     let chunks = chunks().into_iter().map(|chunk| event(&chunk));
-    std::iter::once(head()).chain(chunks).chain([say("data: [DONE]\n\n")]).collect()
+    std::iter::once(head()).chain(chunks).chain([send_text("data: [DONE]\n\n")]).collect()
 }
 
 /// Returns the same answer in one piece, as from an upstream that does not stream.
 fn not_streamed() -> Script {
-    let mut all = Merged::default();
-    chunks().into_iter().for_each(|chunk| all.add(chunk));
-    let mut message = all.delta;
+    let mut merged = Merged::default();
+    chunks().into_iter().for_each(|chunk| merged.add(chunk));
+    let mut message = merged.delta;
     message["tool_calls"][0].as_object_mut().unwrap().remove("index");
-    let mut choice = all.choice;
+    let mut choice = merged.choice;
     choice["message"] = message;
-    let mut answer = all.chunk;
-    answer["choices"] = json!([choice]);
-    status(200, "", &answer.to_string())
+    let mut response = merged.chunk;
+    response["choices"] = json!([choice]);
+    status(200, "", &response.to_string())
 }
 
 /// Returns the chunks that an OpenAI client receives.
-async fn read(hub: &Hub, ask: &Value) -> Vec<Value> {
+async fn read(hub: &Hub, request: &Value) -> Vec<Value> {
     let path = "POST /v1/chat/completions";
-    let mut reader = Reader::request(&hub.address, path, &[], &ask.to_string()).await.unwrap();
+    let mut reader = Reader::request(&hub.address, path, &[], &request.to_string()).await.unwrap();
     let events = reader.rest().await;
     assert_eq!(events.last().unwrap().data, "[DONE]", "{events:?}");
     events[..events.len() - 1].iter().map(Event::json).collect()
 }
 
 fn merged(chunks: &[Value]) -> Merged {
-    let mut all = Merged::default();
-    chunks.iter().for_each(|chunk| all.add(chunk.clone()));
-    all
+    let mut merged = Merged::default();
+    chunks.iter().for_each(|chunk| merged.add(chunk.clone()));
+    merged
 }
 
 const NONE: &[String] = &[];
@@ -234,7 +234,7 @@ const NONE: &[String] = &[];
 #[test]
 fn the_scripted_answers_contain_every_member() {
     assert_eq!(merged(&chunks()).differs(), NONE);
-    let Some(Step::Say(bytes)) = not_streamed().pop() else { panic!("the script is empty") };
+    let Some(Step::Send(bytes)) = not_streamed().pop() else { panic!("the script is empty") };
     let body = String::from_utf8(bytes).unwrap();
     let (_, body) = body.split_once("\r\n\r\n").unwrap();
     assert_eq!(merged(&[serde_json::from_str(body).unwrap()]).differs(), NONE);
@@ -245,9 +245,9 @@ async fn unknown_members_are_streamed() {
     for script in [streamed(), not_streamed()] {
         let upstream = Upstream::start(vec![script]).await;
         let (hub, _folder) = upstream.hub(&[]).await;
-        let all = merged(&read(&hub, &ask(true)).await);
-        assert_eq!(all.differs(), NONE);
-        assert_eq!(all.delta["content"], "ab");
+        let assembled = merged(&read(&hub, &chat_request(true)).await);
+        assert_eq!(assembled.differs(), NONE);
+        assert_eq!(assembled.delta["content"], "ab");
     }
 }
 
@@ -256,15 +256,15 @@ async fn unknown_members_are_in_the_whole_answer_before_and_after_a_restart() {
     for script in [streamed(), not_streamed()] {
         let upstream = Upstream::start(vec![script]).await;
         let (mut hub, _folder) = upstream.hub(&[]).await;
-        let (_, headers, first) = post(&hub, &ask(false), &[]).await;
+        let (_, headers, first) = post(&hub, &chat_request(false), &[]).await;
         let id = headers["fanfare-chat-id"].to_str().unwrap().to_owned();
         hub.kill();
         hub.restart().await;
-        let (_, again) = hub.get(&format!("/v1/chat/completions/{id}")).await;
-        for whole in [first, again] {
-            let all = merged(std::slice::from_ref(&whole));
-            assert_eq!(all.differs(), NONE);
-            assert_eq!(all.delta["content"], "ab");
+        let (_, reread) = hub.get(&format!("/v1/chat/completions/{id}")).await;
+        for completion in [first, reread] {
+            let assembled = merged(std::slice::from_ref(&completion));
+            assert_eq!(assembled.differs(), NONE);
+            assert_eq!(assembled.delta["content"], "ab");
         }
     }
 }
@@ -274,15 +274,15 @@ async fn unknown_members_are_in_native_events() {
     for script in [streamed(), not_streamed()] {
         let upstream = Upstream::start(vec![script]).await;
         let (hub, _folder) = upstream.hub(&[]).await;
-        let chat = begun(&hub).await;
-        let events = whole(&hub, &chat).await;
+        let chat = start_chat(&hub).await;
+        let events = all_events(&hub, &chat).await;
         assert_eq!(text(&events), "ab");
-        let mut all = Merged::default();
-        events.iter().for_each(|event| all.add_extra(&event["extra"]));
-        assert_eq!(all.differs(), NONE, "{events:?}");
-        let mut all = Merged::default();
-        all.add_extra(&view(&hub, &chat).await["extra"]);
-        assert_eq!(all.differs(), NONE, "GET /chats/{{id}}");
+        let mut assembled = Merged::default();
+        events.iter().for_each(|event| assembled.add_extra(&event["extra"]));
+        assert_eq!(assembled.differs(), NONE, "{events:?}");
+        let mut assembled = Merged::default();
+        assembled.add_extra(&view(&hub, &chat).await["extra"]);
+        assert_eq!(assembled.differs(), NONE, "GET /chats/{{id}}");
     }
 }
 
@@ -292,17 +292,17 @@ async fn the_signature_of_a_tool_call_stays_with_its_call() {
     for script in [streamed(), not_streamed()] {
         let upstream = Upstream::start(vec![script]).await;
         let (hub, _folder) = upstream.hub(&[]).await;
-        let all = merged(&read(&hub, &ask(true)).await);
-        let (_, _, whole_answer) = post(&hub, &ask(false), &[]).await;
-        let message = &whole_answer["choices"][0]["message"];
-        for calls in [&all.delta["tool_calls"], &message["tool_calls"]] {
+        let assembled = merged(&read(&hub, &chat_request(true)).await);
+        let (_, _, completion) = post(&hub, &chat_request(false), &[]).await;
+        let message = &completion["choices"][0]["message"];
+        for calls in [&assembled.delta["tool_calls"], &message["tool_calls"]] {
             assert_eq!(calls.as_array().unwrap().len(), 1, "{calls}");
             assert_eq!(calls[0]["function"], json!({ "name": "f", "arguments": "{}" }));
             assert_eq!(calls[0]["extra_content"], signed);
         }
-        let chat = begun(&hub).await;
+        let chat = start_chat(&hub).await;
         let mut extra = Merged::default();
-        let events = whole(&hub, &chat).await;
+        let events = all_events(&hub, &chat).await;
         events.iter().for_each(|event| extra.add_extra(&event["extra"]));
         assert_eq!(extra.delta["tool_calls"][0]["extra_content"], signed, "{events:?}");
         assert_eq!(extra.delta["tool_calls"][0]["index"], 0);
@@ -323,12 +323,12 @@ async fn custom_tool_calls_are_complete() {
     script.extend(done());
     let upstream = Upstream::start(vec![script]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let streamed = merged(&read(&hub, &ask(true)).await).delta["tool_calls"][0].take();
-    let (_, _, mut answer) = post(&hub, &ask(false), &[]).await;
-    for call in [streamed, answer["choices"][0]["message"]["tool_calls"][0].take()] {
-        let said = (&call["id"], &call["type"], &call["custom"]);
+    let streamed = merged(&read(&hub, &chat_request(true)).await).delta["tool_calls"][0].take();
+    let (_, _, mut completion) = post(&hub, &chat_request(false), &[]).await;
+    for call in [streamed, completion["choices"][0]["message"]["tool_calls"][0].take()] {
+        let members = (&call["id"], &call["type"], &call["custom"]);
         let custom = json!({ "name": "sh", "input": "ls" });
-        assert_eq!(said, (&json!("c1"), &json!("custom"), &custom), "{call}");
+        assert_eq!(members, (&json!("c1"), &json!("custom"), &custom), "{call}");
         assert_eq!(call.get("function"), None, "{call}");
     }
 }
@@ -338,21 +338,21 @@ async fn all_usage_members_of_an_upstream_are_passed_on() {
     for script in [streamed(), not_streamed_with_usage()] {
         let upstream = Upstream::start(vec![script]).await;
         let (hub, _folder) = upstream.hub(&[]).await;
-        let mut with_usage = ask(true);
+        let mut with_usage = chat_request(true);
         with_usage["stream_options"] = json!({ "include_usage": true });
         let chunks = read(&hub, &with_usage).await;
         let chunk = chunks.last().unwrap();
-        let (_, _, whole_answer) = post(&hub, &ask(false), &[]).await;
-        let events = whole(&hub, &begun(&hub).await).await;
+        let (_, _, completion) = post(&hub, &chat_request(false), &[]).await;
+        let events = all_events(&hub, &start_chat(&hub).await).await;
         let event = events.iter().find(|event| event["type"] == "usage").unwrap();
-        for (face, said) in
-            [("chunk", &chunk["usage"]), ("whole", &whole_answer["usage"]), ("event", event)]
+        for (source, actual) in
+            [("chunk", &chunk["usage"]), ("whole", &completion["usage"]), ("event", event)]
         {
             let usage = usage();
             let differs =
-                usage.as_object().unwrap().iter().filter(|(name, of)| said[*name] != **of);
+                usage.as_object().unwrap().iter().filter(|(name, value)| actual[*name] != **value);
             let differs: Vec<&String> = differs.map(|(name, _)| name).collect();
-            assert_eq!(differs, Vec::<&String>::new(), "{face}: {said}");
+            assert_eq!(differs, Vec::<&String>::new(), "{source}: {actual}");
         }
     }
 }
@@ -365,31 +365,31 @@ fn not_streamed_with_usage() -> Script {
 
 #[tokio::test]
 async fn redacted_text_is_not_in_members_that_are_passed_on() {
-    let said = json!({ "choices": [{
+    let delta = json!({ "choices": [{
         "index": 0, "delta": { "content": "klmnopq" },
         "logprobs": { "content": [logprob("kl"), logprob("mno"), logprob("pq")] },
     }] });
-    let hit = json!({ "choices": [{
+    let redaction = json!({ "choices": [{
         "index": 0, "content_filter_results": { "hate": { "filtered": true } },
         "content_filter_offsets": { "check_offset": 9, "start_offset": 2, "end_offset": 5 },
     }] });
-    let script = [vec![head(), event(&said), event(&hit)], done()].concat();
+    let script = [vec![head(), event(&delta), event(&redaction)], done()].concat();
     let upstream = Upstream::start(vec![script]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let chat = begun(&hub).await;
-    whole(&hub, &chat).await;
-    let late = json!(whole(&hub, &chat).await).to_string();
-    let seen = view(&hub, &chat).await.to_string();
-    let (_, _, answer) = post(&hub, &ask(false), &[]).await;
-    for all in [late, seen, answer.to_string()] {
-        assert!(all.contains("kl███pq") && !all.contains("mno"), "{all}");
+    let chat = start_chat(&hub).await;
+    all_events(&hub, &chat).await;
+    let replayed = json!(all_events(&hub, &chat).await).to_string();
+    let state = view(&hub, &chat).await.to_string();
+    let (_, _, completion) = post(&hub, &chat_request(false), &[]).await;
+    for text in [replayed, state, completion.to_string()] {
+        assert!(text.contains("kl███pq") && !text.contains("mno"), "{text}");
     }
 }
 
 #[tokio::test]
 async fn a_legacy_function_call_keeps_its_form() {
     let delta = |delta: Value| event(&json!({ "choices": [{ "index": 0, "delta": delta }] }));
-    let ends =
+    let last_chunk =
         json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "function_call" }] });
     let script = vec![
         head(),
@@ -398,19 +398,19 @@ async fn a_legacy_function_call_keeps_its_form() {
         ),
         delta(json!({ "function_call": { "arguments": "{\"a\":" } })),
         delta(json!({ "function_call": { "arguments": "1}" } })),
-        event(&ends),
-        say("data: [DONE]\n\n"),
+        event(&last_chunk),
+        send_text("data: [DONE]\n\n"),
     ];
     let upstream = Upstream::start(vec![script]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let streamed = merged(&read(&hub, &ask(true)).await).delta;
-    let (_, _, mut answer) = post(&hub, &ask(false), &[]).await;
+    let streamed = merged(&read(&hub, &chat_request(true)).await).delta;
+    let (_, _, mut completion) = post(&hub, &chat_request(false), &[]).await;
     let function = json!({ "name": "f", "arguments": "{\"a\":1}" });
-    for message in [streamed, answer["choices"][0]["message"].take()] {
+    for message in [streamed, completion["choices"][0]["message"].take()] {
         assert_eq!(message["function_call"], function, "{message}");
         assert_eq!(message.get("tool_calls"), None, "{message}");
     }
-    assert_eq!(answer["choices"][0]["finish_reason"], "function_call");
+    assert_eq!(completion["choices"][0]["finish_reason"], "function_call");
 }
 
 #[tokio::test]
@@ -419,23 +419,25 @@ async fn tool_calls_indexed_from_one_add_no_empty_call() {
     let begins = |index: u64, id: &str| {
         call(json!({ "index": index, "id": id, "function": { "name": "f", "arguments": "" } }))
     };
-    let goes_on =
-        |index: u64, more: &str| call(json!({ "index": index, "function": { "arguments": more } }));
-    let calls = vec![head(), begins(1, "a"), goes_on(1, "{}"), begins(2, "b"), goes_on(2, "[]")];
+    let continues = |index: u64, arguments: &str| {
+        call(json!({ "index": index, "function": { "arguments": arguments } }))
+    };
+    let calls =
+        vec![head(), begins(1, "a"), continues(1, "{}"), begins(2, "b"), continues(2, "[]")];
     let upstream = Upstream::start(vec![[calls, done()].concat()]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let said = |calls: &Value| -> Vec<(Value, Value)> {
+    let ids_and_arguments = |calls: &Value| -> Vec<(Value, Value)> {
         let calls = calls.as_array().unwrap().iter();
         calls.map(|call| (call["id"].clone(), call["function"]["arguments"].clone())).collect()
     };
-    let both = vec![(json!("a"), json!("{}")), (json!("b"), json!("[]"))];
-    let (_, _, answer) = post(&hub, &ask(false), &[]).await;
-    assert_eq!(said(&answer["choices"][0]["message"]["tool_calls"]), both);
-    let chat = begun(&hub).await;
-    whole(&hub, &chat).await;
-    assert_eq!(said(&view(&hub, &chat).await["tool_calls"]).len(), 2);
+    let expected = vec![(json!("a"), json!("{}")), (json!("b"), json!("[]"))];
+    let (_, _, completion) = post(&hub, &chat_request(false), &[]).await;
+    assert_eq!(ids_and_arguments(&completion["choices"][0]["message"]["tool_calls"]), expected);
+    let chat = start_chat(&hub).await;
+    all_events(&hub, &chat).await;
+    assert_eq!(ids_and_arguments(&view(&hub, &chat).await["tool_calls"]).len(), 2);
     let mut indexes: Vec<Value> = Vec::new();
-    for chunk in read(&hub, &ask(true)).await {
+    for chunk in read(&hub, &chat_request(true)).await {
         let index = chunk["choices"][0]["delta"]["tool_calls"][0]["index"].clone();
         indexes.extend(Some(index).filter(|index| !index.is_null()));
     }
@@ -445,9 +447,10 @@ async fn tool_calls_indexed_from_one_add_no_empty_call() {
 
 #[tokio::test]
 async fn surrogate_pairs_split_across_chunks_are_joined() {
-    let raw = |delta: &str| say(format!("data: {{\"choices\":[{{\"delta\":{{{delta}}}}}]}}\n\n"));
-    let call = |more: &str| {
-        raw(&format!(r#""tool_calls":[{{"index":0,"function":{{"arguments":"{more}"}}}}]"#))
+    let raw =
+        |delta: &str| send_text(format!("data: {{\"choices\":[{{\"delta\":{{{delta}}}}}]}}\n\n"));
+    let call = |arguments: &str| {
+        raw(&format!(r#""tool_calls":[{{"index":0,"function":{{"arguments":"{arguments}"}}}}]"#))
     };
     let script = vec![
         head(),
@@ -466,8 +469,8 @@ async fn surrogate_pairs_split_across_chunks_are_joined() {
     ];
     let upstream = Upstream::start(vec![[script, done()].concat()]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let chat = begun(&hub).await;
-    assert_eq!(text(&whole(&hub, &chat).await), "a\u{1f600}bc\u{fffd}");
+    let chat = start_chat(&hub).await;
+    assert_eq!(text(&all_events(&hub, &chat).await), "a\u{1f600}bc\u{fffd}");
     let view = view(&hub, &chat).await;
     assert_eq!(view["reasoning"], "hm \u{1f600}");
     assert_eq!(view["tool_calls"][0]["function"]["arguments"], "[\"\u{1f600}\"]");

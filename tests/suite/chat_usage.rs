@@ -4,8 +4,8 @@
 //! client declines it, and repeats the request without it if the upstream refuses it. `always`
 //! requests usage and `never` does not, whatever the client asks for.
 
-use crate::chat::{begun, end, text, whole};
-use crate::completions::{ask, post, said};
+use crate::chat::{all_events, end, start_chat, text};
+use crate::completions::{chat_request, post, text_and_seq};
 use crate::hub::Hub;
 use crate::reader::{Event, Reader};
 use crate::upstream::{Upstream, answer, status};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// Streams an answer with these `stream_options`; returns all events.
 async fn stream_with(hub: &Hub, options: &Value) -> Vec<Event> {
-    let mut body = ask(true);
+    let mut body = chat_request(true);
     body["stream_options"] = options.clone();
     let path = "POST /v1/chat/completions";
     let mut reader = Reader::request(&hub.address, path, &[], &body.to_string()).await.unwrap();
@@ -54,15 +54,15 @@ fn refusals() -> Vec<(u16, Value)> {
 async fn clients_get_a_usage_chunk_only_if_they_ask_for_it() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let usage = |said: Value| json!({ "include_usage": said });
-    for (options, is_wanted) in [
+    let usage = |value: Value| json!({ "include_usage": value });
+    for (options, is_expected) in [
         (usage(json!(true)), true),
         (usage(json!(false)), false),
         (usage(Value::Null), false),
         (json!({}), false),
         (Value::Null, false),
     ] {
-        assert_eq!(has_usage(&stream_with(&hub, &options).await), is_wanted, "{options}");
+        assert_eq!(has_usage(&stream_with(&hub, &options).await), is_expected, "{options}");
     }
 }
 
@@ -71,9 +71,9 @@ async fn usage_is_not_requested_if_the_client_declines_it() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     stream_with(&hub, &json!({ "include_usage": false })).await;
-    assert_ne!(upstream.asked()[0].body["stream_options"]["include_usage"], true);
+    assert_ne!(upstream.requests()[0].body["stream_options"]["include_usage"], true);
     stream_with(&hub, &json!({ "include_usage": true })).await;
-    assert_eq!(upstream.asked()[1].body["stream_options"]["include_usage"], true);
+    assert_eq!(upstream.requests()[1].body["stream_options"]["include_usage"], true);
 }
 
 #[tokio::test]
@@ -83,23 +83,23 @@ async fn other_stream_options_are_passed_on_to_the_upstream() {
     for usage in [Value::Null, json!(true), json!(false)] {
         let options = json!({ "include_usage": usage, "include_obfuscation": false });
         stream_with(&hub, &options).await;
-        let asked = upstream.asked().pop().unwrap().body;
-        assert_eq!(asked["stream_options"]["include_obfuscation"], false, "{options}");
+        let request = upstream.requests().pop().unwrap().body;
+        assert_eq!(request["stream_options"]["include_obfuscation"], false, "{options}");
     }
 }
 
 #[tokio::test]
 async fn a_request_refused_for_its_usage_option_is_repeated_without_it() {
     for (code, refusal) in refusals() {
-        let refuses = status(code, "", &refusal.to_string());
-        let upstream = Upstream::start(vec![refuses, answer(&["a"])]).await;
+        let refusal_script = status(code, "", &refusal.to_string());
+        let upstream = Upstream::start(vec![refusal_script, answer(&["a"])]).await;
         let (hub, _folder) = upstream.hub(&[]).await;
-        let events = whole(&hub, &begun(&hub).await).await;
+        let events = all_events(&hub, &start_chat(&hub).await).await;
         assert_eq!((text(&events).as_str(), &end(&events)["type"]), ("a", &json!("done")));
-        let asked = upstream.asked();
-        assert_eq!(asked.len(), 2);
-        assert_eq!(asked[0].body["stream_options"]["include_usage"], true);
-        assert_eq!(asked[1].body.get("stream_options"), None, "{refusal}");
+        let requests = upstream.requests();
+        assert_eq!(requests.len(), 2);
+        assert_eq!(requests[0].body["stream_options"]["include_usage"], true);
+        assert_eq!(requests[1].body.get("stream_options"), None, "{refusal}");
     }
 }
 
@@ -108,14 +108,14 @@ async fn other_refusals_are_not_retried_without_usage() {
     let message = json!({ "error": { "message": "no", "param": "messages" } }).to_string();
     let upstream = Upstream::start(vec![status(400, "", &message), answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    assert_eq!(post(&hub, &ask(true), &[]).await.0, 400);
-    assert_eq!(upstream.asked().len(), 1);
+    assert_eq!(post(&hub, &chat_request(true), &[]).await.0, 400);
+    assert_eq!(upstream.requests().len(), 1);
     // The same refusal of the request without the option is not retried again.
     let (code, refusal) = refusals().remove(0);
     let upstream = Upstream::start(vec![status(code, "", &refusal.to_string())]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    assert_eq!(post(&hub, &ask(true), &[]).await.0, 400);
-    assert_eq!(upstream.asked().len(), 2);
+    assert_eq!(post(&hub, &chat_request(true), &[]).await.0, 400);
+    assert_eq!(upstream.requests().len(), 2);
 }
 
 #[tokio::test]
@@ -123,24 +123,24 @@ async fn stream_usage_never_does_not_request_usage() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = hub_with(&upstream, "never").await;
     let events = stream_with(&hub, &json!({ "include_usage": true })).await;
-    assert_eq!(upstream.asked()[0].body.get("stream_options"), None);
+    assert_eq!(upstream.requests()[0].body.get("stream_options"), None);
     let last = events.len() - 2;
-    assert_eq!(said(&events[..last]).0, "a");
+    assert_eq!(text_and_seq(&events[..last]).0, "a");
     assert!(has_usage(&events), "the client asked for it");
     stream_with(&hub, &json!({ "include_obfuscation": false })).await;
-    let others = json!({ "include_obfuscation": false });
-    assert_eq!(upstream.asked()[1].body["stream_options"], others);
+    let expected = json!({ "include_obfuscation": false });
+    assert_eq!(upstream.requests()[1].body["stream_options"], expected);
 }
 
 #[tokio::test]
 async fn stream_usage_always_requests_usage_and_does_not_retry_without_it() {
     let (code, refusal) = refusals().remove(0);
-    let refuses = status(code, "", &refusal.to_string());
-    let upstream = Upstream::start(vec![answer(&["a"]), refuses, answer(&["b"])]).await;
+    let refusal_script = status(code, "", &refusal.to_string());
+    let upstream = Upstream::start(vec![answer(&["a"]), refusal_script, answer(&["b"])]).await;
     let (hub, _folder) = hub_with(&upstream, "always").await;
     let events = stream_with(&hub, &json!({ "include_usage": false })).await;
     assert!(!has_usage(&events), "the client does not want it");
-    assert_eq!(upstream.asked()[0].body["stream_options"]["include_usage"], true);
-    assert_eq!(post(&hub, &ask(true), &[]).await.0, 400);
-    assert_eq!(upstream.asked().len(), 2);
+    assert_eq!(upstream.requests()[0].body["stream_options"]["include_usage"], true);
+    assert_eq!(post(&hub, &chat_request(true), &[]).await.0, 400);
+    assert_eq!(upstream.requests().len(), 2);
 }

@@ -1,6 +1,8 @@
 //! Chats: an upstream's answer through the hub, for live, late, repeated and resumed readers.
 
-use crate::chat::{TEXT, begin, begun, end, events_url, kinds, text, told, view, whole};
+use crate::chat::{
+    TEXT, all_events, create_chat, end, events_url, kinds, start_chat, stepwise_answer, text, view,
+};
 use crate::hub::Hub;
 use crate::reader::{Event, Reader};
 use crate::upstream::{Step, Upstream, answer, done, event, head, part};
@@ -15,10 +17,10 @@ async fn an_answer_is_a_stream_with_a_start_and_one_end() {
     let (hub, _folder) = upstream.hub(&[]).await;
     let body =
         json!({ "message": "hi", "max_tokens": 90, "temperature": 0.5, "metadata": { "a": "b" } });
-    let (_, chat) = begin(&hub, body, None).await;
+    let (_, chat) = create_chat(&hub, body, None).await;
     assert_eq!(chat["stream"], format!("chat.{}", chat["id"].as_str().unwrap()));
     assert_eq!(chat["id"].as_str().unwrap().len(), 32);
-    let events = whole(&hub, &chat).await;
+    let events = all_events(&hub, &chat).await;
     assert_eq!(text(&events), TEXT.concat());
     assert_eq!(kinds(&events)[..3], ["start", "status", "token"]);
     assert_eq!((&events[0]["chat"], &events[0]["model"]), (&chat["id"], &json!("m")));
@@ -31,34 +33,35 @@ async fn an_answer_is_a_stream_with_a_start_and_one_end() {
     let view = view(&hub, &chat).await;
     assert_eq!((&view["status"], &view["text"]), (&json!("done"), &json!(TEXT.concat())));
     assert_eq!((&view["metadata"], &view["finish_reason"]), (&json!({ "a": "b" }), &json!("stop")));
-    let asked = &upstream.asked()[0];
-    assert_eq!(asked.line, "POST /v1/chat/completions HTTP/1.1");
+    let request = &upstream.requests()[0];
+    assert_eq!(request.line, "POST /v1/chat/completions HTTP/1.1");
     assert!(
-        asked.head.contains("accept: text/event-stream") && !asked.head.contains("authorization")
+        request.head.contains("accept: text/event-stream")
+            && !request.head.contains("authorization")
     );
-    assert_eq!(asked.body["messages"], json!([{ "role": "user", "content": "hi" }]));
-    assert_eq!((&asked.body["max_tokens"], &asked.body["stream"]), (&json!(90), &json!(true)));
-    assert_eq!(asked.body["metadata"], json!({ "a": "b" }));
+    assert_eq!(request.body["messages"], json!([{ "role": "user", "content": "hi" }]));
+    assert_eq!((&request.body["max_tokens"], &request.body["stream"]), (&json!(90), &json!(true)));
+    assert_eq!(request.body["metadata"], json!({ "a": "b" }));
     let (_, metrics) = metrics(&hub).await;
     assert!(
         metrics.contains("fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"} 1")
     );
-    for never in [chat["id"].as_str().unwrap(), "Once", "hi\""] {
-        assert!(!metrics.contains(never), "{never} is in the metrics");
+    for private in [chat["id"].as_str().unwrap(), "Once", "hi\""] {
+        assert!(!metrics.contains(private), "{private} is in the metrics");
     }
 }
 
 async fn metrics(hub: &Hub) -> (u16, String) {
-    let answer = hub.http.get(hub.url("/metrics")).send().await.unwrap();
-    (answer.status().as_u16(), answer.text().await.unwrap())
+    let response = hub.http.get(hub.url("/metrics")).send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
 }
 
 #[tokio::test]
 async fn a_reader_disconnected_after_each_event_gets_the_whole_text() {
     let next = Arc::new(Notify::new());
-    let upstream = Upstream::start(vec![told(TEXT, &next)]).await;
+    let upstream = Upstream::start(vec![stepwise_answer(TEXT, &next)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let chat = begun(&hub).await;
+    let chat = start_chat(&hub).await;
     let (mut events, mut last) = (Vec::new(), None::<String>);
     while events.last().is_none_or(|event: &Value| event["type"] != "done") {
         let mut reader = match &last {
@@ -79,9 +82,9 @@ async fn a_reader_disconnected_after_each_event_gets_the_whole_text() {
 #[tokio::test]
 async fn a_chat_continues_without_readers_and_late_readers_get_everything() {
     let next = Arc::new(Notify::new());
-    let upstream = Upstream::start(vec![told(TEXT, &next)]).await;
+    let upstream = Upstream::start(vec![stepwise_answer(TEXT, &next)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let chat = begun(&hub).await;
+    let chat = start_chat(&hub).await;
     let mut reader = hub.subscribe(events_url(&chat)).await;
     let mut tokens = 0;
     while tokens < 3 {
@@ -100,27 +103,27 @@ async fn a_chat_continues_without_readers_and_late_readers_get_everything() {
     }
     let mut late = hub.subscribe(events_url(&chat)).await;
     let events = late.rest().await;
-    let all: Vec<Value> = events.iter().filter(|e| !e.is_control()).map(Event::json).collect();
-    assert_eq!(text(&all), TEXT.concat());
-    let again = hub.resume(events_url(&chat), late.last_id()).await;
-    assert_eq!(again.status, 204, "an EventSource does not reconnect");
+    let replayed: Vec<Value> = events.iter().filter(|e| !e.is_control()).map(Event::json).collect();
+    assert_eq!(text(&replayed), TEXT.concat());
+    let resumed = hub.resume(events_url(&chat), late.last_id()).await;
+    assert_eq!(resumed.status, 204, "an EventSource does not reconnect");
 }
 
 #[tokio::test]
 async fn requests_with_the_same_idempotency_key_share_one_run() {
     let upstream = Upstream::start(vec![answer(&["a", "b"])]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let ask = || begin(&hub, json!({ "message": "hi" }), Some("one"));
-    let all = futures_util::future::join_all((0..50).map(|_| ask())).await;
-    assert_eq!(all.iter().filter(|(status, _)| *status == 201).count(), 1);
-    assert_eq!(all.iter().filter(|(status, _)| *status == 200).count(), 49);
-    assert!(all.iter().all(|(_, body)| *body == all[0].1), "each has the same body");
-    assert_eq!(text(&whole(&hub, &all[0].1).await), "ab");
-    let (status, _) = begin(&hub, json!({ "message": "hi" }), Some("one")).await;
+    let create = || create_chat(&hub, json!({ "message": "hi" }), Some("one"));
+    let responses = futures_util::future::join_all((0..50).map(|_| create())).await;
+    assert_eq!(responses.iter().filter(|(status, _)| *status == 201).count(), 1);
+    assert_eq!(responses.iter().filter(|(status, _)| *status == 200).count(), 49);
+    assert!(responses.iter().all(|(_, body)| *body == responses[0].1), "each has the same body");
+    assert_eq!(text(&all_events(&hub, &responses[0].1).await), "ab");
+    let (status, _) = create_chat(&hub, json!({ "message": "hi" }), Some("one")).await;
     assert_eq!(status, 200, "also after its end");
-    let (status, problem) = begin(&hub, json!({ "message": "ho" }), Some("one")).await;
+    let (status, problem) = create_chat(&hub, json!({ "message": "ho" }), Some("one")).await;
     assert_eq!((status, &problem["field"]), (422, &json!("Idempotency-Key")));
-    assert_eq!(upstream.asked().len(), 1);
+    assert_eq!(upstream.requests().len(), 1);
     assert_eq!(hub.metric("fanfare_chat_replayed_total").await, 50.0);
 }
 
@@ -128,24 +131,24 @@ async fn requests_with_the_same_idempotency_key_share_one_run() {
 async fn a_late_reader_gets_few_frames_and_resumes_exactly_between_them() {
     let parts: Vec<String> = (0..10_000).map(|n| format!("{n} é ")).collect();
     let mut script = vec![head()];
-    for some in parts.chunks(50) {
-        script.extend(some.iter().map(|text| part(text)));
+    for batch in parts.chunks(50) {
+        script.extend(batch.iter().map(|text| part(text)));
         script.push(Step::Pause(Duration::from_millis(5)));
     }
     script.extend(done());
     let upstream = Upstream::start(vec![script]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let chat = begun(&hub).await;
+    let chat = start_chat(&hub).await;
     hub.wait_for_metric("fanfare_chats_ended_total{outcome=\"done\",upstream=\"scripted\"}", |n| {
         n == 1.0
     })
     .await;
-    let events = whole(&hub, &chat).await;
+    let events = all_events(&hub, &chat).await;
     let tokens: Vec<&Value> = events.iter().filter(|event| event["type"] == "token").collect();
     assert_eq!(text(&events), parts.concat());
     assert!(tokens.len() <= 8, "{} frames", tokens.len());
     assert!(tokens.iter().all(|token| token["content"].as_str().unwrap().len() <= 16 * 1024));
-    let (mut rest, mut last) = (Vec::new(), None::<String>);
+    let (mut resumed, mut last) = (Vec::new(), None::<String>);
     loop {
         let mut reader = match &last {
             None => hub.subscribe(events_url(&chat)).await,
@@ -153,51 +156,51 @@ async fn a_late_reader_gets_few_frames_and_resumes_exactly_between_them() {
         };
         let Some(event) = reader.next_event().await else { break };
         last = Some(event.id.clone());
-        rest.push(event.json());
+        resumed.push(event.json());
     }
-    assert_eq!(text(&rest), parts.concat(), "each resume is exact");
+    assert_eq!(text(&resumed), parts.concat(), "each resume is exact");
 }
 
 #[tokio::test]
 async fn the_accumulated_text_is_sent_with_every_part_on_request() {
     let upstream = Upstream::start(vec![answer(TEXT)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let chat = begun(&hub).await;
-    let events = whole(&hub, &chat).await;
+    let chat = start_chat(&hub).await;
+    let events = all_events(&hub, &chat).await;
     assert!(events.iter().all(|event| event.get("accumulated").is_none()));
     let url = format!("{}?accumulated=1", events_url(&chat));
     let mut reader = hub.subscribe(&url).await;
     let mut last = None;
-    let (mut all, mut id) = (String::new(), String::new());
+    let (mut expected, mut id) = (String::new(), String::new());
     while let Some(event) = reader.next_event().await {
         let json = event.json();
         if json["type"] == "token" {
-            all.push_str(json["content"].as_str().unwrap());
-            assert_eq!(json["accumulated"], all);
+            expected.push_str(json["content"].as_str().unwrap());
+            assert_eq!(json["accumulated"], expected);
             last = Some(json);
         } else if last.is_none() {
             id = event.id;
         }
     }
-    assert_eq!(all, TEXT.concat());
+    assert_eq!(expected, TEXT.concat());
     let mut resumed = hub.resume(&url, &id).await;
     assert_eq!(resumed.next_event().await.unwrap().json()["accumulated"], TEXT.concat());
 }
 
 #[tokio::test]
 async fn redacted_text_is_not_sent_again() {
-    let hit = json!({ "choices": [{
+    let redaction = json!({ "choices": [{
         "index": 0, "content_filter_results": { "hate": { "filtered": true, "severity": "high" } },
         "content_filter_offsets": { "check_offset": 9, "start_offset": 2, "end_offset": 5 },
     }] });
     let next = Arc::new(Notify::new());
     // No letter is a hexadecimal digit: a chat's id must not be taken for its text.
     let mut script =
-        vec![head(), part("klmnopq"), Step::Until(next.clone()), event(&hit), part("rst")];
+        vec![head(), part("klmnopq"), Step::Until(next.clone()), event(&redaction), part("rst")];
     script.extend(done());
     let upstream = Upstream::start(vec![script]).await;
     let (mut hub, _folder) = upstream.hub(&[]).await;
-    let chat = begun(&hub).await;
+    let chat = start_chat(&hub).await;
     let mut live = hub.subscribe(events_url(&chat)).await;
     while live.next_event().await.unwrap().json()["content"] != "klmnopq" {}
     next.notify_one();
@@ -209,16 +212,16 @@ async fn redacted_text_is_not_sent_again() {
         json!({ "type": "redact", "from_index": 2, "to_index": 5, "replacement": "███" })
     );
     let stream = format!("/v1/chat/completions/{}?stream=true", chat["id"].as_str().unwrap());
-    let whole_text = format!("{}?accumulated=1", events_url(&chat));
+    let accumulated = format!("{}?accumulated=1", events_url(&chat));
     for _ in 0..2 {
         let raw = format!("/streams/{}/events?from=start", chat["stream"].as_str().unwrap());
         assert_eq!(hub.get(&raw).await.0, 403, "the raw stream is not readable");
-        assert_eq!(text(&whole(&hub, &chat).await), "kl███pqrst");
+        assert_eq!(text(&all_events(&hub, &chat).await), "kl███pqrst");
         assert_eq!(view(&hub, &chat).await["text"], "kl███pqrst");
-        for path in [&stream, &whole_text] {
-            let read: Vec<Event> = hub.subscribe(path).await.rest().await;
-            let all: String = read.iter().map(|event| event.data.as_str()).collect();
-            assert!(all.contains("kl███pq") && !all.contains("mno"), "{path}: {all}");
+        for path in [&stream, &accumulated] {
+            let events: Vec<Event> = hub.subscribe(path).await.rest().await;
+            let data: String = events.iter().map(|event| event.data.as_str()).collect();
+            assert!(data.contains("kl███pq") && !data.contains("mno"), "{path}: {data}");
         }
         hub.kill();
         hub.restart().await;
@@ -241,8 +244,8 @@ async fn tool_calls_reasoning_and_refusals_are_passed_on() {
     script.extend(done());
     let upstream = Upstream::start(vec![script]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
-    let chat = begun(&hub).await;
-    let events = whole(&hub, &chat).await;
+    let chat = start_chat(&hub).await;
+    let events = all_events(&hub, &chat).await;
     let call = events.iter().find(|event| event["type"] == "tool_call").unwrap();
     assert_eq!(
         (&call["index"], &call["id"], &call["name"]),
@@ -256,8 +259,8 @@ async fn tool_calls_reasoning_and_refusals_are_passed_on() {
     let function = json!({ "name": "f", "arguments": "{\"a\":1}" });
     assert_eq!(view["tool_calls"][0]["function"], function);
     let id = chat["id"].as_str().unwrap();
-    let answer = hub.get(&format!("/v1/chat/completions/{id}")).await.1;
-    let message = &answer["choices"][0]["message"];
+    let completion = hub.get(&format!("/v1/chat/completions/{id}")).await.1;
+    let message = &completion["choices"][0]["message"];
     assert_eq!((&message["refusal"], &message["reasoning_content"]), (&json!("no"), &json!("hm")));
     assert_eq!(message["tool_calls"][0]["function"], function);
     let chunks =
@@ -267,10 +270,13 @@ async fn tool_calls_reasoning_and_refusals_are_passed_on() {
         .filter(|chunk| chunk.data != "[DONE]")
         .map(|chunk| chunk.json()["choices"][0]["delta"].clone())
         .collect();
-    let all = |member: &str| -> String {
+    let joined = |member: &str| -> String {
         deltas.iter().filter_map(|delta| delta[member].as_str()).collect()
     };
-    assert_eq!((all("reasoning_content"), all("refusal")), ("hm".to_owned(), "no".to_owned()));
+    assert_eq!(
+        (joined("reasoning_content"), joined("refusal")),
+        ("hm".to_owned(), "no".to_owned())
+    );
     let calls: Vec<&Value> =
         deltas.iter().map(|d| &d["tool_calls"][0]).filter(|c| !c.is_null()).collect();
     assert_eq!((&calls[0]["id"], &calls[0]["type"]), (&json!("c1"), &json!("function")));
@@ -281,10 +287,11 @@ async fn tool_calls_reasoning_and_refusals_are_passed_on() {
 #[tokio::test]
 async fn the_echo_model_needs_no_upstream_and_says_what_it_is() {
     let hub = Hub::start(&[]).await;
-    let chat = begun(&hub).await;
-    let text = text(&whole(&hub, &chat).await);
+    let chat = start_chat(&hub).await;
+    let text = text(&all_events(&hub, &chat).await);
     assert!(text.contains("not a model") && text.ends_with("hi"), "{text}");
-    let (status, problem) = begin(&hub, json!({ "message": "hi", "model": "gpt" }), None).await;
+    let (status, problem) =
+        create_chat(&hub, json!({ "message": "hi", "model": "gpt" }), None).await;
     assert_eq!((status, &problem["field"]), (404, &json!("model")));
     assert_eq!(hub.metric("fanfare_chats_refused_total{reason=\"not_found\"}").await, 1.0);
 }
@@ -292,40 +299,42 @@ async fn the_echo_model_needs_no_upstream_and_says_what_it_is() {
 #[tokio::test]
 async fn post_chat_streams_the_chat_and_resumes_it() {
     let next = Arc::new(Notify::new());
-    let upstream = Upstream::start(vec![told(&["a", "b", "c"], &next)]).await;
+    let upstream = Upstream::start(vec![stepwise_answer(&["a", "b", "c"], &next)]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     let post = async |headers: &[(&str, &str)]| {
         Reader::request(&hub.address, "POST /chat", headers, r#"{"message":"hi"}"#).await.unwrap()
     };
     let mut reader = post(&[]).await;
-    let place = reader.headers["content-location"].clone();
-    assert!(place.starts_with("/chats/") && reader.headers["content-type"] == "text/event-stream");
+    let location = reader.headers["content-location"].clone();
+    assert!(
+        location.starts_with("/chats/") && reader.headers["content-type"] == "text/event-stream"
+    );
     let first = reader.next().await.unwrap();
     assert_eq!(first.json()["type"], "start", "no control event precedes it");
     while reader.next().await.unwrap().json()["type"] != "token" {}
     let last = reader.last_id().to_owned();
     drop(reader);
-    let mut again = post(&[("Last-Event-ID", &last)]).await;
-    assert_eq!(again.headers["content-location"], place);
-    let mut said = String::new();
+    let mut resumed = post(&[("Last-Event-ID", &last)]).await;
+    assert_eq!(resumed.headers["content-location"], location);
+    let mut content = String::new();
     loop {
         next.notify_one();
-        let event = again.next().await.unwrap().json();
-        said.push_str(event["content"].as_str().unwrap_or_default());
+        let event = resumed.next().await.unwrap().json();
+        content.push_str(event["content"].as_str().unwrap_or_default());
         if event["type"] == "done" {
             break;
         }
     }
-    assert_eq!(said, "bc");
-    assert!(again.next().await.is_none(), "the response ends");
-    assert_eq!(upstream.asked().len(), 1);
-    for gone in ["00000000-0000000000000001", "nonsense"] {
-        assert_eq!(post(&[("Last-Event-ID", gone)]).await.status, 410, "{gone}");
+    assert_eq!(content, "bc");
+    assert!(resumed.next().await.is_none(), "the response ends");
+    assert_eq!(upstream.requests().len(), 1);
+    for unknown_id in ["00000000-0000000000000001", "nonsense"] {
+        assert_eq!(post(&[("Last-Event-ID", unknown_id)]).await.status, 410, "{unknown_id}");
     }
-    let url = hub.url(&place);
+    let url = hub.url(&location);
     assert_eq!(hub.http.delete(&url).send().await.unwrap().status(), 204);
     assert_eq!(post(&[("Last-Event-ID", &last)]).await.status, 410, "it is deleted");
-    assert_eq!(upstream.asked().len(), 1, "a resume starts no chat");
+    assert_eq!(upstream.requests().len(), 1, "a resume starts no chat");
 }
 
 #[tokio::test]
@@ -333,8 +342,8 @@ async fn prompts_are_kept_on_request_and_frames_are_bounded() {
     let long = "é".repeat(50_000);
     let upstream = Upstream::start(vec![answer(&[&long])]).await;
     let (hub, _folder) = upstream.hub(&["--chat-keep-prompts"]).await;
-    let chat = begun(&hub).await;
-    let events = whole(&hub, &chat).await;
+    let chat = start_chat(&hub).await;
+    let events = all_events(&hub, &chat).await;
     assert_eq!(events[0]["messages"], json!([{ "role": "user", "content": "hi" }]));
     assert_eq!(text(&events), long);
     let tokens = events.iter().filter(|event| event["type"] == "token");

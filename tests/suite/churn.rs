@@ -1,6 +1,6 @@
 //! Connections that end in every possible way: the counts return to zero.
 
-use crate::credentials::{SECRET, good, in_seconds, with};
+use crate::credentials::{SECRET, claims_with, in_seconds, signed_token};
 use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const CLIENTS: usize = 10_000;
 const PATH: &str = "/events?stream=a.x&stream=a.*&heartbeat=1";
 
 /// Subscribes and reads the start of the status line.
-async fn begin(hub: &Hub, token: &str) -> TcpStream {
+async fn subscribe(hub: &Hub, token: &str) -> TcpStream {
     let mut socket = TcpStream::connect(&hub.address).await.unwrap();
     let head = format!(
         "GET {PATH} HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\
@@ -23,9 +23,9 @@ async fn begin(hub: &Hub, token: &str) -> TcpStream {
         hub.address
     );
     socket.write_all(head.as_bytes()).await.unwrap();
-    let mut some = [0; 15];
-    socket.read_exact(&mut some).await.unwrap();
-    assert_eq!(&some, b"HTTP/1.1 200 OK");
+    let mut status_line = [0; 15];
+    socket.read_exact(&mut status_line).await.unwrap();
+    assert_eq!(&status_line, b"HTTP/1.1 200 OK");
     socket
 }
 
@@ -33,19 +33,19 @@ async fn begin(hub: &Hub, token: &str) -> TcpStream {
 async fn open_and_end(hub: &Hub, token: &str, way: usize) {
     match way % 6 {
         // An orderly close.
-        0 => drop(begin(hub, token).await),
+        0 => drop(subscribe(hub, token).await),
         // A reset.
         1 => {
-            let socket = begin(hub, token).await;
+            let socket = subscribe(hub, token).await;
             socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
         }
         // A half-close.
         2 => {
-            let mut socket = begin(hub, token).await;
+            let mut socket = subscribe(hub, token).await;
             socket.shutdown().await.unwrap();
             let mut rest = Vec::new();
-            let ended = tokio::time::timeout(TEST_TIMEOUT, socket.read_to_end(&mut rest));
-            let _ = ended.await.expect("the hub keeps a half-closed connection");
+            let read_to_end = tokio::time::timeout(TEST_TIMEOUT, socket.read_to_end(&mut rest));
+            let _ = read_to_end.await.expect("the hub keeps a half-closed connection");
         }
         // A close before the answer.
         3 => {
@@ -71,13 +71,13 @@ async fn open_and_end(hub: &Hub, token: &str, way: usize) {
 }
 
 /// Returns the current use of each connection limit.
-async fn taken(hub: &Hub, admin: &str) -> Vec<(String, u64)> {
-    let asked = hub.http.get(hub.url("/stats")).bearer_auth(admin).send().await.unwrap();
-    let stats: Value = asked.json().await.unwrap();
-    let lines = stats["limits"].as_array().unwrap().iter();
-    lines
-        .filter(|line| line["limit"].as_str().unwrap().starts_with("max_connections"))
-        .map(|line| (line["limit"].as_str().unwrap().to_owned(), line["use"].as_u64().unwrap()))
+async fn connection_counts(hub: &Hub, admin: &str) -> Vec<(String, u64)> {
+    let response = hub.http.get(hub.url("/stats")).bearer_auth(admin).send().await.unwrap();
+    let stats: Value = response.json().await.unwrap();
+    let limits = stats["limits"].as_array().unwrap().iter();
+    limits
+        .filter(|limit| limit["limit"].as_str().unwrap().starts_with("max_connections"))
+        .map(|limit| (limit["limit"].as_str().unwrap().to_owned(), limit["use"].as_u64().unwrap()))
         .collect()
 }
 
@@ -86,21 +86,21 @@ async fn wait_for_no_use(hub: &Hub, admin: &str) {
 }
 
 /// Waits until every connection limit has this use.
-async fn wait_for_use(hub: &Hub, admin: &str, wanted: u64) {
-    let began = Instant::now();
+async fn wait_for_use(hub: &Hub, admin: &str, expected: u64) {
+    let started = Instant::now();
     loop {
-        let taken = taken(hub, admin).await;
-        assert_eq!(taken.len(), 4, "{taken:?}");
-        if taken.iter().all(|(_, count)| *count == wanted) {
+        let counts = connection_counts(hub, admin).await;
+        assert_eq!(counts.len(), 4, "{counts:?}");
+        if counts.iter().all(|(_, count)| *count == expected) {
             return;
         }
-        assert!(began.elapsed() < TEST_TIMEOUT, "{taken:?} stays\n{}", hub.log());
+        assert!(started.elapsed() < TEST_TIMEOUT, "{counts:?} stays\n{}", hub.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// Opens readers in separate processes and kills them.
-async fn killed_readers(hub: &Hub, token: &str) {
+async fn kill_readers(hub: &Hub, token: &str) {
     let mut curls: Vec<_> = (0..20)
         .map(|_| {
             Command::new("curl")
@@ -118,12 +118,12 @@ async fn killed_readers(hub: &Hub, token: &str) {
 }
 
 /// Opens readers that do not read, and publishes until the hub closes them.
-async fn stuck_readers(hub: &Hub, token: &str, admin: &str) {
-    let mut stuck = Vec::new();
+async fn close_stuck_readers(hub: &Hub, token: &str, admin: &str) {
+    let mut sockets = Vec::new();
     for _ in 0..20 {
-        let socket = begin(hub, token).await;
+        let socket = subscribe(hub, token).await;
         socket2::SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
-        stuck.push(socket);
+        sockets.push(socket);
     }
     let body = "x".repeat(200_000);
     for _ in 0..100 {
@@ -134,22 +134,22 @@ async fn stuck_readers(hub: &Hub, token: &str, admin: &str) {
 }
 
 /// Opens readers whose credential expires or is then revoked.
-async fn revoked_and_expired_readers(hub: &Hub, admin: &str) -> Vec<Reader> {
-    let mut held = Vec::new();
+async fn revoke_and_expire_readers(hub: &Hub, admin: &str) -> Vec<Reader> {
+    let mut readers = Vec::new();
     for n in 0..40 {
-        let ends = with("exp", json!(in_seconds(if n % 2 == 0 { 600 } else { 3 })));
-        let bearer = format!("Bearer {}", good(&ends));
+        let claims = claims_with("exp", json!(in_seconds(if n % 2 == 0 { 600 } else { 3 })));
+        let bearer = format!("Bearer {}", signed_token(&claims));
         let headers = [("Authorization", bearer.as_str())];
-        held.push(Reader::connect(&hub.address, PATH, &headers).await.unwrap());
+        readers.push(Reader::connect(&hub.address, PATH, &headers).await.unwrap());
     }
-    let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
-    let revoked = revoke.body(json!({ "jti": "none" }).to_string()).send().await.unwrap();
-    assert_eq!(revoked.status(), 200, "it revokes another token");
+    let request = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
+    let response = request.body(json!({ "jti": "none" }).to_string()).send().await.unwrap();
+    assert_eq!(response.status(), 200, "it revokes another token");
     wait_for_use(hub, admin, 20).await;
-    let revoke = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
-    let revoked = revoke.body(json!({ "sub": "ann" }).to_string()).send().await.unwrap();
-    assert_eq!(revoked.status(), 200);
-    held
+    let request = hub.http.post(hub.url("/revocations")).bearer_auth(admin);
+    let response = request.body(json!({ "sub": "ann" }).to_string()).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    readers
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,10 +175,10 @@ async fn ten_thousand_connections_end_in_every_way_and_none_stays_counted() {
     ])
     .await;
     let mut hub = Arc::new(hub);
-    let all = json!({ "subscribe": ["**"], "publish": ["**"], "admin": true });
-    let admin = json!({ "exp": in_seconds(600), "sub": "root", "fanfare": all });
-    let admin = good(&admin);
-    let token = good(&with("sub", json!("churn")));
+    let grants = json!({ "subscribe": ["**"], "publish": ["**"], "admin": true });
+    let admin = json!({ "exp": in_seconds(600), "sub": "root", "fanfare": grants });
+    let admin = signed_token(&admin);
+    let token = signed_token(&claims_with("sub", json!("churn")));
     let workers = (0..50).map(|worker| {
         let (hub, token) = (hub.clone(), token.clone());
         tokio::spawn(async move {
@@ -192,21 +192,21 @@ async fn ten_thousand_connections_end_in_every_way_and_none_stays_counted() {
     }
     wait_for_no_use(&hub, &admin).await;
 
-    killed_readers(&hub, &token).await;
+    kill_readers(&hub, &token).await;
     wait_for_no_use(&hub, &admin).await;
 
-    stuck_readers(&hub, &token, &admin).await;
+    close_stuck_readers(&hub, &token, &admin).await;
     wait_for_no_use(&hub, &admin).await;
-    let mut held = revoked_and_expired_readers(&hub, &admin).await;
+    let mut readers = revoke_and_expire_readers(&hub, &admin).await;
     wait_for_no_use(&hub, &admin).await;
-    for reader in &mut held {
+    for reader in &mut readers {
         let last = reader.rest().await.pop().unwrap();
         assert_eq!(last.name, "hub-error", "expected an error: {last:?}");
     }
 
     // A drain: the process exits successfully only after all readers have left.
     for _ in 0..40 {
-        held.push(
+        readers.push(
             Reader::connect(&hub.address, PATH, &[("Authorization", &format!("Bearer {token}"))])
                 .await
                 .unwrap(),
@@ -214,6 +214,6 @@ async fn ten_thousand_connections_end_in_every_way_and_none_stays_counted() {
     }
     let hub = Arc::get_mut(&mut hub).expect("the only reference");
     hub.terminate();
-    assert!(hub.ended().await.success());
+    assert!(hub.wait_for_exit().await.success());
     assert!(hub.log().contains("all subscribers have left"), "{}", hub.log());
 }

@@ -1,6 +1,6 @@
 //! The command line against real hubs: piped data arrives complete.
 
-use crate::hub::{Hub, TEST_TIMEOUT, full};
+use crate::hub::{Hub, TEST_TIMEOUT, is_full_run};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,20 +17,20 @@ fn fanfare(hub: &Hub, args: &[&str]) -> Command {
 }
 
 /// Runs a command to its end; returns its exit code, stdout and stderr.
-fn said(mut command: Command) -> (i32, String, String) {
+fn run_command(mut command: Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-fn out(command: Command) -> String {
-    let (code, out, err) = said(command);
-    assert_eq!(code, 0, "{err}");
-    out
+fn stdout_of(command: Command) -> String {
+    let (code, stdout, stderr) = run_command(command);
+    assert_eq!(code, 0, "{stderr}");
+    stdout
 }
 
 /// Runs a command with `input` on its stdin.
-fn fed(mut command: Command, input: &[u8]) -> Output {
+fn run_with_input(mut command: Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -39,26 +39,26 @@ fn fed(mut command: Command, input: &[u8]) -> Output {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    let writing = std::thread::spawn(move || stdin.write_all(&input));
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().unwrap();
-    let _ = writing.join().unwrap();
+    let _ = writer.join().unwrap();
     output
 }
 
 /// A child process that is killed at the end of the test, even if the test fails.
-struct Owned(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Owned {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < TEST_TIMEOUT * 5, "timed out waiting for: {what}");
+async fn wait_until(condition: &str, mut is_true: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_true() {
+        assert!(started.elapsed() < TEST_TIMEOUT * 5, "timed out waiting for: {condition}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -66,28 +66,32 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[tokio::test]
 async fn events_are_published_and_shown_in_each_format() {
     let hub = Hub::start(&[]).await;
-    let id = out(fanfare(&hub, &["publish", "a", "hello\nyou", "--key", "k"]));
-    assert_eq!(out(fanfare(&hub, &["publish", "a", "hello\nyou", "--key", "k"])), id, "same id");
+    let id = stdout_of(fanfare(&hub, &["publish", "a", "hello\nyou", "--key", "k"]));
+    assert_eq!(
+        stdout_of(fanfare(&hub, &["publish", "a", "hello\nyou", "--key", "k"])),
+        id,
+        "same id"
+    );
     let metric = br#"{"name":"cpu","value":1.50}"#;
     let json = fanfare(&hub, &["publish", "a", "--json", "--type", "metric"]);
-    assert!(fed(json, metric).status.success());
-    let shown = |args: &[&str]| {
-        let all = ["tail", "a", "--from", "start", "--no-follow"];
-        out(fanfare(&hub, &[&all, args].concat()))
+    assert!(run_with_input(json, metric).status.success());
+    let tail = |args: &[&str]| {
+        let base_args = ["tail", "a", "--from", "start", "--no-follow"];
+        stdout_of(fanfare(&hub, &[&base_args, args].concat()))
     };
-    assert_eq!(shown(&["--format", "text", "--types", "message"]), "hello\\nyou\n");
-    let pretty = shown(&[]);
+    assert_eq!(tail(&["--format", "text", "--types", "message"]), "hello\\nyou\n");
+    let pretty = tail(&[]);
     assert!(pretty.contains("Z a hello\n    you\n") && pretty.contains(" a cpu = 1.5"), "{pretty}");
-    assert!(!pretty.contains('\x1b') && shown(&["--color", "always"]).contains("\x1b[36ma\x1b[0m"));
-    let lines = shown(&["--format", "ndjson"]);
+    assert!(!pretty.contains('\x1b') && tail(&["--color", "always"]).contains("\x1b[36ma\x1b[0m"));
+    let lines = tail(&["--format", "ndjson"]);
     let lines: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(lines[0]["id"], id.trim());
     assert_eq!(lines[0]["data"], "hello\nyou");
     assert_eq!(lines[1]["data"]["name"], "cpu");
-    let listed = out(fanfare(&hub, &["streams", "--json"]));
+    let listed = stdout_of(fanfare(&hub, &["streams", "--json"]));
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(json!([listed["name"], listed["events"]]), json!(["a", 2]));
-    assert!(out(fanfare(&hub, &["streams"])).lines().nth(1).unwrap().ends_with("  a"));
+    assert!(stdout_of(fanfare(&hub, &["streams"])).lines().nth(1).unwrap().ends_with("  a"));
 }
 
 #[tokio::test]
@@ -98,31 +102,34 @@ async fn exit_codes_identify_errors_and_a_closed_pipe_is_a_success() {
     let digest = "9f1b3bb8f5ae28c4ad4d9d1d9b8c1c8a0b9a0a4d8e3f6b2c1d0e9f8a7b6c5d4e";
     let key = format!("[[key]]\nname = \"k\"\nsha256 = \"{digest}\"\npublish = [\"a\"]\n");
     std::fs::write(&config, key).unwrap();
-    let guarded = Hub::start(&["--config", config.to_str().unwrap()]).await;
-    let mut asked = fanfare(&guarded, &["publish", "a", "x"]);
-    asked.env("FANFARE_TOKEN", secret);
-    let (code, _, why) = said(asked);
+    let protected = Hub::start(&["--config", config.to_str().unwrap()]).await;
+    let mut command = fanfare(&protected, &["publish", "a", "x"]);
+    command.env("FANFARE_TOKEN", secret);
+    let (code, _, stderr) = run_command(command);
     assert!(
-        code == 4 && why.contains("Authentication required") && !why.contains(secret),
-        "{code}: {why}"
+        code == 4 && stderr.contains("Authentication required") && !stderr.contains(secret),
+        "{code}: {stderr}"
     );
     let hub = Hub::start(&[]).await;
-    let (code, _, why) = said(fanfare(&hub, &["publish", "a b", "x"]));
-    assert!(code == 1 && why.contains("must not contain"), "{code}: {why}");
-    let (code, _, _) = said(fanfare(&hub, &["publish"]));
+    let (code, _, stderr) = run_command(fanfare(&hub, &["publish", "a b", "x"]));
+    assert!(code == 1 && stderr.contains("must not contain"), "{code}: {stderr}");
+    let (code, _, _) = run_command(fanfare(&hub, &["publish"]));
     assert_eq!(code, 2);
-    let mut away = fanfare(&hub, &["publish", "a", "x"]);
-    away.env("FANFARE_URL", "http://127.0.0.1:9");
-    let (code, _, why) = said(away);
-    assert!(code == 3 && why.contains("cannot reach the hub"), "{code}: {why}");
+    let mut unreachable = fanfare(&hub, &["publish", "a", "x"]);
+    unreachable.env("FANFARE_URL", "http://127.0.0.1:9");
+    let (code, _, stderr) = run_command(unreachable);
+    assert!(code == 3 && stderr.contains("cannot reach the hub"), "{code}: {stderr}");
     let lines = fanfare(&hub, &["publish", "a", "--lines", "--json"]);
-    let done = fed(lines, b"1\n2\n{\n4\n");
-    let why = String::from_utf8(done.stderr).unwrap();
-    assert!(done.status.code() == Some(1) && why.contains("line 3 is not valid JSON"), "{why}");
+    let output = run_with_input(lines, b"1\n2\n{\n4\n");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(1) && stderr.contains("line 3 is not valid JSON"),
+        "{stderr}"
+    );
     let large = [&b"small\n"[..], &b"x".repeat(300 * 1024), b"\n"].concat();
-    let done = fed(fanfare(&hub, &["publish", "b", "--lines"]), &large);
-    let why = String::from_utf8(done.stderr).unwrap();
-    assert!(done.status.code() == Some(4) && why.contains("line 2"), "{why}");
+    let output = run_with_input(fanfare(&hub, &["publish", "b", "--lines"]), &large);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(4) && stderr.contains("line 2"), "{stderr}");
     let many: Vec<Value> = (0..4_000).map(|n| json!({ "stream": "c", "data": n })).collect();
     hub.post("/publish", Value::Array(many)).await;
     let mut child = fanfare(&hub, &["export", "c"]);
@@ -130,17 +137,17 @@ async fn exit_codes_identify_errors_and_a_closed_pipe_is_a_success() {
     let mut first = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     let status = child.wait().unwrap();
-    let mut err = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-    assert!(status.success() && err.is_empty(), "{status}: {err}");
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(status.success() && stderr.is_empty(), "{status}: {stderr}");
 }
 
 /// Pipes lines through a hub to three readers while the hub is killed twice.
 #[tokio::test]
 async fn piped_lines_arrive_once_and_in_order_although_the_hub_is_killed() {
-    let lines = if full() { 1_000_000 } else { 60_000 };
+    let lines = if is_full_run() { 1_000_000 } else { 60_000 };
     let mut hub = Hub::start(&["--max-body-bytes", "2MiB"]).await;
-    hub.stay();
+    hub.keep_address();
     let folder = tempfile::tempdir().unwrap();
     let tail = |n: usize| {
         let file = folder.path().join(n.to_string());
@@ -148,30 +155,30 @@ async fn piped_lines_arrive_once_and_in_order_although_the_hub_is_killed() {
             fanfare(&hub, &["tail", "piped.*", "--from", "start", "--format", "text"]);
         let errors = File::create(folder.path().join(format!("{n}.err"))).unwrap();
         let child = command.stdout(File::create(&file).unwrap()).stderr(errors).spawn().unwrap();
-        (Owned(child), file)
+        (KillOnDrop(child), file)
     };
-    let tails: Vec<(Owned, std::path::PathBuf)> = (0..3).map(tail).collect();
+    let tails: Vec<(KillOnDrop, std::path::PathBuf)> = (0..3).map(tail).collect();
     let publish = fanfare(&hub, &["publish", "piped.lines", "--lines"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut publish = Owned(publish.unwrap());
+    let mut publish = KillOnDrop(publish.unwrap());
     let mut stdin = publish.0.stdin.take().unwrap();
-    let writing = std::thread::spawn(move || {
+    let writer = std::thread::spawn(move || {
         for n in 0..lines {
             writeln!(stdin, "line {n}").unwrap();
         }
     });
     let bytes = |path: &Path| path.metadata().map_or(0, |file| file.len());
-    let whole: u64 = (0..lines).map(|n| format!("line {n}\n").len() as u64).sum();
-    for share in [5, 2] {
-        let some = whole / share;
-        until("a part is there", || bytes(&tails[0].1) > some / 2).await;
+    let total_bytes: u64 = (0..lines).map(|n| format!("line {n}\n").len() as u64).sum();
+    for divisor in [5, 2] {
+        let part_bytes = total_bytes / divisor;
+        wait_until("a part is there", || bytes(&tails[0].1) > part_bytes / 2).await;
         hub.kill();
         hub.restart().await;
     }
-    until("all is there", || tails.iter().all(|(_, file)| bytes(file) >= whole)).await;
-    writing.join().unwrap();
+    wait_until("all is there", || tails.iter().all(|(_, file)| bytes(file) >= total_bytes)).await;
+    writer.join().unwrap();
     assert!(publish.0.wait().unwrap().success());
     for (_, file) in &tails {
         let mut count = 0;
@@ -190,17 +197,17 @@ async fn run_shows_and_publishes_output_and_keeps_the_exit_code() {
     let script = "import sys, time\nprint('slowly')\ntime.sleep(0.2)\n\
                   print('WARN: oh', file=sys.stderr)\nprint('half', end='')\nsys.exit(3)";
     let run = ["run", "--stream", "builds.1", "--end", "--", "python3", "-c", script];
-    let (code, out, err) = said(fanfare(&hub, &run));
-    assert_eq!((code, out.as_str(), err.as_str()), (3, "slowly\nhalf", "WARN: oh\n"));
+    let (code, stdout, stderr) = run_command(fanfare(&hub, &run));
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (3, "slowly\nhalf", "WARN: oh\n"));
     let tail = ["tail", "builds.1", "--from", "start", "--format", "ndjson"];
-    let (code, shown, _) = said(fanfare(&hub, &tail));
+    let (code, stdout, _) = run_command(fanfare(&hub, &tail));
     assert_eq!(code, 0, "the stream has ended, and so does its tail");
-    let events: Vec<Value> = shown.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let told = |event: &Value| {
+    let events: Vec<Value> = stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let summary = |event: &Value| {
         let data = &event["data"];
         json!([event["type"], data["level"], data["message"], data["fields"]["output"]])
     };
-    let mut logs: Vec<Value> = events[..3].iter().map(told).collect();
+    let mut logs: Vec<Value> = events[..3].iter().map(summary).collect();
     logs.sort_by_key(Value::to_string);
     let expected = [
         json!(["log", "info", "half", "stdout"]),
@@ -209,65 +216,73 @@ async fn run_shows_and_publishes_output_and_keeps_the_exit_code() {
     ];
     assert_eq!(logs, expected);
     assert_eq!(json!([events[3]["type"], events[3]["data"]["code"]]), json!(["exit", 3]));
-    let (code, _, err) = said(fanfare(&hub, &["run", "--stream", "b", "--", "/no/such/thing"]));
-    assert!(code == 127 && err.contains("/no/such/thing"), "{code}: {err}");
+    let (code, _, stderr) =
+        run_command(fanfare(&hub, &["run", "--stream", "b", "--", "/no/such/thing"]));
+    assert!(code == 127 && stderr.contains("/no/such/thing"), "{code}: {stderr}");
     let killed = ["run", "--stream", "b", "--", "sh", "-c", "kill -9 $$"];
-    assert_eq!(said(fanfare(&hub, &killed)).0, 137);
+    assert_eq!(run_command(fanfare(&hub, &killed)).0, 137);
 }
 
 #[tokio::test]
 async fn run_does_not_wait_for_an_unreachable_hub_and_spools_events() {
     const LINES: usize = 2_000;
     let mut hub = Hub::start(&[]).await;
-    hub.stay();
+    hub.keep_address();
     let folder = tempfile::tempdir().unwrap();
     let spool = folder.path().to_str().unwrap().to_owned();
     hub.kill();
     let script = format!("for n in $(seq {LINES}); do echo $n; done");
     let run = ["run", "--stream", "s", "--wait", "100ms", "--spool", &spool, "--"];
     let run = [&run[..], &["sh", "-c", &script]].concat();
-    let (code, shown, err) = said(fanfare(&hub, &run));
-    assert_eq!((code, shown.lines().count()), (0, LINES));
-    assert!(err.contains(&format!("{} events were not published", LINES + 1)), "{err}");
-    let left: Vec<_> =
+    let (code, stdout, stderr) = run_command(fanfare(&hub, &run));
+    assert_eq!((code, stdout.lines().count()), (0, LINES));
+    assert!(stderr.contains(&format!("{} events were not published", LINES + 1)), "{stderr}");
+    let spool_files: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
-    assert_eq!(left.len(), 1);
+    assert_eq!(spool_files.len(), 1);
     hub.restart().await;
     for _ in 0..2 {
-        out(fanfare(&hub, &["import", left[0].to_str().unwrap()]));
+        stdout_of(fanfare(&hub, &["import", spool_files[0].to_str().unwrap()]));
     }
-    let text =
-        out(fanfare(&hub, &["tail", "s", "--no-follow", "--from", "start", "--types", "log"]));
+    let text = stdout_of(fanfare(
+        &hub,
+        &["tail", "s", "--no-follow", "--from", "start", "--types", "log"],
+    ));
     assert_eq!(text.lines().count(), LINES, "once, though it was imported twice");
 }
 
 #[tokio::test]
 async fn history_moves_from_one_hub_to_another() {
-    let (one, other) = (Hub::start(&["--recent-bytes", "64KiB"]).await, Hub::start(&[]).await);
+    let (source, target) = (Hub::start(&["--recent-bytes", "64KiB"]).await, Hub::start(&[]).await);
     let many: Vec<Value> = (0..3_000)
         .map(|n| json!({ "stream": ["a", "b.x"], "type": "t", "data": { "n": n, "s": "é\n" } }))
         .collect();
-    one.post("/publish", Value::Array(many)).await;
-    one.publish("c", "text").await;
+    source.post("/publish", Value::Array(many)).await;
+    source.publish("c", "text").await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("export.ndjson");
     let file = file.to_str().unwrap();
-    out(fanfare(&one, &["export", "**", "-o", file]));
-    out(fanfare(&other, &["import", file]));
-    let piped = std::fs::read(file).unwrap();
-    assert!(fed(fanfare(&other, &["import"]), &piped).status.success(), "repeated from a pipe");
+    stdout_of(fanfare(&source, &["export", "**", "-o", file]));
+    stdout_of(fanfare(&target, &["import", file]));
+    let exported = std::fs::read(file).unwrap();
+    assert!(
+        run_with_input(fanfare(&target, &["import"]), &exported).status.success(),
+        "repeated from a pipe"
+    );
     let events = |hub: &Hub| -> Vec<Value> {
-        let text = out(fanfare(hub, &["export", "**"]));
+        let text = stdout_of(fanfare(hub, &["export", "**"]));
         let event = |line: &str| {
             let event: Value = serde_json::from_str(line).unwrap();
             json!([event["stream"], event["type"], event["data"]])
         };
         text.lines().map(event).collect()
     };
-    assert_eq!(events(&one).len(), 3_001);
-    assert_eq!(events(&other), events(&one));
-    let table =
-        out(fanfare(&other, &["export", "a", "--format", "csv", "--columns", "n", "-n", "2"]));
+    assert_eq!(events(&source).len(), 3_001);
+    assert_eq!(events(&target), events(&source));
+    let table = stdout_of(fanfare(
+        &target,
+        &["export", "a", "--format", "csv", "--columns", "n", "-n", "2"],
+    ));
     assert_eq!(table, "n\r\n2998\r\n2999\r\n");
 }
 
@@ -275,12 +290,12 @@ async fn history_moves_from_one_hub_to_another() {
 async fn completions_and_manuals_cover_every_subcommand() {
     let hub = Hub::start(&[]).await;
     for shell in ["bash", "zsh", "fish"] {
-        let text = out(fanfare(&hub, &["completions", shell]));
+        let text = stdout_of(fanfare(&hub, &["completions", shell]));
         assert!(text.contains("export") && text.contains("no-follow"), "{shell}");
     }
-    assert!(out(fanfare(&hub, &["man"])).contains("fanfare\\-publish(1)"));
+    assert!(stdout_of(fanfare(&hub, &["man"])).contains("fanfare\\-publish(1)"));
     let folder = tempfile::tempdir().unwrap();
-    out(fanfare(&hub, &["man", "--folder", folder.path().to_str().unwrap()]));
+    stdout_of(fanfare(&hub, &["man", "--folder", folder.path().to_str().unwrap()]));
     assert!(folder.path().join("fanfare-tail.1").exists());
 }
 
@@ -288,7 +303,7 @@ async fn completions_and_manuals_cover_every_subcommand() {
 #[tokio::test]
 async fn an_interrupted_export_fails_or_resumes() {
     let mut hub = Hub::start(&["--drain", "2s"]).await;
-    hub.stay();
+    hub.keep_address();
     // More than the buffers of a connection hold while the drain closes it.
     const EVENTS: usize = 120_000;
     for first in (0..EVENTS).step_by(3_000) {
@@ -300,28 +315,28 @@ async fn an_interrupted_export_fails_or_resumes() {
     for format in ["csv", "text", "ndjson"] {
         let mut command = fanfare(&hub, &["export", "s", "--format", format]);
         let mut child =
-            Owned(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
-        let mut out = child.0.stdout.take().unwrap();
+            KillOnDrop(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut stdout = child.0.stdout.take().unwrap();
         // Keeps reading during the drain, but too slowly to finish before it.
-        let hurry = Arc::new(AtomicBool::new(false));
-        let is_hurried = Arc::clone(&hurry);
-        let reading = std::thread::spawn(move || {
-            let (mut read, mut part) = (Vec::new(), vec![0; 32 * 1024]);
+        let read_fast = Arc::new(AtomicBool::new(false));
+        let should_read_fast = Arc::clone(&read_fast);
+        let reader = std::thread::spawn(move || {
+            let (mut read, mut buffer) = (Vec::new(), vec![0; 32 * 1024]);
             loop {
-                match out.read(&mut part).unwrap() {
+                match stdout.read(&mut buffer).unwrap() {
                     0 => return String::from_utf8(read).unwrap(),
-                    count => read.extend_from_slice(&part[..count]),
+                    count => read.extend_from_slice(&buffer[..count]),
                 }
-                if !is_hurried.load(Ordering::Relaxed) {
+                if !should_read_fast.load(Ordering::Relaxed) {
                     std::thread::sleep(Duration::from_millis(15));
                 }
             }
         });
         hub.wait_for_metric("fanfare_sessions", |sessions| sessions == 1.0).await;
         hub.stop().await;
-        hurry.store(true, Ordering::Relaxed);
+        read_fast.store(true, Ordering::Relaxed);
         hub.restart().await;
-        let read = reading.join().unwrap();
+        let read = reader.join().unwrap();
         let status = child.0.wait().unwrap();
         match format {
             "ndjson" => {
@@ -332,12 +347,12 @@ async fn an_interrupted_export_fails_or_resumes() {
                 assert!(numbers.eq(0..EVENTS as u64), "each once and in order");
             }
             _ => {
-                let mut why = String::new();
-                child.0.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+                let mut stderr = String::new();
+                child.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
                 assert!(read.lines().count() < EVENTS, "the export was not interrupted");
                 assert!(
-                    !status.success() && why.contains("cannot be resumed"),
-                    "{format}: {status} {why}"
+                    !status.success() && stderr.contains("cannot be resumed"),
+                    "{format}: {status} {stderr}"
                 );
             }
         }
@@ -349,62 +364,64 @@ async fn an_interrupted_export_fails_or_resumes() {
 async fn lines_are_published_as_they_arrive_in_little_memory() {
     let hub = Hub::start(&["--durability", "memory"]).await;
     let mut command = fanfare(&hub, &["publish", "s", "--lines"]);
-    let mut child = Owned(command.stdin(Stdio::piped()).spawn().unwrap());
+    let mut child = KillOnDrop(command.stdin(Stdio::piped()).spawn().unwrap());
     let mut stdin = child.0.stdin.take().unwrap();
-    let lines = if full() { 4_000_000 } else { 1_000_000 };
-    let writing = std::thread::spawn(move || {
-        let part = "a line of a log that is neither long nor short\n".repeat(1_000);
-        (0..lines / 1_000).for_each(|_| stdin.write_all(part.as_bytes()).unwrap());
+    let lines = if is_full_run() { 4_000_000 } else { 1_000_000 };
+    let writer = std::thread::spawn(move || {
+        let block = "a line of a log that is neither long nor short\n".repeat(1_000);
+        (0..lines / 1_000).for_each(|_| stdin.write_all(block.as_bytes()).unwrap());
     });
     let status = format!("/proc/{}/status", child.0.id());
-    let mut most = 0;
+    let mut peak_kib = 0;
     while child.0.try_wait().unwrap().is_none() {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        most = most.max(kib.unwrap_or(0_u64));
+        peak_kib = peak_kib.max(kib.unwrap_or(0_u64));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    writing.join().unwrap();
+    writer.join().unwrap();
     assert_eq!(
         hub.metric("fanfare_events_published_total{type=\"message\"}").await,
         f64::from(lines)
     );
-    assert!(most < 100 << 10, "{most} KiB");
+    assert!(peak_kib < 100 << 10, "{peak_kib} KiB");
 }
 
 /// The command has priority: it runs to its end even if no event can be published or spooled.
 #[tokio::test]
 async fn run_keeps_the_exit_code_if_events_can_be_neither_published_nor_spooled() {
     let mut hub = Hub::start(&[]).await;
-    hub.stay();
+    hub.keep_address();
     hub.kill();
     let script = "i=0; while [ $i -lt 300 ]; do printf '%040000d\\n' $i; i=$((i+1)); done; exit 5";
     let mut command =
         fanfare(&hub, &["run", "--stream", "s", "--wait", "100ms", "--", "sh", "-c", script]);
     command.env("TMPDIR", "/no/such/folder");
-    let (code, shown, why) = said(command);
-    assert_eq!((code, shown.lines().count()), (5, 300), "{why}");
-    assert!(why.contains("events are lost"), "{why}");
+    let (code, stdout, stderr) = run_command(command);
+    assert_eq!((code, stdout.lines().count()), (5, 300), "{stderr}");
+    assert!(stderr.contains("events are lost"), "{stderr}");
     // With a spool directory, unpublished events are in a file that only its owner can read.
     let folder = tempfile::tempdir().unwrap();
     let spool = folder.path().to_str().unwrap();
     let run =
         ["run", "--stream", "s", "--wait", "100ms", "--spool", spool, "--", "sh", "-c", script];
-    let (code, _, why) = said(fanfare(&hub, &run));
-    assert_eq!(code, 5, "{why}");
-    let left = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::mode(&left.metadata().unwrap().permissions());
+    let (code, _, stderr) = run_command(fanfare(&hub, &run));
+    assert_eq!(code, 5, "{stderr}");
+    let spool_file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&spool_file.metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(std::fs::read_to_string(left.path()).unwrap().lines().count(), 301);
+    assert_eq!(std::fs::read_to_string(spool_file.path()).unwrap().lines().count(), 301);
     hub.restart().await;
-    let imported = said(fanfare(&hub, &["import", left.path().to_str().unwrap()]));
+    let imported = run_command(fanfare(&hub, &["import", spool_file.path().to_str().unwrap()]));
     assert_eq!(imported.0, 0, "{}", imported.2);
     assert_eq!(hub.get("/streams/s").await.1["events"], 301);
     // An event that the hub refuses is left out; the others are published.
     let script = "head -c 60000 /dev/zero | tr '\\0' '\\1'; echo; echo after; exit 6";
-    let (code, _, why) = said(fanfare(&hub, &["run", "--stream", "t", "--", "sh", "-c", script]));
-    assert!(code == 6 && why.contains("1 events are lost"), "{code}: {why}");
+    let (code, _, stderr) =
+        run_command(fanfare(&hub, &["run", "--stream", "t", "--", "sh", "-c", script]));
+    assert!(code == 6 && stderr.contains("1 events are lost"), "{code}: {stderr}");
     assert_eq!(hub.get("/streams/t").await.1["events"], 2, "the other line, and the exit");
 }
 
@@ -429,9 +446,9 @@ async fn terminals_are_shown_colours_unless_disabled() {
     let coloured = on_terminal("pretty", None);
     assert!(coloured.contains("failed") && coloured.contains("\u{1b}["), "{coloured:?}");
     for (format, no_color) in [("pretty", Some("1")), ("text", None)] {
-        let shown = on_terminal(format, no_color);
-        assert!(shown.contains("failed") && !shown.contains('\u{1b}'), "{shown:?}");
+        let output = on_terminal(format, no_color);
+        assert!(output.contains("failed") && !output.contains('\u{1b}'), "{output:?}");
     }
-    let piped = out(fanfare(&hub, &["tail", "s", "--from", "start", "--no-follow"]));
+    let piped = stdout_of(fanfare(&hub, &["tail", "s", "--from", "start", "--no-follow"]));
     assert!(piped.contains("failed") && !piped.contains('\u{1b}'), "{piped:?}");
 }

@@ -13,9 +13,9 @@ fn libfaketime() -> String {
 
 /// Moves the clock. Replaces the file atomically, because the hub may read it at any time.
 fn move_clock(file: &Path, offset: &str) {
-    let new = file.with_extension("new");
-    std::fs::write(&new, format!("{offset}\n")).unwrap();
-    std::fs::rename(&new, file).unwrap();
+    let new_file = file.with_extension("new");
+    std::fs::write(&new_file, format!("{offset}\n")).unwrap();
+    std::fs::rename(&new_file, file).unwrap();
 }
 
 #[tokio::test]
@@ -46,8 +46,8 @@ async fn retention_by_age_waits_when_the_clock_jumps_forward() {
 
     let start = first.replace(first.rsplit('-').next().unwrap(), "0000000000000000");
     let mut reader = hub.resume("/streams/s/events", &start).await;
-    let kept: Vec<_> = reader.take(3).await.into_iter().map(|event| event.data).collect();
-    assert_eq!(kept, ["before", "while it is wrong", "after"]);
+    let remaining: Vec<_> = reader.take(3).await.into_iter().map(|event| event.data).collect();
+    assert_eq!(remaining, ["before", "while it is wrong", "after"]);
     hub.wait_for_log("jumped forward", 1).await;
     hub.wait_for_log("set back", 1).await;
 }

@@ -1,7 +1,7 @@
 //! Errors that OpenAI's clients get instead of an answer or within one.
 
-use crate::chat::{begun, whole};
-use crate::completions::{ask, post, said, stream};
+use crate::chat::{all_events, start_chat};
+use crate::completions::{chat_request, post, stream, text_and_seq};
 use crate::reader::Reader;
 use crate::upstream::{Step, Upstream, answer, event, head, part, status};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ async fn upstream_errors_are_passed_on_and_clients_told_not_to_retry() {
         let upstream = Upstream::start(vec![script]).await;
         let (hub, _folder) = upstream.hub(&[]).await;
         for is_stream in [true, false] {
-            let (status, headers, body) = post(&hub, &ask(is_stream), &[]).await;
+            let (status, headers, body) = post(&hub, &chat_request(is_stream), &[]).await;
             assert_eq!(
                 (status, body["error"]["code"].as_str().unwrap()),
                 (expected, code),
@@ -35,13 +35,14 @@ async fn upstream_errors_are_passed_on_and_clients_told_not_to_retry() {
     let upstream = Upstream::start(vec![status(429, "Retry-After: 77\r\n", "{}")]).await;
     let (hub, _folder) = upstream.hub(&[]).await;
     for is_stream in [true, false] {
-        let (status, headers, _) = post(&hub, &ask(is_stream), &[]).await;
+        let (status, headers, _) = post(&hub, &chat_request(is_stream), &[]).await;
         assert_eq!((status, headers["retry-after"].to_str().unwrap()), (429, "77"));
     }
     // A replay of an earlier failure has no `Retry-After`.
-    for has_one in [true, false] {
-        let (status, headers, _) = post(&hub, &ask(false), &[("Idempotency-Key", "k")]).await;
-        assert_eq!((status, headers.contains_key("retry-after")), (429, has_one));
+    for has_retry_after in [true, false] {
+        let (status, headers, _) =
+            post(&hub, &chat_request(false), &[("Idempotency-Key", "k")]).await;
+        assert_eq!((status, headers.contains_key("retry-after")), (429, has_retry_after));
     }
 }
 
@@ -76,7 +77,7 @@ async fn an_error_within_an_answer_is_the_last_event() {
         let events = reader.rest().await;
         let last = events.last().unwrap().json();
         assert_eq!(last["error"]["code"], code);
-        assert_eq!(said(&events[..events.len() - 1]).0, "a");
+        assert_eq!(text_and_seq(&events[..events.len() - 1]).0, "a");
     }
 }
 
@@ -84,33 +85,35 @@ async fn an_error_within_an_answer_is_the_last_event() {
 async fn invalid_requests_get_errors_in_the_form_of_openai() {
     let upstream = Upstream::start(vec![answer(&["a"])]).await;
     let (hub, _folder) = upstream.hub(&["--max-chats", "1"]).await;
-    let mut two = ask(true);
-    two["n"] = json!(2);
-    let mut unknown = ask(true);
-    unknown["model"] = json!("nope");
+    let mut two_choices = chat_request(true);
+    two_choices["n"] = json!(2);
+    let mut unknown_model = chat_request(true);
+    unknown_model["model"] = json!("nope");
     for (body, status, param) in [
-        (two, 422, json!("n")),
-        (unknown, 404, json!("model")),
+        (two_choices, 422, json!("n")),
+        (unknown_model, 404, json!("model")),
         (json!({ "messages": [] }), 422, json!("messages")),
         (json!([]), 400, Value::Null),
     ] {
-        let (came, _, answer) = post(&hub, &body, &[]).await;
-        assert_eq!((came, &answer["error"]["param"]), (status, &param), "{answer}");
-        assert!(answer["error"]["message"].is_string() && answer["error"]["type"].is_string());
+        let (actual, _, response) = post(&hub, &body, &[]).await;
+        assert_eq!((actual, &response["error"]["param"]), (status, &param), "{response}");
+        assert!(response["error"]["message"].is_string() && response["error"]["type"].is_string());
     }
-    let (_, _, answer) = post(&hub, &ask(true), &[("Fanfare-On-Disconnect", "maybe")]).await;
-    assert_eq!(answer["error"]["param"], "Fanfare-On-Disconnect");
+    let (_, _, response) =
+        post(&hub, &chat_request(true), &[("Fanfare-On-Disconnect", "maybe")]).await;
+    assert_eq!(response["error"]["param"], "Fanfare-On-Disconnect");
     let (status, models) = hub.get("/v1/models").await;
     let names: Vec<&str> =
         models["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
     assert_eq!((status, names), (200, vec!["m", "other", "echo"]));
     assert_eq!(hub.get("/v1/models/other").await.1["owned_by"], "scripted");
     for path in ["/v1/models/nope", "/v1/responses"] {
-        let (status, answer) = hub.get(path).await;
-        assert_eq!((status, &answer["error"]["code"]), (404, &json!("not_found")));
+        let (status, response) = hub.get(path).await;
+        assert_eq!((status, &response["error"]["code"]), (404, &json!("not_found")));
     }
     // SDKs send a key even if none is required.
-    let (status, _, _) = post(&hub, &ask(false), &[("Authorization", "Bearer sk-none")]).await;
+    let (status, _, _) =
+        post(&hub, &chat_request(false), &[("Authorization", "Bearer sk-none")]).await;
     assert_eq!(status, 200);
 }
 
@@ -118,10 +121,10 @@ async fn invalid_requests_get_errors_in_the_form_of_openai() {
 async fn chats_beyond_max_chats_are_refused_with_the_name_of_the_limit() {
     let upstream = Upstream::start(vec![vec![head(), part("a"), Step::Hang]]).await;
     let (hub, _folder) = upstream.hub(&["--max-chats", "2"]).await;
-    let (one, _two) = (begun(&hub).await, begun(&hub).await);
-    let (status, _, refused) = post(&hub, &ask(true), &[]).await;
+    let (first, _second) = (start_chat(&hub).await, start_chat(&hub).await);
+    let (status, _, refused) = post(&hub, &chat_request(true), &[]).await;
     assert_eq!((status, &refused["error"]["code"]), (503, &json!("resource_exhausted")));
-    let (status, problem) = crate::chat::begin(&hub, json!({ "message": "hi" }), None).await;
+    let (status, problem) = crate::chat::create_chat(&hub, json!({ "message": "hi" }), None).await;
     assert_eq!((status, &problem["limit"]), (503, &json!("max_chats")));
     let (_, stats) = hub.get("/stats").await;
     let limits = stats["limits"].as_array().unwrap();
@@ -130,10 +133,10 @@ async fn chats_beyond_max_chats_are_refused_with_the_name_of_the_limit() {
         used,
         &json!({ "limit": "max_chats", "max": 2, "use": 2, "peak": 2, "refusals": 2 })
     );
-    hub.http.post(hub.url(one["stop_url"].as_str().unwrap())).send().await.unwrap();
-    whole(&hub, &one).await;
+    hub.http.post(hub.url(first["stop_url"].as_str().unwrap())).send().await.unwrap();
+    all_events(&hub, &first).await;
     hub.wait_for_metric("fanfare_chats_running", |n| n == 1.0).await;
-    begun(&hub).await;
+    start_chat(&hub).await;
 }
 
 #[tokio::test]
@@ -147,7 +150,7 @@ async fn a_drain_ends_an_incomplete_answer_with_an_error() {
     let last = events.last().unwrap().json();
     let code = last["error"]["code"].as_str().unwrap_or_default();
     assert!(["disconnected", "hub_restarted"].contains(&code), "{last}");
-    assert!(hub.ended().await.success());
+    assert!(hub.wait_for_exit().await.success());
 }
 
 #[tokio::test]
@@ -158,7 +161,7 @@ async fn a_truncated_answer_stays_an_error_on_replay_resume_and_restart() {
     let key = ("Idempotency-Key", "k");
     for _ in 0..2 {
         for headers in [&[key][..], &[key, ("Last-Event-ID", "1")]] {
-            let (status, head, body) = post(&hub, &ask(false), headers).await;
+            let (status, head, body) = post(&hub, &chat_request(false), headers).await;
             assert_eq!((status, &body["error"]["code"]), (502, &json!("upstream_incomplete")));
             let id = head["fanfare-chat-id"].to_str().unwrap().to_owned();
             assert_eq!(hub.get(&format!("/v1/chat/completions/{id}")).await.0, 502);
@@ -166,7 +169,7 @@ async fn a_truncated_answer_stays_an_error_on_replay_resume_and_restart() {
         hub.kill();
         hub.restart().await;
     }
-    assert_eq!(upstream.asked().len(), 1);
+    assert_eq!(upstream.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -177,11 +180,11 @@ async fn resuming_an_unknown_chat_starts_none() {
         [&[("Last-Event-ID", "3")][..], &[("Last-Event-ID", "3"), ("Idempotency-Key", "new")]]
     {
         for is_stream in [true, false] {
-            let (status, _, body) = post(&hub, &ask(is_stream), headers).await;
+            let (status, _, body) = post(&hub, &chat_request(is_stream), headers).await;
             assert_eq!((status, &body["error"]["code"]), (410, &json!("gone")));
         }
     }
-    assert_eq!(upstream.asked().len(), 0);
+    assert_eq!(upstream.requests().len(), 0);
 }
 
 #[tokio::test]
@@ -189,8 +192,8 @@ async fn a_chat_whose_reader_is_refused_is_stopped() {
     let hang = || vec![head(), part("a"), Step::Hang];
     let upstream = Upstream::start(vec![hang(), hang()]).await;
     let (hub, _folder) = upstream.hub(&["--max-connections", "1"]).await;
-    let _held = hub.subscribe("/streams/s/events").await;
-    let (status, head, _) = post(&hub, &ask(true), &[]).await;
+    let _reader = hub.subscribe("/streams/s/events").await;
+    let (status, head, _) = post(&hub, &chat_request(true), &[]).await;
     assert_eq!(status, 503);
     assert!(head.contains_key("fanfare-chat-id"));
     let mut native =

@@ -18,13 +18,13 @@ fn all_invalid_settings_are_reported_together_and_the_hub_does_not_start() {
     let file = folder.path().join("fanfare.toml");
     std::fs::write(&file, "retry = \"soon\"\n").unwrap();
     let flags = ["--config", file.to_str().unwrap(), "--durability", "perhaps"];
-    let out = fanfare(&flags, &[("FANFARE_MAX_EVENTS", "none")]);
-    let text = String::from_utf8(out.stderr).unwrap();
-    assert!(!out.status.success());
-    for place in ["--durability", "FANFARE_MAX_EVENTS", "fanfare.toml:1"] {
-        assert!(text.contains(place), "{place} in {text}");
+    let output = fanfare(&flags, &[("FANFARE_MAX_EVENTS", "none")]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    for location in ["--durability", "FANFARE_MAX_EVENTS", "fanfare.toml:1"] {
+        assert!(text.contains(location), "{location} in {text}");
     }
-    assert!(out.stdout.is_empty());
+    assert!(output.stdout.is_empty());
 }
 
 #[test]
@@ -58,9 +58,9 @@ fn help_and_docs_list_every_setting() {
 async fn a_second_hub_on_the_same_directory_names_the_holder() {
     let hub = Hub::start(&[]).await;
     let data = hub.data.to_str().unwrap();
-    let out = fanfare(&["--listen", "127.0.0.1:0", "--data-dir", data], &[]);
-    let text = String::from_utf8(out.stderr).unwrap();
-    assert!(!out.status.success());
+    let output = fanfare(&["--listen", "127.0.0.1:0", "--data-dir", data], &[]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
     assert!(text.contains(&format!("process {}", hub.pid())), "{text}");
     hub.publish("s", "unharmed").await;
 }
@@ -70,10 +70,11 @@ async fn a_newer_format_is_refused_with_both_versions() {
     let mut hub = Hub::start(&[]).await;
     hub.stop().await;
     std::fs::write(hub.data.join("FORMAT"), "7\n").unwrap();
-    let out = fanfare(&["--listen", "127.0.0.1:0", "--data-dir", hub.data.to_str().unwrap()], &[]);
-    let text = String::from_utf8(out.stderr).unwrap();
+    let output =
+        fanfare(&["--listen", "127.0.0.1:0", "--data-dir", hub.data.to_str().unwrap()], &[]);
+    let text = String::from_utf8(output.stderr).unwrap();
     assert!(
-        !out.status.success() && text.contains("format 7") && text.contains("up to 2"),
+        !output.status.success() && text.contains("format 7") && text.contains("up to 2"),
         "{text}"
     );
 }
@@ -90,13 +91,13 @@ async fn the_hub_listens_on_several_addresses_and_names_one_in_use() {
     for (line, host) in lines.iter().zip(["127.0.0.1:", "127.0.0.2:"]) {
         let url = line.strip_prefix("listening on ").unwrap();
         assert!(url.contains(host), "{lines:?}");
-        let answer = crate::hub::http().get(format!("{url}/version")).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
+        let response = crate::hub::http().get(format!("{url}/version")).send().await.unwrap();
+        assert_eq!(response.status(), 200);
     }
-    let taken = lines[0].rsplit('/').next().unwrap();
-    let second = fanfare(&["--listen", taken, "--durability", "memory"], &[]);
+    let used_address = lines[0].rsplit('/').next().unwrap();
+    let second = fanfare(&["--listen", used_address, "--durability", "memory"], &[]);
     let text = String::from_utf8(second.stderr).unwrap();
-    assert!(!second.status.success() && text.contains(taken), "{text}");
+    assert!(!second.status.success() && text.contains(used_address), "{text}");
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -119,4 +120,30 @@ async fn a_build_without_chats_refuses_their_settings_and_streams() {
     let refused = hub.subscribe("/streams/chat.x/events?refusal=status").await;
     assert_eq!(refused.status, 403);
     assert_eq!(hub.get("/chats/x").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_why_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::start(&[]).await;
+    let taken = ["--listen", &hub.address];
+    let elsewhere = ["--listen", "192.0.2.7:80", "--anonymous", "subscribe"];
+    let no_certificate = ["--tls-cert", "/missing", "--tls-key", "/missing"];
+    for (flags, expected) in [
+        (&taken[..], format!("fanfare: cannot listen on {}: ", hub.address)),
+        (&elsewhere[..], "fanfare: cannot listen on 192.0.2.7:80: ".to_owned()),
+        (&no_certificate[..], "fanfare: cannot set up TLS: /missing: ".to_owned()),
+    ] {
+        let data = folder.path().join("data");
+        let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["serve", "--data-dir", data.to_str().unwrap()])
+            .args(flags)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.starts_with(&expected) && error.lines().count() == 1, "{flags:?}: {error}");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        assert!(!data.exists(), "the journal is not touched");
+    }
 }

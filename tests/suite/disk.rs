@@ -1,7 +1,7 @@
 //! A full disk: publishes fail with a reason, reads continue, and no acknowledged event is lost.
 
 #[cfg(feature = "chat")]
-use crate::chat::{begun, whole};
+use crate::chat::{all_events, start_chat};
 use crate::hub::Hub;
 use serde_json::json;
 use std::path::Path;
@@ -38,23 +38,23 @@ impl Drop for SmallDisk {
 }
 
 /// Publishes until the hub refuses; returns the ids that were acknowledged, and the refusal.
-async fn fill(hub: &Hub) -> (Vec<String>, serde_json::Value) {
+async fn fill_disk(hub: &Hub) -> (Vec<String>, serde_json::Value) {
     let mut ids = Vec::new();
     for n in 0..2_000 {
         let noise: String =
             (0..100_000).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
         let body = json!({ "stream": "s", "data": format!("{n}/{noise}") });
-        let (status, answer) = hub.try_post("/publish", body.to_string()).await;
+        let (status, response) = hub.try_post("/publish", body.to_string()).await;
         if status != 200 {
-            assert_eq!(status, 503, "{answer}");
-            return (ids, answer);
+            assert_eq!(status, 503, "{response}");
+            return (ids, response);
         }
-        ids.push(answer["id"].as_str().unwrap().to_owned());
+        ids.push(response["id"].as_str().unwrap().to_owned());
     }
     panic!("the disk never filled");
 }
 
-async fn has_all(hub: &Hub, ids: &[String]) {
+async fn assert_all_events(hub: &Hub, ids: &[String]) {
     let mut reader = hub.subscribe("/streams/s/events?from=start").await;
     for (n, id) in ids.iter().enumerate() {
         let event = reader.next_event().await.unwrap();
@@ -76,13 +76,13 @@ async fn publishes_are_refused_below_the_reserve_until_space_is_freed() {
     write_ballast(80);
     let mut hub = Hub::start_in(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
     hub.publish("other", "x").await;
-    let (mut ids, refusal) = fill(&hub).await;
+    let (mut ids, refusal) = fill_disk(&hub).await;
     assert_eq!(refusal["code"], "disk_full");
     assert!(refusal["detail"].as_str().unwrap().contains("min-free-bytes"), "{refusal}");
     assert!(hub.metric("fanfare_publishes_refused_total{reason=\"disk_full\"}").await >= 1.0);
     let (status, ready) = hub.get("/readyz").await;
     assert_eq!((status, &ready["checks"]["disk"]["ok"]), (503, &json!(false)));
-    has_all(&hub, &ids).await;
+    assert_all_events(&hub, &ids).await;
     // An end and a deletion are accepted, because they release readers and space; not while a
     // rewrite that is to free space has used most of the reserve.
     while hub.try_post("/streams/other/end", "{}").await.0 == 503 {
@@ -92,13 +92,13 @@ async fn publishes_are_refused_below_the_reserve_until_space_is_freed() {
     assert_eq!(deleted.status(), 204, "{}", deleted.text().await.unwrap());
     assert_eq!(hub.try_post("/publish", r#"{"stream":"t","data":1}"#).await.0, 503);
     std::fs::remove_file(&ballast).unwrap();
-    let again = hub.publish("s", &format!("{}/again", ids.len())).await;
-    ids.push(again["id"].as_str().unwrap().to_owned());
-    has_all(&hub, &ids).await;
+    let receipt = hub.publish("s", &format!("{}/again", ids.len())).await;
+    ids.push(receipt["id"].as_str().unwrap().to_owned());
+    assert_all_events(&hub, &ids).await;
     hub.wait_until_ready().await;
     hub.kill();
     hub.restart().await;
-    has_all(&hub, &ids).await;
+    assert_all_events(&hub, &ids).await;
 }
 
 #[tokio::test]
@@ -108,22 +108,22 @@ async fn a_nearly_spent_reserve_is_not_written_to() {
     let ballast = disk.path().join("ballast");
     let hub = Hub::start_in(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
     hub.publish("s", "x").await;
-    let leave = |bytes: u64| {
+    let leave_free = |bytes: u64| {
         let _ = std::fs::remove_file(&ballast);
         let stat = rustix::fs::statvfs(disk.path()).unwrap();
-        let taken = usize::try_from(stat.f_bavail * stat.f_frsize - bytes).unwrap();
-        std::fs::write(&ballast, vec![0; taken]).unwrap();
+        let ballast_bytes = usize::try_from(stat.f_bavail * stat.f_frsize - bytes).unwrap();
+        std::fs::write(&ballast, vec![0; ballast_bytes]).unwrap();
     };
-    leave(12 << 20);
+    leave_free(12 << 20);
     assert_eq!(hub.try_post("/streams/s/end", "").await.1["code"], "disk_full");
-    leave(60 << 20);
+    leave_free(60 << 20);
     // The end of an unknown stream would create it.
     assert_eq!(hub.try_post("/streams/new/end", "").await.1["code"], "disk_full");
     assert_eq!(hub.try_post("/streams/s/end", "").await.0, 200);
     assert_eq!(hub.metric("fanfare_journal_poisoned").await, 0.0);
 }
 
-/// Text that compresses badly, of which each event gets another part.
+/// Text that compresses badly; each event gets a different part of it.
 struct Noise(String);
 
 impl Noise {
@@ -134,13 +134,13 @@ impl Noise {
     }
 
     fn part(&self, n: usize) -> &str {
-        let from = n * 7_919 % 900_000;
-        &self.0[from..from + 100_000]
+        let start = n * 7_919 % 900_000;
+        &self.0[start..start + 100_000]
     }
 }
 
 /// Free bytes of a disk.
-fn free(disk: &SmallDisk) -> u64 {
+fn free_bytes(disk: &SmallDisk) -> u64 {
     let stat = rustix::fs::statvfs(disk.path()).unwrap();
     stat.f_bavail * stat.f_frsize
 }
@@ -159,12 +159,12 @@ async fn deleting_a_chat_on_a_full_disk_does_not_rewrite_the_journal() {
     }
     let keys = hub.data.join("stream-keys");
     let holds_keys = || std::fs::read(&keys).unwrap().iter().any(|byte| *byte != 0);
-    let chat = begun(&hub).await;
-    whole(&hub, &chat).await;
-    let began = std::time::Instant::now();
+    let chat = start_chat(&hub).await;
+    all_events(&hub, &chat).await;
+    let started = std::time::Instant::now();
     while holds_keys() {
         assert!(
-            began.elapsed() < crate::hub::TEST_TIMEOUT,
+            started.elapsed() < crate::hub::TEST_TIMEOUT,
             "the chat keeps its key\n{}",
             hub.log()
         );
@@ -190,25 +190,25 @@ async fn retention_frees_space_on_a_full_disk() {
     let noise = Noise::new();
     let mut refused = 0;
     for n in 0..7_000 {
-        let began = std::time::Instant::now();
+        let started = std::time::Instant::now();
         let body = json!({ "stream": "s", "data": noise.part(n) }).to_string();
         loop {
-            let (status, answer) = hub.try_post("/publish", body.clone()).await;
+            let (status, response) = hub.try_post("/publish", body.clone()).await;
             if status == 200 {
                 break;
             }
             refused += 1;
-            assert_eq!(answer["code"], "disk_full", "{answer}");
+            assert_eq!(response["code"], "disk_full", "{response}");
             assert!(
-                began.elapsed() < crate::hub::TEST_TIMEOUT,
+                started.elapsed() < crate::hub::TEST_TIMEOUT,
                 "event {n} stays refused, with {} bytes free\n{}",
-                free(&disk),
+                free_bytes(&disk),
                 hub.log()
             );
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
-    eprintln!("refused {refused} times, {} free", free(&disk));
+    eprintln!("refused {refused} times, {} free", free_bytes(&disk));
     assert_eq!(hub.metric("fanfare_journal_poisoned").await, 0.0);
 }
 
@@ -219,18 +219,18 @@ async fn a_failed_write_poisons_the_journal_until_a_restart_and_loses_nothing() 
     let ballast = disk.path().join("ballast");
     let mut hub = Hub::start_with_log_in(disk.path(), &["--min-free-bytes", "0"]).await;
     std::fs::write(&ballast, vec![0; 8 << 20]).unwrap();
-    let (mut ids, refusal) = fill(&hub).await;
+    let (mut ids, refusal) = fill_disk(&hub).await;
     assert_eq!(refusal["code"], "journal_poisoned", "{refusal}");
     assert!(refusal["detail"].as_str().unwrap().contains("space"), "{refusal}");
     assert_eq!(hub.metric("fanfare_journal_poisoned").await, 1.0);
-    has_all(&hub, &ids).await;
+    assert_all_events(&hub, &ids).await;
     let (status, ready) = hub.get("/readyz").await;
     assert_eq!((status, &ready["checks"]["journal"]["ok"]), (503, &json!(false)));
     std::fs::remove_file(&ballast).unwrap();
     assert_eq!(hub.try_post("/publish", r#"{"stream":"s","data":1}"#).await.0, 503);
     hub.kill();
     hub.restart().await;
-    has_all(&hub, &ids).await;
+    assert_all_events(&hub, &ids).await;
     ids.push(hub.publish_id("s", &format!("{}/after", ids.len())).await);
-    has_all(&hub, &ids).await;
+    assert_all_events(&hub, &ids).await;
 }

@@ -20,8 +20,8 @@ async fn a_drain_notifies_every_reader_answers_every_publish_and_exits_with_0() 
         reader.open().await;
         readers.push(tokio::spawn(async move {
             let events = reader.rest().await;
-            let farewell = events.last().expect("a last event").clone();
-            (farewell, reader.retry(), reader.last_id().to_owned(), events.len() - 1)
+            let last_event = events.last().expect("a last event").clone();
+            (last_event, reader.retry(), reader.last_id().to_owned(), events.len() - 1)
         }));
     }
     let draining = Arc::new(AtomicBool::new(false));
@@ -29,24 +29,24 @@ async fn a_drain_notifies_every_reader_answers_every_publish_and_exits_with_0() 
         .map(|p| {
             let (http, url, draining) = (hub.http.clone(), hub.url("/publish"), draining.clone());
             tokio::spawn(async move {
-                let (mut taken, mut refused) = (Vec::new(), 0);
+                let (mut acknowledged, mut refused) = (Vec::new(), 0);
                 for n in 0.. {
                     let body =
                         json!({ "stream": format!("s{}", n % 5), "data": format!("{p}/{n}") });
-                    let Ok(answer) = http.post(&url).body(body.to_string()).send().await else {
+                    let Ok(response) = http.post(&url).body(body.to_string()).send().await else {
                         // The listener is gone: the hub has drained.
                         assert!(draining.load(Ordering::Relaxed), "a publish was not answered");
                         break;
                     };
-                    match answer.status().as_u16() {
+                    match response.status().as_u16() {
                         200 => {
-                            let receipt: serde_json::Value = answer.json().await.unwrap();
-                            taken.push(receipt["id"].as_str().unwrap().to_owned());
+                            let receipt: serde_json::Value = response.json().await.unwrap();
+                            acknowledged.push(receipt["id"].as_str().unwrap().to_owned());
                         }
                         503 => {
                             assert!(draining.load(Ordering::Relaxed));
-                            assert!(answer.headers().contains_key("retry-after"));
-                            let problem: serde_json::Value = answer.json().await.unwrap();
+                            assert!(response.headers().contains_key("retry-after"));
+                            let problem: serde_json::Value = response.json().await.unwrap();
                             assert_eq!(problem["code"], "draining");
                             refused += 1;
                             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -54,7 +54,7 @@ async fn a_drain_notifies_every_reader_answers_every_publish_and_exits_with_0() 
                         other => panic!("status {other}"),
                     }
                 }
-                (taken, refused)
+                (acknowledged, refused)
             })
         })
         .collect();
@@ -62,15 +62,18 @@ async fn a_drain_notifies_every_reader_answers_every_publish_and_exits_with_0() 
     draining.store(true, Ordering::Relaxed);
     hub.terminate();
     // The listener stays open for a while: readiness fails, and new readers get an error at once.
-    let mut newcomer = loop {
+    let mut late_reader = loop {
         let reader = hub.subscribe("/streams/s0/events").await;
         if !reader.headers.contains_key("last-event-id") {
             break reader;
         }
     };
-    let told = newcomer.rest().await;
-    assert_eq!(told.len(), 1);
-    assert_eq!((told[0].name.as_str(), &told[0].json()["code"]), ("hub-error", &json!("draining")));
+    let events = late_reader.rest().await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        (events[0].name.as_str(), &events[0].json()["code"]),
+        ("hub-error", &json!("draining"))
+    );
     assert_eq!(hub.get("/readyz").await.0, 503);
     let status = Reader::connect(&hub.address, "/streams/s0/events", &[("Accept", "*/*")])
         .await
@@ -79,31 +82,32 @@ async fn a_drain_notifies_every_reader_answers_every_publish_and_exits_with_0() 
     assert_eq!(status, 503);
     let mut retries = std::collections::BTreeSet::new();
     for reader in readers {
-        let (farewell, retry, last_id, _) = reader.await.unwrap();
+        let (last_event, retry, last_id, _) = reader.await.unwrap();
         assert_eq!(
-            (farewell.name.as_str(), &farewell.json()["code"]),
+            (last_event.name.as_str(), &last_event.json()["code"]),
             ("hub-error", &json!("draining"))
         );
-        assert_eq!(farewell.json()["retry_ms"].as_u64(), retry);
+        assert_eq!(last_event.json()["retry_ms"].as_u64(), retry);
         assert!(!last_id.is_empty());
         retries.insert(retry.unwrap());
     }
     assert!(retries.len() > 50, "reconnection times are spread");
-    let mut taken = Vec::new();
+    let mut acknowledged = Vec::new();
     let mut refused = 0;
     for publisher in publishers {
-        let (ids, no) = publisher.await.unwrap();
-        taken.extend(ids);
-        refused += no;
+        let (ids, count) = publisher.await.unwrap();
+        acknowledged.extend(ids);
+        refused += count;
     }
-    assert!(hub.ended().await.success());
+    assert!(hub.wait_for_exit().await.success());
     assert!(refused > 0, "later publishes are refused");
     // All acknowledged events are stored.
     hub.restart().await;
     let mut reader = hub.subscribe("/events?stream=**&from=start").await;
-    taken.sort();
-    let kept: Vec<String> = reader.take(taken.len()).await.into_iter().map(|e| e.id).collect();
-    assert_eq!(kept, taken);
+    acknowledged.sort();
+    let stored: Vec<String> =
+        reader.take(acknowledged.len()).await.into_iter().map(|e| e.id).collect();
+    assert_eq!(stored, acknowledged);
 }
 
 #[tokio::test]
@@ -133,11 +137,11 @@ async fn an_interrupted_export_does_not_end_like_a_complete_one() {
         socket.write_all(request.as_bytes()).await.unwrap();
         hub.wait_for_metric("fanfare_sessions", |sessions| sessions == 1.0).await;
         hub.terminate();
-        let (mut read, mut part) = (Vec::new(), vec![0; 32 * 1024]);
-        let end = loop {
-            match socket.read(&mut part).await {
+        let (mut read, mut buffer) = (Vec::new(), vec![0; 32 * 1024]);
+        let error_kind = loop {
+            match socket.read(&mut buffer).await {
                 Ok(0) => break None,
-                Ok(count) => read.extend_from_slice(&part[..count]),
+                Ok(count) => read.extend_from_slice(&buffer[..count]),
                 Err(error) => break Some(error.kind()),
             }
             // Too slow to finish before the drain.
@@ -145,7 +149,7 @@ async fn an_interrupted_export_does_not_end_like_a_complete_one() {
         };
         assert!(read.len() < 12_000_000, "the export was not interrupted");
         match version {
-            "1.0" => assert_eq!(end, Some(std::io::ErrorKind::ConnectionReset)),
+            "1.0" => assert_eq!(error_kind, Some(std::io::ErrorKind::ConnectionReset)),
             _ => assert!(!read.ends_with(b"0\r\n\r\n"), "it ends as complete"),
         }
     }

@@ -1,7 +1,7 @@
 //! Downloads: whole and in parts, in constant memory, with their progress on a stream.
 
 use crate::credentials::file_with;
-use crate::hub::{Hub, full};
+use crate::hub::{Hub, is_full_run};
 use crate::reader::Reader;
 use futures_util::StreamExt;
 use reqwest::{Response, StatusCode};
@@ -26,7 +26,7 @@ async fn hub() -> (Hub, TempDir) {
 }
 
 /// Writes a large sparse file, each block of which begins with its number.
-fn large(path: &Path, blocks: u64) {
+fn write_large_file(path: &Path, blocks: u64) {
     let mut file = std::fs::File::create(path).unwrap();
     for n in 0..blocks {
         file.seek(SeekFrom::Start(n * BLOCK)).unwrap();
@@ -35,42 +35,42 @@ fn large(path: &Path, blocks: u64) {
     file.set_len(blocks * BLOCK).unwrap();
 }
 
-/// Reads a body from `at` up to `until` and checks every byte; returns where it stopped.
-async fn check(answer: Response, mut at: u64, until: u64) -> u64 {
-    let mut body = answer.bytes_stream();
-    while at < until {
+/// Reads a body from `offset` up to `end` and checks every byte; returns where it stopped.
+async fn read_and_check(response: Response, mut offset: u64, end: u64) -> u64 {
+    let mut body = response.bytes_stream();
+    while offset < end {
         let Some(bytes) = body.next().await else { break };
-        for (n, byte) in (at..).zip(bytes.unwrap()) {
-            let (block, within) = (n / BLOCK, (n % BLOCK) as usize);
-            let expected = block.to_le_bytes().get(within).copied().unwrap_or(0);
+        for (n, byte) in (offset..).zip(bytes.unwrap()) {
+            let (block, offset_in_block) = (n / BLOCK, (n % BLOCK) as usize);
+            let expected = block.to_le_bytes().get(offset_in_block).copied().unwrap_or(0);
             assert_eq!(byte, expected, "byte {n}");
-            at = n + 1;
+            offset = n + 1;
         }
     }
-    at
+    offset
 }
 
 #[tokio::test]
 async fn files_are_sent_whole_in_ranges_or_as_not_modified() {
     let (hub, _folder) = hub().await;
     let get = || hub.http.get(hub.url("/files/d/small.txt"));
-    let whole = get().send().await.unwrap();
-    assert_eq!(whole.status(), 200);
-    let headers = whole.headers().clone();
+    let full_response = get().send().await.unwrap();
+    assert_eq!(full_response.status(), 200);
+    let headers = full_response.headers().clone();
     assert_eq!(headers["accept-ranges"], "bytes");
     assert_eq!(headers["content-length"], "10");
     assert_eq!(headers["x-content-type-options"], "nosniff");
     assert!(headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
-    assert_eq!(whole.text().await.unwrap(), "0123456789");
+    assert_eq!(full_response.text().await.unwrap(), "0123456789");
     let part = get().header("Range", "bytes=3-5").send().await.unwrap();
     assert_eq!(part.status(), 206);
     assert_eq!(part.headers()["content-range"], "bytes 3-5/10");
     assert_eq!(part.text().await.unwrap(), "345");
-    let none = get().header("Range", "bytes=10-").send().await.unwrap();
-    assert_eq!(none.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    let unsatisfiable = get().header("Range", "bytes=10-").send().await.unwrap();
+    assert_eq!(unsatisfiable.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     let etag = headers["etag"].clone();
-    let again = get().header("If-None-Match", &etag).send().await.unwrap();
-    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    let not_modified = get().header("If-None-Match", &etag).send().await.unwrap();
+    assert_eq!(not_modified.status(), StatusCode::NOT_MODIFIED);
     let resumed = get().header("Range", "bytes=8-").header("If-Range", &etag).send().await.unwrap();
     assert_eq!((resumed.status().as_u16(), resumed.text().await.unwrap().as_str()), (206, "89"));
     let head = hub.http.head(hub.url("/files/d/small.txt")).send().await.unwrap();
@@ -88,14 +88,14 @@ async fn files_are_sent_whole_in_ranges_or_as_not_modified() {
 }
 
 /// Requests a path that is not normalized; returns the status.
-async fn raw(hub: &Hub, path: &str) -> u16 {
+async fn raw_status(hub: &Hub, path: &str) -> u16 {
     let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", hub.address);
     socket.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8_lossy(&answer[9..12]).parse().unwrap()
+    let mut response = Vec::new();
+    socket.read_to_end(&mut response).await.unwrap();
+    String::from_utf8_lossy(&response[9..12]).parse().unwrap()
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn paths_cannot_leave_the_folder() {
     std::fs::write(folder.path().join("files/.hidden"), "x").unwrap();
     std::fs::write(folder.path().join("files/a b\u{e9}.txt"), "x").unwrap();
     symlink("../secret", folder.path().join("files/link")).unwrap();
-    assert_eq!(raw(&hub, "/files/d/a%20b%C3%A9.txt").await, 200);
+    assert_eq!(raw_status(&hub, "/files/d/a%20b%C3%A9.txt").await, 200);
     for path in [
         "/files/d/../secret",
         "/files/d/%2e%2e/secret",
@@ -122,15 +122,15 @@ async fn paths_cannot_leave_the_folder() {
         "/files/e/small.txt",
         "/files/../fanfare.toml",
     ] {
-        assert_eq!(raw(&hub, path).await, 404, "{path}");
+        assert_eq!(raw_status(&hub, path).await, 404, "{path}");
     }
 }
 
 #[tokio::test]
 async fn a_large_file_is_sent_and_resumed_in_constant_memory() {
-    let blocks = if full() { 2048 } else { 256 };
+    let blocks = if is_full_run() { 2048 } else { 256 };
     let (hub, folder) = hub().await;
-    large(&folder.path().join("files/large"), blocks);
+    write_large_file(&folder.path().join("files/large"), blocks);
     let mut reader = hub.subscribe("/streams/p/events").await;
     reader.open().await;
     let get = || hub.http.get(hub.url("/files/d/large?progress=p"));
@@ -138,17 +138,17 @@ async fn a_large_file_is_sent_and_resumed_in_constant_memory() {
     let first = get().send().await.unwrap();
     assert_eq!(first.content_length(), Some(blocks * BLOCK));
     let etag = first.headers()["etag"].clone();
-    let at = check(first, 0, blocks * BLOCK / 2).await;
-    let resumed = get().header("Range", format!("bytes={at}-")).header("If-Range", etag);
+    let offset = read_and_check(first, 0, blocks * BLOCK / 2).await;
+    let resumed = get().header("Range", format!("bytes={offset}-")).header("If-Range", etag);
     let resumed = resumed.send().await.unwrap();
     assert_eq!(resumed.status(), 206);
-    assert_eq!(check(resumed, at, u64::MAX).await, blocks * BLOCK);
+    assert_eq!(read_and_check(resumed, offset, u64::MAX).await, blocks * BLOCK);
     let after = hub.resident_bytes();
     assert!(after < before + (24 << 20), "{before} bytes before, {after} after");
     let events = progress(&mut reader, 2).await;
     let ends: Vec<&Value> = events.iter().filter(|event| event["state"] != "sending").collect();
     assert_eq!((&ends[0]["state"], &ends[1]["state"]), (&"aborted".into(), &"done".into()));
-    assert!(ends[0]["bytes_sent"].as_u64().unwrap() >= at, "{}", ends[0]);
+    assert!(ends[0]["bytes_sent"].as_u64().unwrap() >= offset, "{}", ends[0]);
     assert_eq!(ends[1]["percentage"], 100.0);
     for event in &events {
         assert_eq!(event["total_size"], blocks * BLOCK);
@@ -174,16 +174,16 @@ async fn progress(reader: &mut Reader, downloads: usize) -> Vec<Value> {
 #[tokio::test]
 async fn progress_is_published_at_most_ten_times_a_second() {
     let (hub, folder) = hub().await;
-    large(&folder.path().join("files/large"), 64);
+    write_large_file(&folder.path().join("files/large"), 64);
     let mut reader = hub.subscribe("/streams/p/events?envelope=true").await;
     reader.open().await;
-    let answer = hub.http.get(hub.url("/files/d/large?progress=p")).send().await.unwrap();
-    let mut body = answer.bytes_stream();
-    let mut taken = 0;
+    let response = hub.http.get(hub.url("/files/d/large?progress=p")).send().await.unwrap();
+    let mut body = response.bytes_stream();
+    let mut read_bytes = 0;
     while let Some(bytes) = body.next().await {
-        taken += bytes.unwrap().len();
-        if taken > 2 << 20 {
-            taken = 0;
+        read_bytes += bytes.unwrap().len();
+        if read_bytes > 2 << 20 {
+            read_bytes = 0;
             tokio::time::sleep(std::time::Duration::from_millis(30)).await;
         }
     }
@@ -199,9 +199,9 @@ async fn progress_is_published_at_most_ten_times_a_second() {
         let (clock, _) = time.split_once('T').unwrap().1.split_once('Z').unwrap();
         clock.split(':').fold(0.0, |all, part| all * 60.0 + part.parse::<f64>().unwrap()) * 1000.0
     };
-    let within = ms(times.last().unwrap()) - ms(&times[0]);
+    let elapsed_ms = ms(times.last().unwrap()) - ms(&times[0]);
     assert!(times.len() >= 3, "{times:?}");
-    assert!((times.len() - 2) as f64 * 100.0 <= within + 100.0, "{times:?}");
+    assert!((times.len() - 2) as f64 * 100.0 <= elapsed_ms + 100.0, "{times:?}");
 }
 
 #[tokio::test]
@@ -212,19 +212,19 @@ async fn downloads_and_their_progress_require_grants() {
         ("teller", "s2", "files = [\"*\"]\npublish = [\"p\"]"),
         ("other", "s3", "files = [\"e\"]\npublish = [\"p\"]"),
     ];
-    let more = format!("[files.d]\npath = {:?}\n", folder.path());
-    let config = file_with(folder.path(), &keys, &more);
+    let extra = format!("[files.d]\npath = {:?}\n", folder.path());
+    let config = file_with(folder.path(), &keys, &extra);
     std::fs::write(folder.path().join("f"), "x").unwrap();
     let hub = Hub::start(&["--config", &config]).await;
     let get = async |secret: Option<&str>, query: &str, site: Option<&str>| {
-        let mut asked = hub.http.get(hub.url(&format!("/files/d/f{query}")));
+        let mut request = hub.http.get(hub.url(&format!("/files/d/f{query}")));
         if let Some(secret) = secret {
-            asked = asked.bearer_auth(secret);
+            request = request.bearer_auth(secret);
         }
         if let Some(site) = site {
-            asked = asked.header("Sec-Fetch-Site", site);
+            request = request.header("Sec-Fetch-Site", site);
         }
-        asked.send().await.unwrap().status().as_u16()
+        request.send().await.unwrap().status().as_u16()
     };
     assert_eq!(get(None, "", None).await, 401);
     assert_eq!(get(Some("s1"), "", None).await, 200);

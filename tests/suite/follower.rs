@@ -27,16 +27,16 @@ impl Follower {
     /// of connections.
     pub async fn until(self, last: &str) -> (Vec<Event>, usize) {
         let mut rng = SmallRng::seed_from_u64(self.seed);
-        let mut seen: Vec<Event> = Vec::new();
+        let mut events: Vec<Event> = Vec::new();
         let mut last_id = String::new();
-        let mut visits = 0;
-        let began = Instant::now();
+        let mut connections = 0;
+        let started = Instant::now();
         loop {
             assert!(
-                began.elapsed() < TEST_TIMEOUT * 3,
+                started.elapsed() < TEST_TIMEOUT * 3,
                 "after {} events: {:?}",
-                seen.len(),
-                seen.last()
+                events.len(),
+                events.last()
             );
             let headers = [("Last-Event-ID", last_id.as_str())];
             let headers = if last_id.is_empty() { &[][..] } else { &headers[..] };
@@ -45,10 +45,10 @@ impl Follower {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             };
-            visits += 1;
-            let mut patience = match self.drops_within {
+            connections += 1;
+            let mut events_until_drop = match self.drops_within {
                 0 => usize::MAX,
-                most => rng.random_range(0..=most),
+                max_events => rng.random_range(0..=max_events),
             };
             // A follower that drops before its first event must read the first block: without an id
             // it would start at "now" again.
@@ -66,15 +66,15 @@ impl Follower {
                 } else {
                     last_id = event.id.clone();
                     let done = event.data == last;
-                    seen.push(event);
+                    events.push(event);
                     if done {
-                        return (seen, visits);
+                        return (events, connections);
                     }
                 }
-                if patience == 0 {
+                if events_until_drop == 0 {
                     break;
                 }
-                patience -= 1;
+                events_until_drop -= 1;
             }
         }
     }

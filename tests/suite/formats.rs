@@ -13,12 +13,12 @@ struct Lines {
 
 impl Lines {
     async fn get(hub: &Hub, path: &str, accept: &str) -> Self {
-        let asked = hub.http.get(hub.url(path)).header(ACCEPT, accept);
-        Self::of(asked).await
+        let request = hub.http.get(hub.url(path)).header(ACCEPT, accept);
+        Self::of(request).await
     }
 
-    async fn of(asked: reqwest::RequestBuilder) -> Self {
-        let response = asked.send().await.unwrap();
+    async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         Self { response, rest: Vec::new() }
     }
@@ -30,9 +30,9 @@ impl Lines {
     /// The next line; `None` at the end.
     async fn next(&mut self) -> Option<String> {
         loop {
-            if let Some(at) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line = self.rest.drain(..=at).collect::<Vec<u8>>();
-                return Some(String::from_utf8(line[..at].to_vec()).unwrap());
+            if let Some(index) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line = self.rest.drain(..=index).collect::<Vec<u8>>();
+                return Some(String::from_utf8(line[..index].to_vec()).unwrap());
             }
             let chunk =
                 timeout(TEST_TIMEOUT, self.response.chunk()).await.expect("a line").unwrap();
@@ -83,9 +83,9 @@ async fn ndjson_lines_contain_complete_events_live_and_from_history() {
     assert_eq!(lines.next().await, None);
     // A reader of lines resumes with the id of a line.
     let path = format!("/events?stream=a&last_event_id={}", first["id"].as_str().unwrap());
-    let mut again = Lines::get(&hub, &format!("{path}&format=ndjson"), "*/*").await;
-    assert_eq!(again.json().await["data"]["resume"], "resumed");
-    assert_eq!(again.json().await["id"], second["id"]);
+    let mut resumed = Lines::get(&hub, &format!("{path}&format=ndjson"), "*/*").await;
+    assert_eq!(resumed.json().await["data"]["resume"], "resumed");
+    assert_eq!(resumed.json().await["id"], second["id"]);
 }
 
 #[tokio::test]
@@ -109,9 +109,9 @@ async fn text_lines_contain_only_the_data() {
 async fn subscriptions_without_follow_export_the_history_in_every_format() {
     const EVENTS: usize = 5_000;
     let hub = Hub::start(&["--recent-bytes", "64KiB"]).await;
-    for part in 0..EVENTS / 1_000 {
+    for batch in 0..EVENTS / 1_000 {
         let events: Vec<Value> = (0..1_000)
-            .map(|n| json!({ "stream": "s", "data": format!("{}", part * 1_000 + n) }))
+            .map(|n| json!({ "stream": "s", "data": format!("{}", batch * 1_000 + n) }))
             .collect();
         hub.post("/publish", Value::Array(events)).await;
     }
@@ -119,9 +119,10 @@ async fn subscriptions_without_follow_export_the_history_in_every_format() {
     let text = Lines::get(&hub, "/streams/s/events?follow=false&format=text", "*/*").await;
     assert_eq!(text.all().await, expected);
     let path = "/streams/s/events?follow=false&format=ndjson&control=off";
-    let of_json = Lines::get(&hub, path, "*/*").await.all().await;
+    let json_lines = Lines::get(&hub, path, "*/*").await.all().await;
     let data = |line: &String| serde_json::from_str::<Value>(line).unwrap()["data"].clone();
-    let data: Vec<String> = of_json.iter().map(|l| data(l).as_str().unwrap().to_owned()).collect();
+    let data: Vec<String> =
+        json_lines.iter().map(|l| data(l).as_str().unwrap().to_owned()).collect();
     assert_eq!(data, expected);
     let mut events = hub.subscribe("/streams/s/events?follow=false").await;
     events.open().await;
@@ -130,14 +131,14 @@ async fn subscriptions_without_follow_export_the_history_in_every_format() {
     let last = rest.last().unwrap().id.clone();
     hub.wait_for_metric("fanfare_sessions_closed_total{reason=\"complete\"}", |n| n == 3.0).await;
     // An EventSource that reconnects gets a 204, so that it does not try again.
-    let asked = hub.http.get(hub.url("/streams/s/events?follow=false"));
-    let nothing_new = asked.header("Last-Event-ID", &last).send().await.unwrap();
-    assert_eq!(nothing_new.status(), 204);
-    assert_eq!(nothing_new.headers()["last-event-id"], last, "its position");
+    let request = hub.http.get(hub.url("/streams/s/events?follow=false"));
+    let response = request.header("Last-Event-ID", &last).send().await.unwrap();
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.headers()["last-event-id"], last, "its position");
     let newest = Lines::get(&hub, "/streams/s/events?follow=false&last=2&format=text", "*/*").await;
     assert_eq!(newest.all().await, expected[EVENTS - 2..]);
-    let nothing = Lines::get(&hub, "/streams/t/events?follow=false&format=text", "*/*").await;
-    assert_eq!(nothing.all().await, Vec::<String>::new());
+    let empty = Lines::get(&hub, "/streams/t/events?follow=false&format=text", "*/*").await;
+    assert_eq!(empty.all().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -164,12 +165,15 @@ async fn a_subscription_in_a_body_is_equal_to_one_in_a_query() {
     )
     .await;
     hub.publish("c", "3").await;
-    let ask = |body: Value| hub.http.post(hub.url("/events")).body(body.to_string());
+    let request = |body: Value| hub.http.post(hub.url("/events")).body(body.to_string());
     let body = json!({ "stream": ["a", "b"], "from": "start", "format": "text", "follow": false });
-    let all = Lines::of(ask(body)).await.all().await;
-    assert!(all.len() == 2 && all[0] == "1" && all[1].contains("\"message\":\"2\""), "{all:?}");
+    let lines = Lines::of(request(body)).await.all().await;
+    assert!(
+        lines.len() == 2 && lines[0] == "1" && lines[1].contains("\"message\":\"2\""),
+        "{lines:?}"
+    );
     let body = json!({ "stream": "b", "types": ["log", "metric"], "last": 5, "follow": false });
-    let mut events = Lines::of(ask(body).header(ACCEPT, "text/event-stream")).await;
+    let mut events = Lines::of(request(body).header(ACCEPT, "text/event-stream")).await;
     assert_eq!(events.kind(), "text/event-stream");
     assert!(events.next().await.unwrap().starts_with("retry: "));
     for (body, status) in [
@@ -179,7 +183,7 @@ async fn a_subscription_in_a_body_is_equal_to_one_in_a_query() {
         (json!(["a"]), 400),
         (json!({}), 400),
     ] {
-        assert_eq!(ask(body.clone()).send().await.unwrap().status(), status, "{body}");
+        assert_eq!(request(body.clone()).send().await.unwrap().status(), status, "{body}");
     }
 }
 
@@ -188,36 +192,37 @@ async fn the_first_event_sets_the_columns_of_a_table_live_and_from_history() {
     let hub = Hub::start(&["--heartbeat", "1s"]).await;
     // The stream is empty: its first event sets the columns, which then stay.
     let mut live = Lines::get(&hub, "/streams/s/events", "text/csv").await;
-    let mut same = Lines::get(&hub, "/streams/s/events?format=csv", "*/*").await;
+    let mut by_query = Lines::get(&hub, "/streams/s/events?format=csv", "*/*").await;
     assert_eq!(live.kind(), "text/csv; charset=utf-8; header=present");
     let event = |data: Value| json!({ "stream": ["s", "t"], "data": data });
     hub.post("/publish", event(json!({ "n": 1, "text": "a, b" }))).await;
-    for table in [&mut live, &mut same] {
+    for table in [&mut live, &mut by_query] {
         assert_eq!(table.next().await.unwrap(), "n,text\r");
         assert_eq!(table.next().await.unwrap(), "1,\"a, b\"\r");
     }
-    let others = json!([event(json!({ "text": "c", "n": 2, "m": 0 })), event(json!("no object"))]);
-    hub.post("/publish", others).await;
-    for table in [&mut live, &mut same] {
+    let later_events =
+        json!([event(json!({ "text": "c", "n": 2, "m": 0 })), event(json!("no object"))]);
+    hub.post("/publish", later_events).await;
+    for table in [&mut live, &mut by_query] {
         assert_eq!(table.next().await.unwrap(), "2,c\r");
         assert_eq!(table.next().await.unwrap(), ",\r");
     }
-    let chosen = "/streams/s/events?format=csv&columns=text,m&follow=false";
-    let rows = Lines::get(&hub, chosen, "*/*").await.all().await;
+    let path = "/streams/s/events?format=csv&columns=text,m&follow=false";
+    let rows = Lines::get(&hub, path, "*/*").await.all().await;
     assert_eq!(rows, ["text,m\r", "\"a, b\",\r", "c,0\r", ",\r"]);
     let body = json!({ "stream": "s", "format": "csv", "columns": ["n"], "envelope": true,
         "last": 1, "follow": false });
-    let asked = hub.http.post(hub.url("/events")).body(body.to_string());
-    let rows = Lines::of(asked).await.all().await;
+    let request = hub.http.post(hub.url("/events")).body(body.to_string());
+    let rows = Lines::of(request).await.all().await;
     assert_eq!(rows[0], "id,stream,type,time,n\r");
     assert!(rows[1].contains(",s,message,") && rows[1].ends_with("Z,\r"), "{rows:?}");
     // Without events there are no columns; with named columns there is only their line.
-    let nothing = "/streams/none/events?format=csv&follow=false";
-    assert_eq!(Lines::get(&hub, nothing, "*/*").await.all().await, Vec::<String>::new());
-    let named = Lines::get(&hub, &format!("{nothing}&columns=a"), "*/*").await;
-    assert_eq!(named.all().await, ["a\r"]);
-    let wrong = hub.http.get(hub.url("/streams/s/events?columns=a")).send().await.unwrap();
-    assert_eq!(wrong.status(), 400, "events have no columns");
+    let empty_path = "/streams/none/events?format=csv&follow=false";
+    assert_eq!(Lines::get(&hub, empty_path, "*/*").await.all().await, Vec::<String>::new());
+    let with_columns = Lines::get(&hub, &format!("{empty_path}&columns=a"), "*/*").await;
+    assert_eq!(with_columns.all().await, ["a\r"]);
+    let refused = hub.http.get(hub.url("/streams/s/events?columns=a")).send().await.unwrap();
+    assert_eq!(refused.status(), 400, "events have no columns");
     hub.wait_for_metric("fanfare_sessions", |n| n == 2.0).await;
     assert_eq!(hub.try_post("/streams/s/end", "").await.0, 200);
     assert_eq!(live.next().await, None);
@@ -231,7 +236,7 @@ async fn a_table_of_a_stream_that_ends_without_events_is_empty() {
     assert_eq!(table.all().await, Vec::<String>::new());
 }
 
-/// Subscribes and publishes; returns the chunks of the body until so many lines have come.
+/// Subscribes and publishes; returns the chunks of the body until `lines` lines were received.
 async fn chunks(
     hub: &Hub,
     path: &str,
@@ -278,22 +283,22 @@ async fn flush_options_combine_events_into_fewer_writes() {
     let expected: String = (0..EVENTS).map(|n| text(n) + "\n").collect();
     // Writes of 1,000 bytes, and of the rest when the time is over.
     let path = "/streams/s/events?format=text&flush_bytes=1000&flush_ms=2000";
-    let written = chunks(&hub, path, EVENTS, publish()).await;
-    assert_eq!(written.concat(), expected);
-    assert!(written.len() <= EVENTS / 3, "{} writes", written.len());
+    let buffered = chunks(&hub, path, EVENTS, publish()).await;
+    assert_eq!(buffered.concat(), expected);
+    assert!(buffered.len() <= EVENTS / 3, "{} writes", buffered.len());
     // Without these options nothing waits, and nearly every event is a separate write.
     hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
-    let at_once = chunks(&hub, "/streams/s/events?format=text", EVENTS, publish()).await;
-    assert_eq!(at_once.concat(), expected);
-    assert!(at_once.len() > written.len(), "{} writes", at_once.len());
+    let unbuffered = chunks(&hub, "/streams/s/events?format=text", EVENTS, publish()).await;
+    assert_eq!(unbuffered.concat(), expected);
+    assert!(unbuffered.len() > buffered.len(), "{} writes", unbuffered.len());
     // A single event is written when the time is over.
     hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
-    let one = async {
+    let publish_one = async {
         hub.wait_for_metric("fanfare_sessions", |n| n >= 1.0).await;
         hub.publish("s", "alone").await;
     };
     let path = "/streams/s/events?format=text&flush_ms=50";
-    assert_eq!(chunks(&hub, path, 1, one).await, ["alone\n"]);
+    assert_eq!(chunks(&hub, path, 1, publish_one).await, ["alone\n"]);
 }
 
 #[tokio::test]
@@ -316,9 +321,9 @@ async fn the_number_of_last_events_is_limited() {
     let get =
         async |last: &str| hub.get(&format!("/streams/s/events?last={last}&follow=false")).await;
     assert_eq!(get("10000").await.0, 200);
-    for most in ["10001", "18446744073709551615"] {
-        let (status, refused) = get(most).await;
-        assert_eq!((status, &refused["field"]), (400, &json!("last")), "{most}: {refused}");
+    for last in ["10001", "18446744073709551615"] {
+        let (status, refused) = get(last).await;
+        assert_eq!((status, &refused["field"]), (400, &json!("last")), "{last}: {refused}");
     }
 }
 
@@ -345,9 +350,9 @@ async fn formulas_in_tables_are_escaped_on_request() {
     assert_eq!(escaped.all().await, expected);
     let body = json!({ "stream": "s", "format": "csv", "columns": ["n"], "envelope": true,
         "escape_formulas": true, "last": 1, "follow": false });
-    let asked = hub.http.post(hub.url("/events")).body(body.to_string());
-    let rows = Lines::of(asked).await.all().await;
+    let request = hub.http.post(hub.url("/events")).body(body.to_string());
+    let rows = Lines::of(request).await.all().await;
     assert!(rows[1].contains(",s,'=type(),"), "{rows:?}");
-    let wrong = hub.http.get(hub.url(&format!("{path}&escape_formulas=yes"))).send().await;
-    assert_eq!(wrong.unwrap().status(), 400);
+    let response = hub.http.get(hub.url(&format!("{path}&escape_formulas=yes"))).send().await;
+    assert_eq!(response.unwrap().status(), 400);
 }

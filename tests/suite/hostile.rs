@@ -1,6 +1,6 @@
 //! Invalid input is refused with a 4xx or closed, without effect on other clients.
 
-use crate::credentials::{SECRET, good, with};
+use crate::credentials::{SECRET, claims_with, signed_token};
 use crate::hub::{Hub, TEST_TIMEOUT};
 use serde_json::json;
 use std::time::Duration;
@@ -10,40 +10,40 @@ use tokio::time::timeout;
 
 /// Sends bytes and reads the answer: until the hub closes its side if ours is closed, or else until
 /// it has answered.
-async fn say(hub: &Hub, bytes: &[u8], closes: bool) -> Vec<u8> {
+async fn send_bytes(hub: &Hub, bytes: &[u8], closes: bool) -> Vec<u8> {
     let mut socket = TcpStream::connect(&hub.address).await.unwrap();
     // The hub may have closed before everything was written.
     let _ = socket.write_all(bytes).await;
     if closes {
         let _ = socket.shutdown().await;
     }
-    let mut answer = Vec::new();
-    let reads = async {
-        while closes || statuses(&answer).is_empty() {
-            match socket.read_buf(&mut answer).await {
+    let mut response = Vec::new();
+    let read_response = async {
+        while closes || statuses(&response).is_empty() {
+            match socket.read_buf(&mut response).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
         }
     };
-    let read = timeout(TEST_TIMEOUT, reads).await;
-    read.unwrap_or_else(|_| panic!("the connection stays open: {:?}", text(bytes)));
-    answer
+    let result = timeout(TEST_TIMEOUT, read_response).await;
+    result.unwrap_or_else(|_| panic!("the connection stays open: {:?}", text(bytes)));
+    response
 }
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(120)]).into_owned()
 }
 
-/// Returns the statuses of the responses in `answer`.
-fn statuses(answer: &[u8]) -> Vec<u16> {
-    let text = String::from_utf8_lossy(answer);
+/// Returns the statuses of the responses in `response`.
+fn statuses(response: &[u8]) -> Vec<u16> {
+    let text = String::from_utf8_lossy(response);
     let heads = text.split("HTTP/1.1 ").skip(1);
     heads.filter_map(|head| head.get(..3)?.parse().ok()).collect()
 }
 
 /// Returns malformed requests: name and bytes.
-fn broken() -> Vec<(&'static str, Vec<u8>)> {
+fn malformed_requests() -> Vec<(&'static str, Vec<u8>)> {
     let post = |headers: &str, body: &str| {
         format!("POST /streams/smuggled/events HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n{body}")
             .into_bytes()
@@ -116,15 +116,15 @@ async fn malformed_requests_are_refused_or_closed_without_effect_on_readers() {
         readers.push(reader);
     }
     let mut count = 0;
-    for (name, bytes) in broken() {
+    for (name, bytes) in malformed_requests() {
         // With our side closed after the request, and left open.
         for closes in [true, false] {
             if !closes && name.contains("early end") {
                 continue;
             }
-            let answer = say(&hub, &bytes, closes).await;
-            for status in statuses(&answer) {
-                assert!((400..500).contains(&status), "{name}: {status} {:?}", text(&answer));
+            let response = send_bytes(&hub, &bytes, closes).await;
+            for status in statuses(&response) {
+                assert!((400..500).contains(&status), "{name}: {status} {:?}", text(&response));
             }
         }
         hub.publish("calm", name).await;
@@ -138,8 +138,8 @@ async fn malformed_requests_are_refused_or_closed_without_effect_on_readers() {
     assert_eq!(smuggled["code"], "not_found", "nothing of it was published: {smuggled}");
     assert!(!hub.log().contains("panicked"), "{}", hub.log());
     // Only requests that could be parsed have a line each.
-    let others = hub.log().lines().filter(|line| !line.contains("INFO request ")).count();
-    assert!(others < 20, "the log is flooded\n{}", hub.log());
+    let other_lines = hub.log().lines().filter(|line| !line.contains("INFO request ")).count();
+    assert!(other_lines < 20, "the log is flooded\n{}", hub.log());
 }
 
 #[tokio::test]
@@ -171,11 +171,14 @@ async fn invalid_utf8_and_json_get_a_problem_with_a_detail() {
             format!(" HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
         bytes.extend_from_slice(head.as_bytes());
         bytes.extend_from_slice(body);
-        let answer = say(&hub, &bytes, true).await;
-        let told = String::from_utf8(answer).expect("the answer is UTF-8");
-        let status = statuses(told.as_bytes());
-        assert!(matches!(status[..], [400 | 422]), "{:?}: {told}", text(&bytes));
-        assert!(told.contains("application/problem+json") && told.contains("\"detail\""), "{told}");
+        let bytes_received = send_bytes(&hub, &bytes, true).await;
+        let response = String::from_utf8(bytes_received).expect("the answer is UTF-8");
+        let status = statuses(response.as_bytes());
+        assert!(matches!(status[..], [400 | 422]), "{:?}: {response}", text(&bytes));
+        assert!(
+            response.contains("application/problem+json") && response.contains("\"detail\""),
+            "{response}"
+        );
     }
     let (_, listed) = hub.get("/streams").await;
     assert_eq!(listed["streams"], json!([]), "nothing of it was published");
@@ -200,9 +203,9 @@ async fn bodies_of_one_client_have_a_bound_while_they_are_received() {
     hub.wait_for_metric("fanfare_request_body_bytes", |bytes| bytes >= (20 * MIB) as f64).await;
     let mut second = head("192.0.2.1").into_bytes();
     second.resize(second.len() + 20 * MIB, b' ');
-    let answer = say(&hub, &second, false).await;
-    assert_eq!(statuses(&answer), [503], "{}", text(&answer));
-    assert!(text(&answer).contains("503"), "{}", text(&answer));
+    let response = send_bytes(&hub, &second, false).await;
+    assert_eq!(statuses(&response), [503], "{}", text(&response));
+    assert!(text(&response).contains("503"), "{}", text(&response));
     let refused = "fanfare_publishes_refused_total{reason=\"request_bodies\"}";
     assert_eq!(hub.metric(refused).await, 1.0);
     assert_eq!(hub.metric("fanfare_bound_hits_total{bound=\"request_bodies\"}").await, 1.0);
@@ -210,7 +213,7 @@ async fn bodies_of_one_client_have_a_bound_while_they_are_received() {
     // Another client is not affected.
     let body = "{\"stream\":\"s\",\"data\":1}";
     let other = head("192.0.2.2").replace(&(31 * MIB).to_string(), &body.len().to_string()) + body;
-    assert_eq!(statuses(&say(&hub, other.as_bytes(), false).await), [200]);
+    assert_eq!(statuses(&send_bytes(&hub, other.as_bytes(), false).await), [200]);
     drop(first);
     hub.wait_for_metric("fanfare_request_body_bytes", |bytes| bytes == 0.0).await;
 }
@@ -223,26 +226,26 @@ async fn deep_json_and_unfinished_requests_do_not_affect_others() {
         format!("{{\"stream\":\"a\",\"data\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
     let (status, _) = hub.try_post("/publish", deep).await;
     assert!(matches!(status, 400 | 413 | 422), "{status}");
-    // Heads and bodies without an end, and connections that send nothing.
-    let mut slow = Vec::new();
+    // Unfinished heads and bodies, and connections that send nothing.
+    let mut sockets = Vec::new();
     for n in 0..300 {
         let mut socket = TcpStream::connect(&hub.address).await.unwrap();
-        let begin: &[u8] = match n % 3 {
+        let start: &[u8] = match n % 3 {
             0 => b"GET /events?stream=a HTTP/1.1\r\nHost: localhost\r\nX-",
             1 => b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n{",
             _ => b"",
         };
-        socket.write_all(begin).await.unwrap();
-        slow.push(socket);
+        socket.write_all(start).await.unwrap();
+        sockets.push(socket);
     }
     hub.publish("a", "beside them").await;
     assert!(hub.resident_bytes() < before + (64 << 20));
-    for (n, mut socket) in slow.into_iter().enumerate() {
-        let mut answer = Vec::new();
-        let ended = timeout(TEST_TIMEOUT, socket.read_to_end(&mut answer)).await;
-        let _ = ended.unwrap_or_else(|_| panic!("{n} stays open"));
-        let told = statuses(&answer);
-        assert!(told.iter().all(|status| (400..500).contains(status)), "{told:?}");
+    for (n, mut socket) in sockets.into_iter().enumerate() {
+        let mut response = Vec::new();
+        let closed = timeout(TEST_TIMEOUT, socket.read_to_end(&mut response)).await;
+        let _ = closed.unwrap_or_else(|_| panic!("{n} stays open"));
+        let received = statuses(&response);
+        assert!(received.iter().all(|status| (400..500).contains(status)), "{received:?}");
     }
 }
 
@@ -257,10 +260,10 @@ async fn connections_are_limited_per_client() {
         SECRET,
     ])
     .await;
-    let token = good(&with("fanfare", json!({ "admin": true })));
-    let mut held = Vec::new();
+    let token = signed_token(&claims_with("fanfare", json!({ "admin": true })));
+    let mut sockets = Vec::new();
     for _ in 0..200 {
-        held.push(TcpStream::connect(&hub.address).await.unwrap());
+        sockets.push(TcpStream::connect(&hub.address).await.unwrap());
     }
     let refused = "fanfare_connections_refused_total{reason=\"max_connections_per_client\"}";
     hub.wait_for_metric(refused, |n| n == 200.0 - 66.0).await;
@@ -268,42 +271,43 @@ async fn connections_are_limited_per_client() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut other = socket.connect(hub.address.parse().unwrap()).await.unwrap();
-    let ask = format!("GET /stats HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
-    other.write_all(ask.as_bytes()).await.unwrap();
-    let mut answer = [0; 15];
-    timeout(TEST_TIMEOUT, other.read_exact(&mut answer)).await.expect("an answer").unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200 OK");
-    drop(held);
-    let again = async {
+    let request =
+        format!("GET /stats HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+    other.write_all(request.as_bytes()).await.unwrap();
+    let mut response = [0; 15];
+    timeout(TEST_TIMEOUT, other.read_exact(&mut response)).await.expect("an answer").unwrap();
+    assert_eq!(&response, b"HTTP/1.1 200 OK");
+    drop(sockets);
+    let until_accepted = async {
         loop {
-            let asked = hub.http.get(hub.url("/healthz")).send().await;
-            if asked.is_ok_and(|answer| answer.status() == 200) {
+            let result = hub.http.get(hub.url("/healthz")).send().await;
+            if result.is_ok_and(|response| response.status() == 200) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(TEST_TIMEOUT, again).await.expect("a connection is accepted again");
+    timeout(TEST_TIMEOUT, until_accepted).await.expect("a connection is accepted again");
 }
 
 #[tokio::test]
 async fn unauthorized_publishes_are_refused_before_their_body_is_read() {
     let hub = Hub::start(&["--jwt-secret", SECRET, "--anonymous", "subscribe"]).await;
-    let token = good(&with("fanfare", json!({ "publish": ["a"] })));
-    let mut held = Vec::new();
+    let token = signed_token(&claims_with("fanfare", json!({ "publish": ["a"] })));
+    let mut sockets = Vec::new();
     for path in ["/publish", "/streams/a/events", "/revocations"].repeat(15) {
         let mut socket = TcpStream::connect(&hub.address).await.unwrap();
         let head =
             format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8388608\r\n\r\n");
         socket.write_all(head.as_bytes()).await.unwrap();
         let _ = socket.write_all(&[b' '; 10_000]).await;
-        let mut answer = Vec::new();
-        while statuses(&answer).is_empty() {
-            let read = timeout(TEST_TIMEOUT, socket.read_buf(&mut answer)).await;
+        let mut response = Vec::new();
+        while statuses(&response).is_empty() {
+            let read = timeout(TEST_TIMEOUT, socket.read_buf(&mut response)).await;
             assert!(read.expect("an answer").unwrap() > 0, "{path}");
         }
-        assert_eq!(statuses(&answer), [403], "{path}");
-        held.push(socket);
+        assert_eq!(statuses(&response), [403], "{path}");
+        sockets.push(socket);
     }
     let post = hub.http.post(hub.url("/streams/a/events")).bearer_auth(token);
     assert_eq!(post.body("beside them").send().await.unwrap().status(), 200);
@@ -313,14 +317,17 @@ async fn unauthorized_publishes_are_refused_before_their_body_is_read() {
 async fn the_metrics_listener_checks_the_host_and_is_not_crowded_out() {
     let hub = Hub::with_max_open_files(600, &["--metrics-listen", "127.0.0.1:0"]).await;
     let address = hub.metrics.clone().unwrap();
-    let asks = |host: &'static str| {
+    let status_for_host = |host: &'static str| {
         let request = hub.http.get(format!("http://{address}/metrics")).header("Host", host);
         async move { request.send().await.unwrap().status().as_u16() }
     };
-    assert_eq!((asks("localhost").await, asks("evil.example").await), (200, 421));
-    let mut held = Vec::new();
+    assert_eq!(
+        (status_for_host("localhost").await, status_for_host("evil.example").await),
+        (200, 421)
+    );
+    let mut sockets = Vec::new();
     for _ in 0..150 {
-        held.push(TcpStream::connect(&hub.address).await.unwrap());
+        sockets.push(TcpStream::connect(&hub.address).await.unwrap());
     }
-    assert_eq!(timeout(TEST_TIMEOUT, asks("127.0.0.1")).await.expect("an answer"), 200);
+    assert_eq!(timeout(TEST_TIMEOUT, status_for_host("127.0.0.1")).await.expect("an answer"), 200);
 }

@@ -1,7 +1,7 @@
 //! HTTP/2 with and without TLS: the same events, and flow control for each stream.
 
 use crate::certificate::Certificate;
-use crate::credentials::{SECRET, claims, good};
+use crate::credentials::{SECRET, claims, signed_token};
 use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::{Event, Parser};
 use bytes::Bytes;
@@ -33,16 +33,16 @@ async fn connect(hub: &Hub, certificate: Option<&Certificate>) -> SendRequest<By
 }
 
 /// Sends a request and waits for the head of its answer.
-async fn ask(
+async fn send_request(
     connection: &mut SendRequest<Bytes>,
     request: Request<()>,
     body: Option<Bytes>,
 ) -> Response<RecvStream> {
-    let (answer, mut sending) = connection.send_request(request, body.is_none()).unwrap();
+    let (response, mut send_stream) = connection.send_request(request, body.is_none()).unwrap();
     if let Some(body) = body {
-        sending.send_data(body, true).unwrap();
+        send_stream.send_data(body, true).unwrap();
     }
-    timeout(TEST_TIMEOUT, answer).await.expect("no answer").unwrap()
+    timeout(TEST_TIMEOUT, response).await.expect("no answer").unwrap()
 }
 
 fn get(hub: &Hub, path: &str) -> Request<()> {
@@ -54,8 +54,8 @@ fn post(hub: &Hub, path: &str) -> Request<()> {
     Request::post(format!("https://{}{path}", hub.address)).body(()).unwrap()
 }
 
-async fn whole(answer: Response<RecvStream>) -> Value {
-    let mut body = answer.into_body();
+async fn read_json(response: Response<RecvStream>) -> Value {
+    let mut body = response.into_body();
     let mut bytes = Vec::new();
     while let Some(chunk) = body.data().await {
         bytes.extend_from_slice(&chunk.unwrap());
@@ -68,17 +68,17 @@ async fn whole(answer: Response<RecvStream>) -> Value {
 struct Stream {
     body: RecvStream,
     parser: Parser,
-    waiting: VecDeque<Event>,
+    pending: VecDeque<Event>,
 }
 
 impl Stream {
     async fn open(connection: &mut SendRequest<Bytes>, hub: &Hub, path: &str) -> Self {
-        let answer = ask(connection, get(hub, path), None).await;
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        assert!(!answer.headers().contains_key("connection"));
-        let body = answer.into_body();
-        let mut stream = Self { body, parser: Parser::default(), waiting: VecDeque::new() };
+        let response = send_request(connection, get(hub, path), None).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert!(!response.headers().contains_key("connection"));
+        let body = response.into_body();
+        let mut stream = Self { body, parser: Parser::default(), pending: VecDeque::new() };
         assert_eq!(stream.next().await.unwrap().name, "hub-open");
         stream
     }
@@ -90,19 +90,19 @@ impl Stream {
 
     async fn try_next(&mut self) -> Result<Option<Event>, h2::Error> {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
+            if let Some(event) = self.pending.pop_front() {
                 return Ok(Some(event));
             }
             let chunk = timeout(TEST_TIMEOUT, self.body.data()).await.expect("no data comes");
             let Some(chunk) = chunk.transpose()? else { return Ok(None) };
             self.body.flow_control().release_capacity(chunk.len()).unwrap();
-            self.parser.feed(&chunk, &mut self.waiting);
+            self.parser.feed(&chunk, &mut self.pending);
         }
     }
 }
 
 /// A hub with TLS and one without.
-async fn hubs(flags: &[&str]) -> Vec<(Hub, Option<Certificate>)> {
+async fn hubs_with_and_without_tls(flags: &[&str]) -> Vec<(Hub, Option<Certificate>)> {
     let certificate = Certificate::make("localhost");
     let flags = [flags, &["--metrics-listen", "127.0.0.1:0"]].concat();
     let by_tls = [&flags[..], &certificate.flags()].concat();
@@ -114,7 +114,7 @@ async fn hubs(flags: &[&str]) -> Vec<(Hub, Option<Certificate>)> {
 #[ignore = "needs openssl"]
 async fn a_stuck_stream_does_not_delay_the_others_of_its_connection() {
     const EVENTS: usize = 40;
-    for (hub, certificate) in hubs(&[]).await {
+    for (hub, certificate) in hubs_with_and_without_tls(&[]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         let mut stuck = Stream::open(&mut connection, &hub, "/streams/a/events").await;
         let mut others = Vec::new();
@@ -125,9 +125,10 @@ async fn a_stuck_stream_does_not_delay_the_others_of_its_connection() {
         let data = "x".repeat(16 * 1024);
         for n in 0..EVENTS {
             let body = json!({ "stream": "a", "data": format!("{n} {data}") }).to_string();
-            let answer = ask(&mut connection, post(&hub, "/publish"), Some(body.into())).await;
-            assert_eq!(answer.status(), 200);
-            let receipt = whole(answer).await;
+            let response =
+                send_request(&mut connection, post(&hub, "/publish"), Some(body.into())).await;
+            assert_eq!(response.status(), 200);
+            let receipt = read_json(response).await;
             assert_eq!(receipt["subscribers"], 100);
             for other in &mut others {
                 let event = other.next().await.unwrap();
@@ -144,23 +145,25 @@ async fn a_stuck_stream_does_not_delay_the_others_of_its_connection() {
 #[tokio::test]
 #[ignore = "needs openssl"]
 async fn reset_streams_end_at_once_and_stuck_streams_time_out() {
-    for (hub, certificate) in hubs(&["--heartbeat", "1h", "--write-timeout", "2s"]).await {
+    for (hub, certificate) in
+        hubs_with_and_without_tls(&["--heartbeat", "1h", "--write-timeout", "2s"]).await
+    {
         let mut connection = connect(&hub, certificate.as_ref()).await;
-        let left = Stream::open(&mut connection, &hub, "/streams/a/events").await;
+        let dropped = Stream::open(&mut connection, &hub, "/streams/a/events").await;
         let stuck = Stream::open(&mut connection, &hub, "/streams/a/events").await;
         let mut other = Stream::open(&mut connection, &hub, "/streams/b/events").await;
         hub.wait_for_metric("fanfare_sessions", |n| n == 3.0).await;
-        drop(left);
+        drop(dropped);
         hub.wait_for_metric("fanfare_sessions", |n| n == 2.0).await;
         for _ in 0..20 {
             let body = json!({ "stream": "a", "data": "x".repeat(16 * 1024) }).to_string();
-            ask(&mut connection, post(&hub, "/publish"), Some(body.into())).await;
+            send_request(&mut connection, post(&hub, "/publish"), Some(body.into())).await;
         }
         hub.wait_for_metric("fanfare_sessions", |n| n == 1.0).await;
         let timed_out = "fanfare_sessions_closed_total{reason=\"connection_timeout\"}";
         assert_eq!(hub.metric(timed_out).await, 1.0);
         drop(stuck);
-        ask(&mut connection, post(&hub, "/streams/b/events"), Some("on".into())).await;
+        send_request(&mut connection, post(&hub, "/streams/b/events"), Some("on".into())).await;
         assert_eq!(other.next().await.unwrap().data, "on", "its connection stays open");
     }
 }
@@ -168,7 +171,7 @@ async fn reset_streams_end_at_once_and_stuck_streams_time_out() {
 #[tokio::test]
 #[ignore = "needs openssl"]
 async fn a_drain_notifies_the_streams_of_a_connection_and_closes_it() {
-    for (mut hub, certificate) in hubs(&["--drain", "1s"]).await {
+    for (mut hub, certificate) in hubs_with_and_without_tls(&["--drain", "1s"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         let mut streams = Vec::new();
         for _ in 0..10 {
@@ -184,7 +187,7 @@ async fn a_drain_notifies_the_streams_of_a_connection_and_closes_it() {
             assert_eq!(stream.next().await, None);
         }
         // The client gets a GOAWAY before the connection is closed (RFC 9113 §6.8).
-        let told = async {
+        let error = async {
             loop {
                 match connection.clone().ready().await {
                     Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
@@ -192,65 +195,68 @@ async fn a_drain_notifies_the_streams_of_a_connection_and_closes_it() {
                 }
             }
         };
-        let told = timeout(TEST_TIMEOUT, told).await.expect("the connection stays open");
-        assert_eq!(told.reason(), Some(h2::Reason::NO_ERROR), "{told}");
-        assert!(hub.ended().await.success());
+        let error = timeout(TEST_TIMEOUT, error).await.expect("the connection stays open");
+        assert_eq!(error.reason(), Some(h2::Reason::NO_ERROR), "{error}");
+        assert!(hub.wait_for_exit().await.success());
     }
 }
 
 #[tokio::test]
 #[ignore = "needs openssl"]
 async fn requests_follow_the_same_rules_as_in_http1() {
-    for (hub, certificate) in hubs(&["--max-body-bytes", "1MiB"]).await {
+    for (hub, certificate) in hubs_with_and_without_tls(&["--max-body-bytes", "1MiB"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         let large = Bytes::from(vec![b'x'; 200 * 1024]);
-        let answer = ask(&mut connection, post(&hub, "/streams/a/events"), Some(large)).await;
-        assert_eq!(answer.status(), 200);
+        let response =
+            send_request(&mut connection, post(&hub, "/streams/a/events"), Some(large)).await;
+        assert_eq!(response.status(), 200);
         let request = post(&hub, "/streams/a/events");
         let too_large = Bytes::from(vec![b'x'; (1 << 20) + 1]);
-        let answer = ask(&mut connection, request, Some(too_large)).await;
-        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
-        let foreign = Request::get("https://evil.example/events?stream=a").body(()).unwrap();
-        assert_eq!(ask(&mut connection, foreign, None).await.status(), 421);
-        let mut two = get(&hub, "/events?stream=a");
-        two.headers_mut().insert("host", "other.example".parse().unwrap());
-        assert_eq!(ask(&mut connection, two, None).await.status(), 400);
+        let response = send_request(&mut connection, request, Some(too_large)).await;
+        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let foreign_host = Request::get("https://evil.example/events?stream=a").body(()).unwrap();
+        assert_eq!(send_request(&mut connection, foreign_host, None).await.status(), 421);
+        let mut two_hosts = get(&hub, "/events?stream=a");
+        two_hosts.headers_mut().insert("host", "other.example".parse().unwrap());
+        assert_eq!(send_request(&mut connection, two_hosts, None).await.status(), 400);
         let mut cross_site = post(&hub, "/publish");
         cross_site.headers_mut().insert("sec-fetch-site", "cross-site".parse().unwrap());
-        let answer = ask(&mut connection, cross_site, Some("{}".into())).await;
-        assert_eq!(answer.status(), 403);
+        let response = send_request(&mut connection, cross_site, Some("{}".into())).await;
+        assert_eq!(response.status(), 403);
         for (path, status) in [("/healthz", 200), ("/version", 405)] {
             let head = Request::head(format!("https://{}{path}", hub.address)).body(()).unwrap();
-            assert_eq!(ask(&mut connection, head, None).await.status(), status, "{path}");
+            assert_eq!(send_request(&mut connection, head, None).await.status(), status, "{path}");
         }
-        let ended = ask(&mut connection, post(&hub, "/streams/a/end"), Some(Bytes::new())).await;
-        assert_eq!(ended.status(), 200);
-        let done = ask(&mut connection, get(&hub, "/streams/a/events"), None).await;
-        assert_eq!(done.status(), 204);
-        let last = ask(&mut connection, get(&hub, "/events?stream=a&from=start"), None).await;
-        assert_eq!(last.status(), 200);
+        let end =
+            send_request(&mut connection, post(&hub, "/streams/a/end"), Some(Bytes::new())).await;
+        assert_eq!(end.status(), 200);
+        let ended = send_request(&mut connection, get(&hub, "/streams/a/events"), None).await;
+        assert_eq!(ended.status(), 204);
+        let replay =
+            send_request(&mut connection, get(&hub, "/events?stream=a&from=start"), None).await;
+        assert_eq!(replay.status(), 200);
     }
 }
 
 #[tokio::test]
 #[ignore = "needs openssl"]
 async fn a_session_cookie_is_secure_if_set_over_tls() {
-    for (hub, certificate) in hubs(&["--jwt-secret", SECRET]).await {
+    for (hub, certificate) in hubs_with_and_without_tls(&["--jwt-secret", SECRET]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         let mut login = post(&hub, "/session");
-        let bearer = format!("Bearer {}", good(&claims()));
+        let bearer = format!("Bearer {}", signed_token(&claims()));
         login.headers_mut().insert("authorization", bearer.parse().unwrap());
-        let answer = ask(&mut connection, login, None).await;
-        assert_eq!(answer.status(), 204);
-        let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+        let response = send_request(&mut connection, login, None).await;
+        assert_eq!(response.status(), 204);
+        let cookie = response.headers()["set-cookie"].to_str().unwrap().to_owned();
         assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
         assert_eq!(cookie.contains("; Secure"), certificate.is_some(), "{cookie}");
         let mut read = get(&hub, "/streams/a.x/events");
-        let shown = cookie.split(';').next().unwrap().parse().unwrap();
-        read.headers_mut().insert("cookie", shown);
-        assert_eq!(ask(&mut connection, read, None).await.status(), 200);
+        let cookie_pair = cookie.split(';').next().unwrap().parse().unwrap();
+        read.headers_mut().insert("cookie", cookie_pair);
+        assert_eq!(send_request(&mut connection, read, None).await.status(), 200);
         assert_eq!(
-            ask(&mut connection, get(&hub, "/streams/a.x/events"), None).await.status(),
+            send_request(&mut connection, get(&hub, "/streams/a.x/events"), None).await.status(),
             401
         );
     }
@@ -259,19 +265,19 @@ async fn a_session_cookie_is_secure_if_set_over_tls() {
 #[tokio::test]
 #[ignore = "needs openssl"]
 async fn a_connection_without_requests_is_closed_and_counted() {
-    for (hub, certificate) in hubs(&[]).await {
+    for (hub, certificate) in hubs_with_and_without_tls(&[]).await {
         // The driver answers every frame, but no request is sent.
         let silent = connect(&hub, certificate.as_ref()).await;
         hub.wait_for_metric("fanfare_connections_refused_total{reason=\"http2\"}", |n| n == 1.0)
             .await;
-        let gone = async {
+        let until_closed = async {
             let mut silent = silent;
             while let Ok(ready) = silent.clone().ready().await {
                 silent = ready;
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
-        timeout(TEST_TIMEOUT, gone).await.expect("the connection stays open");
+        timeout(TEST_TIMEOUT, until_closed).await.expect("the connection stays open");
     }
 }
 
@@ -284,28 +290,31 @@ async fn a_stream_without_window_is_closed_with_a_timeout() {
     let (send, driver) = builder.unwrap();
     tokio::spawn(async move { drop(driver.await) });
     let mut connection = send.ready().await.unwrap();
-    let answer = ask(&mut connection, get(&hub, "/streams/a/events"), None).await;
-    assert_eq!(answer.status(), 200);
+    let response = send_request(&mut connection, get(&hub, "/streams/a/events"), None).await;
+    assert_eq!(response.status(), 200);
     let reason = "fanfare_sessions_closed_total{reason=\"connection_timeout\"}";
     hub.wait_for_metric(reason, |n| n == 1.0).await;
-    let ended = answer.into_body().data().await.unwrap();
-    assert_eq!(ended.unwrap_err().reason(), Some(h2::Reason::CANCEL));
+    let chunk = response.into_body().data().await.unwrap();
+    assert_eq!(chunk.unwrap_err().reason(), Some(h2::Reason::CANCEL));
 }
 
 #[tokio::test]
 #[ignore = "needs openssl"]
 async fn an_interrupted_export_is_reset() {
-    for (hub, certificate) in hubs(&["--drain", "2s"]).await {
+    for (hub, certificate) in hubs_with_and_without_tls(&["--drain", "2s"]).await {
         let mut connection = connect(&hub, certificate.as_ref()).await;
         for _ in 0..20 {
             let body = json!({ "stream": "s", "data": "x".repeat(200_000) }).to_string();
             let request = post(&hub, "/publish");
-            assert_eq!(ask(&mut connection, request, Some(body.into())).await.status(), 200);
+            assert_eq!(
+                send_request(&mut connection, request, Some(body.into())).await.status(),
+                200
+            );
         }
         let path = "/streams/s/events?follow=false&from=start&format=text";
-        let mut body = ask(&mut connection, get(&hub, path), None).await.into_body();
+        let mut body = send_request(&mut connection, get(&hub, path), None).await.into_body();
         hub.terminate();
-        let end = loop {
+        let error = loop {
             let Some(chunk) = timeout(TEST_TIMEOUT, body.data()).await.unwrap() else { break None };
             match chunk {
                 Ok(bytes) => body.flow_control().release_capacity(bytes.len()).unwrap(),
@@ -313,6 +322,6 @@ async fn an_interrupted_export_is_reset() {
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         };
-        assert!(end.is_some_and(|error| error.is_reset()), "it ended as complete");
+        assert!(error.is_some_and(|error| error.is_reset()), "it ended as complete");
     }
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Returns true if `FANFARE_TESTS=full` asks for the long tests.
-pub fn full() -> bool {
+pub fn is_full_run() -> bool {
     std::env::var("FANFARE_TESTS").is_ok_and(|v| v == "full")
 }
 
@@ -35,8 +35,8 @@ pub struct Hub {
     pub data: PathBuf,
     flags: Vec<String>,
     /// Value of `--listen` for the next start.
-    place: String,
-    files: Option<u32>,
+    listen: String,
+    max_open_files: Option<u32>,
     /// Environment variables in addition to those of the test.
     variables: Vec<(String, String)>,
     _folder: Option<TempDir>,
@@ -54,10 +54,10 @@ impl Hub {
     }
 
     /// Starts a hub with a limit on open files.
-    pub async fn with_max_open_files(files: u32, flags: &[&str]) -> Self {
+    pub async fn with_max_open_files(max_open_files: u32, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut hub = Self::unstarted(&folder.path().join("data"), flags);
-        hub.files = Some(files);
+        hub.max_open_files = Some(max_open_files);
         hub._folder = Some(folder);
         hub.restart().await;
         hub
@@ -90,8 +90,8 @@ impl Hub {
             metrics: None,
             data: data.to_owned(),
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
-            place: "127.0.0.1:0".to_owned(),
-            files: None,
+            listen: "127.0.0.1:0".to_owned(),
+            max_open_files: None,
             variables: Vec::new(),
             _folder: None,
             http: http(),
@@ -108,14 +108,16 @@ impl Hub {
         hub
     }
 
-    /// Starts the process again on the same directory, on a free port unless `stay` was called.
+    /// Starts the process again on the same directory, on a free port unless `keep_address` was
+    /// called.
     pub async fn restart(&mut self) {
         raise_file_limit();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let limit = self.files.map_or(String::new(), |files| format!("ulimit -n {files}; "));
+        let limit =
+            self.max_open_files.map_or(String::new(), |files| format!("ulimit -n {files}; "));
         let mut child = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_fanfare")])
-            .args(["--listen", &self.place])
+            .args(["--listen", &self.listen])
             .args(if self.flags.iter().any(|flag| flag == "--log-format") {
                 &[][..]
             } else {
@@ -134,10 +136,10 @@ impl Hub {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut next_line = || {
             let mut line = String::new();
-            out.read_line(&mut line).unwrap();
+            stdout.read_line(&mut line).unwrap();
             line
         };
         let line = next_line();
@@ -156,8 +158,8 @@ impl Hub {
 
     /// Keeps the current address for further starts, for clients that reconnect to it.
     #[cfg_attr(not(feature = "cli"), expect(dead_code))]
-    pub fn stay(&mut self) {
-        self.place.clone_from(&self.address);
+    pub fn keep_address(&mut self) {
+        self.listen.clone_from(&self.address);
     }
 
     /// Returns everything that the hub wrote to standard error.
@@ -173,7 +175,7 @@ impl Hub {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
-    /// `kill -9`.
+    /// Kills the process with SIGKILL.
     pub fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
@@ -195,17 +197,17 @@ impl Hub {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits until the log contains `what` at least `times` times.
-    pub async fn wait_for_log(&self, what: &str, times: usize) {
-        let began = Instant::now();
-        while self.log().matches(what).count() < times {
-            assert!(began.elapsed() < TEST_TIMEOUT, "{what:?} is not logged\n{}", self.log());
+    /// Waits until the log contains `text` at least `times` times.
+    pub async fn wait_for_log(&self, text: &str, times: usize) {
+        let started = Instant::now();
+        while self.log().matches(text).count() < times {
+            assert!(started.elapsed() < TEST_TIMEOUT, "{text:?} is not logged\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     /// Waits for the end of the process.
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub async fn wait_for_exit(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         tokio::time::timeout(
             TEST_TIMEOUT,
@@ -219,7 +221,7 @@ impl Hub {
     /// Sends SIGTERM and waits for a successful exit.
     pub async fn stop(&mut self) {
         self.terminate();
-        assert!(self.ended().await.success(), "{}", self.log());
+        assert!(self.wait_for_exit().await.success(), "{}", self.log());
     }
 
     /// Publishes one event and returns its receipt.
@@ -234,24 +236,24 @@ impl Hub {
 
     /// Posts JSON and expects success.
     pub async fn post(&self, path: &str, body: Value) -> Value {
-        let (status, answer) = self.try_post(path, body.to_string()).await;
-        assert_eq!(status, 200, "{path} {answer}");
-        answer
+        let (status, response) = self.try_post(path, body.to_string()).await;
+        assert_eq!(status, 200, "{path} {response}");
+        response
     }
 
     /// Posts a body; returns the status and the JSON answer.
     pub async fn try_post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
-        let answer = self.http.post(self.url(path)).body(body).send().await.unwrap();
-        let status = answer.status().as_u16();
-        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+        let response = self.http.post(self.url(path)).body(body).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
     }
 
     /// Gets a path; returns the status and the JSON answer.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         // A live stream does not end.
-        let answer = self.http.get(self.url(path)).timeout(TEST_TIMEOUT).send().await.unwrap();
-        let status = answer.status().as_u16();
-        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+        let response = self.http.get(self.url(path)).timeout(TEST_TIMEOUT).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
     }
 
     /// Subscribes as a plain client.
@@ -278,28 +280,28 @@ impl Hub {
         Scrape(self.http.get(url).send().await.unwrap().text().await.unwrap())
     }
 
-    /// Waits until a metric satisfies `enough`.
-    pub async fn wait_for_metric(&self, name: &str, enough: impl Fn(f64) -> bool) {
-        let began = Instant::now();
+    /// Waits until a metric satisfies `is_reached`.
+    pub async fn wait_for_metric(&self, name: &str, is_reached: impl Fn(f64) -> bool) {
+        let started = Instant::now();
         loop {
             let value = self.metric(name).await;
-            if enough(value) {
+            if is_reached(value) {
                 return;
             }
-            assert!(began.elapsed() < TEST_TIMEOUT, "{name} stays at {value}\n{}", self.log());
+            assert!(started.elapsed() < TEST_TIMEOUT, "{name} stays at {value}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     /// Waits until the hub is ready.
     pub async fn wait_until_ready(&self) {
-        let began = Instant::now();
+        let started = Instant::now();
         loop {
             let (status, checks) = self.get("/readyz").await;
             if status == 200 {
                 return;
             }
-            assert!(began.elapsed() < TEST_TIMEOUT, "not ready: {checks}\n{}", self.log());
+            assert!(started.elapsed() < TEST_TIMEOUT, "not ready: {checks}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -26,12 +26,12 @@ impl Module {
     }
 }
 
-fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
+fn collect(root: &Path, folder: &Path, sources: &mut BTreeMap<String, String>) {
     for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
-            collect(root, &path, files);
+            collect(root, &path, sources);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.insert(name_of(root, &path), fs::read_to_string(&path).unwrap());
+            sources.insert(name_of(root, &path), fs::read_to_string(&path).unwrap());
         }
     }
 }
@@ -57,19 +57,19 @@ fn uses(name: &str, text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
     // A visibility is not an import.
     let code = code.replace("pub(in crate::", "pub(in ");
     let mut paths = Vec::new();
-    for (at, _) in code.match_indices("use ") {
-        if at == 0 || code[..at].ends_with(['\n', ' ']) {
-            let end = code[at..].find(';').map_or(code.len(), |end| at + end);
-            flatten("", code[at + 4..end].trim(), &mut paths);
+    for (index, _) in code.match_indices("use ") {
+        if index == 0 || code[..index].ends_with(['\n', ' ']) {
+            let end = code[index..].find(';').map_or(code.len(), |end| index + end);
+            flatten("", code[index + 4..end].trim(), &mut paths);
         }
     }
     // Paths in expressions. Imports, which end in `::` before a group, are read above.
     let starts = code.match_indices("crate::").chain(code.match_indices("super::"));
-    for (at, _) in starts.filter(|(at, _)| !code[..*at].ends_with("::")) {
+    for (index, _) in starts.filter(|(index, _)| !code[..*index].ends_with("::")) {
         let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-        let end = code[at..].find(|c| !is_path(c)).map_or(code.len(), |end| at + end);
+        let end = code[index..].find(|c| !is_path(c)).map_or(code.len(), |end| index + end);
         if !code[..end].ends_with("::") {
-            paths.push(code[at..end].to_owned());
+            paths.push(code[index..end].to_owned());
         }
     }
     let modules = paths.iter().filter_map(|path| resolve(name, path, names));
@@ -77,24 +77,24 @@ fn uses(name: &str, text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
 }
 
 /// Splits `a::{b, c::{d, e}}` into `a::b`, `a::c::d` and `a::c::e`.
-fn flatten(prefix: &str, tree: &str, out: &mut Vec<String>) {
+fn flatten(prefix: &str, tree: &str, paths: &mut Vec<String>) {
     let Some((head, rest)) = tree.split_once('{') else {
         let path = tree.split(" as ").next().unwrap().trim();
         let path = format!("{prefix}{path}");
-        out.push(path.trim_end_matches("::self").to_owned());
+        paths.push(path.trim_end_matches("::self").to_owned());
         return;
     };
     let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
-    let (mut depth, mut begin) = (0, 0);
-    for (at, c) in inner.char_indices().chain([(inner.len(), ',')]) {
+    let (mut depth, mut start) = (0, 0);
+    for (index, c) in inner.char_indices().chain([(inner.len(), ',')]) {
         match c {
             '{' => depth += 1,
             '}' => depth -= 1,
             ',' if depth == 0 => {
-                if !inner[begin..at].trim().is_empty() {
-                    flatten(&format!("{prefix}{head}"), inner[begin..at].trim(), out);
+                if !inner[start..index].trim().is_empty() {
+                    flatten(&format!("{prefix}{head}"), inner[start..index].trim(), paths);
                 }
-                begin = at + 1;
+                start = index + 1;
             }
             _ => {}
         }
@@ -114,46 +114,46 @@ fn resolve(name: &str, path: &str, names: &BTreeSet<String>) -> Option<String> {
             path = rest;
         }
     }
-    let mut whole = if base.is_empty() { path.to_owned() } else { format!("{base}::{path}") };
+    let mut candidate = if base.is_empty() { path.to_owned() } else { format!("{base}::{path}") };
     loop {
-        if names.contains(&whole) {
-            return Some(whole);
+        if names.contains(&candidate) {
+            return Some(candidate);
         }
-        whole = whole.rsplit_once("::")?.0.to_owned();
+        candidate = candidate.rsplit_once("::")?.0.to_owned();
     }
 }
 
 /// Returns the names of the modules that `from` uses, directly or indirectly.
 fn reached_from<'a>(from: &'a Module, modules: &'a [Module]) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
-    let mut open: Vec<&str> = from.uses.iter().map(String::as_str).collect();
-    while let Some(name) = open.pop() {
+    let mut pending: Vec<&str> = from.uses.iter().map(String::as_str).collect();
+    while let Some(name) = pending.pop() {
         if reached.insert(name) {
             let module = modules.iter().find(|module| module.name == name);
-            open.extend(module.iter().flat_map(|module| module.uses.iter().map(String::as_str)));
+            pending.extend(module.iter().flat_map(|module| module.uses.iter().map(String::as_str)));
         }
     }
     reached
 }
 
 /// Returns the import cycles of `modules`, each a set of modules that use each other.
-pub fn circles(modules: &[Module]) -> Vec<Vec<String>> {
+pub fn cycles(modules: &[Module]) -> Vec<Vec<String>> {
     let reached: BTreeMap<&str, BTreeSet<&str>> = modules
         .iter()
         .map(|module| (module.name.as_str(), reached_from(module, modules)))
         .collect();
-    let mut circles: BTreeSet<Vec<String>> = BTreeSet::new();
+    let mut cycles: BTreeSet<Vec<String>> = BTreeSet::new();
     for (name, others) in &reached {
-        let circle: Vec<String> = reached
+        let cycle: Vec<String> = reached
             .iter()
-            .filter(|(other, back)| others.contains(*other) && back.contains(name))
+            .filter(|(other, reached_back)| others.contains(*other) && reached_back.contains(name))
             .map(|(other, _)| (*other).to_owned())
             .collect();
-        if !circle.is_empty() {
-            circles.insert(circle);
+        if !cycle.is_empty() {
+            cycles.insert(cycle);
         }
     }
-    circles.into_iter().collect()
+    cycles.into_iter().collect()
 }
 
 #[test]
@@ -171,6 +171,6 @@ fn grouped_imports_and_cycles_are_detected() {
     let d = read("a::d", "//! use crate::a::b;\nfn f(x: crate::a::b::X) {}\n");
     assert_eq!(Vec::from_iter(&d.uses), ["a::b"]);
     let a = read("a", "pub use d::Z;\n");
-    let found = circles(&[a, b, c, d]);
+    let found = cycles(&[a, b, c, d]);
     assert_eq!(found, [["a", "a::b", "a::b::c", "a::d"].map(str::to_owned).to_vec()]);
 }

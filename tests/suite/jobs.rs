@@ -24,22 +24,22 @@ async fn hub_with(jobs: &str) -> (Hub, tempfile::TempDir) {
     (Hub::start(&["--config", &file]).await, folder)
 }
 
-async fn begin(hub: &Hub, job: &str) -> Value {
-    let answer = hub.http.post(hub.url(&format!("/jobs/{job}/runs"))).send().await.unwrap();
-    assert_eq!(answer.status(), 202);
-    let location = answer.headers()["location"].to_str().unwrap().to_owned();
-    let begun: Value = answer.json().await.unwrap();
-    assert_eq!(begun["events_url"], location.as_str());
-    begun
+async fn start_run(hub: &Hub, job: &str) -> Value {
+    let response = hub.http.post(hub.url(&format!("/jobs/{job}/runs"))).send().await.unwrap();
+    assert_eq!(response.status(), 202);
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let run: Value = response.json().await.unwrap();
+    assert_eq!(run["events_url"], location.as_str());
+    run
 }
 
-async fn read(hub: &Hub, begun: &Value) -> Reader {
-    hub.subscribe(begun["events_url"].as_str().unwrap()).await
+async fn read(hub: &Hub, run: &Value) -> Reader {
+    hub.subscribe(run["events_url"].as_str().unwrap()).await
 }
 
 /// Returns all events of a run after its stream has ended.
-async fn whole(hub: &Hub, begun: &Value) -> Vec<Event> {
-    let mut reader = read(hub, begun).await;
+async fn read_events(hub: &Hub, run: &Value) -> Vec<Event> {
+    let mut reader = read(hub, run).await;
     let mut events = Vec::new();
     while let Some(event) = reader.next_event().await {
         events.push(event);
@@ -54,9 +54,9 @@ fn exit(events: &[Event]) -> Value {
 }
 
 fn messages(events: &[Event], output: &str) -> Vec<String> {
-    let of_output = events.iter().filter(|event| event.name == "log").map(Event::json);
-    let of_output = of_output.filter(|log| log["fields"]["output"] == output);
-    of_output.map(|log| log["message"].as_str().unwrap().to_owned()).collect()
+    let logs = events.iter().filter(|event| event.name == "log").map(Event::json);
+    let logs = logs.filter(|log| log["fields"]["output"] == output);
+    logs.map(|log| log["message"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -70,38 +70,38 @@ async fn job_output_is_streamed_line_by_line_and_complete_for_late_readers() {
         folder.path()
     );
     let (hub, _folder) = hub_with(&jobs).await;
-    let begun = begin(&hub, "slow").await;
-    let stream = begun["stream"].as_str().unwrap();
-    assert_eq!(stream, format!("jobs.slow.{}", begun["run"].as_str().unwrap()));
-    let mut reader = read(&hub, &begun).await;
+    let run = start_run(&hub, "slow").await;
+    let stream = run["stream"].as_str().unwrap();
+    assert_eq!(stream, format!("jobs.slow.{}", run["run"].as_str().unwrap()));
+    let mut reader = read(&hub, &run).await;
     let first = reader.take(2).await;
     assert_eq!(first[0].name, "start");
-    assert_eq!(first[0].json(), json!({ "job": "slow", "run": begun["run"] }));
+    assert_eq!(first[0].json(), json!({ "job": "slow", "run": run["run"] }));
     let (_, jobs) = hub.get("/jobs").await;
     assert_eq!(jobs["jobs"][0]["running"][0]["stream"], stream, "the job still runs");
-    let mut rest = Vec::new();
+    let mut remaining = Vec::new();
     while let Some(event) = reader.next_event().await {
-        rest.push(event);
+        remaining.push(event);
     }
-    let exit = exit(&rest);
+    let exit = exit(&remaining);
     assert_eq!(json!([exit["code"], exit["signal"], exit["reason"]]), json!([3, null, "exited"]));
     assert!(exit["duration_ms"].as_u64() >= Some(250), "{exit}");
-    let late = whole(&hub, &begun).await;
+    let replayed = read_events(&hub, &run).await;
     let texts = |text: &str| (0..5).map(|n| format!("{text}{n}")).collect::<Vec<_>>();
-    assert_eq!(messages(&late, "stdout"), texts("line "));
-    assert_eq!(messages(&late, "stderr"), texts("ERROR: "));
-    let error = late.iter().find(|event| event.data.contains("ERROR: 0")).unwrap().json();
+    assert_eq!(messages(&replayed, "stdout"), texts("line "));
+    assert_eq!(messages(&replayed, "stderr"), texts("ERROR: "));
+    let error = replayed.iter().find(|event| event.data.contains("ERROR: 0")).unwrap().json();
     assert_eq!(error["level"], "error");
-    assert_eq!(late.len(), 1 + 5 + 5 + 1);
+    assert_eq!(replayed.len(), 1 + 5 + 5 + 1);
     assert_eq!(hub.get(&format!("/streams/{stream}")).await.1["state"], "ended");
     let resumed = hub.resume(&format!("/streams/{stream}/events"), &first[1].id).await;
-    assert_eq!(whole_of(resumed).await, late.len() - 2, "a resumed reader gets the rest");
+    assert_eq!(count_events(resumed).await, replayed.len() - 2, "a resumed reader gets the rest");
     hub.wait_for_metric("fanfare_job_running{job=\"slow\"}", |n| n == 0.0).await;
     let failed = "fanfare_job_runs_total{job=\"slow\",outcome=\"failed\"}";
     assert_eq!(hub.metric(failed).await, 1.0);
 }
 
-async fn whole_of(mut reader: Reader) -> usize {
+async fn count_events(mut reader: Reader) -> usize {
     let mut events = 0;
     while reader.next_event().await.is_some() {
         events += 1;
@@ -117,9 +117,9 @@ async fn process(reader: &mut Reader) -> Pid {
 }
 
 async fn wait_for_exit(process: Pid) {
-    let began = Instant::now();
+    let started = Instant::now();
     while test_kill_process(process).is_ok() {
-        assert!(began.elapsed() < TEST_TIMEOUT, "{process:?} still runs");
+        assert!(started.elapsed() < TEST_TIMEOUT, "{process:?} still runs");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
@@ -133,13 +133,13 @@ async fn a_stopped_job_gets_sigterm_and_then_sigkill() {
                 timeout = \"300ms\"\n";
     let (hub, _folder) = hub_with(jobs).await;
     for (job, signal) in [("good", Signal::TERM), ("bad", Signal::KILL)] {
-        let begun = begin(&hub, job).await;
-        let mut reader = read(&hub, &begun).await;
+        let run = start_run(&hub, job).await;
+        let mut reader = read(&hub, &run).await;
         let process = process(&mut reader).await;
-        let path = format!("/jobs/{job}/runs/{}", begun["run"].as_str().unwrap());
+        let path = format!("/jobs/{job}/runs/{}", run["run"].as_str().unwrap());
         let stop = || hub.http.delete(hub.url(&path)).send();
         assert_eq!(stop().await.unwrap().status(), 202);
-        let exit = exit(&whole(&hub, &begun).await);
+        let exit = exit(&read_events(&hub, &run).await);
         assert_eq!(
             json!([exit["code"], exit["signal"], exit["reason"]]),
             json!([null, signal.as_raw(), "stopped"]),
@@ -147,12 +147,12 @@ async fn a_stopped_job_gets_sigterm_and_then_sigkill() {
         );
         wait_for_exit(process).await;
         assert_eq!(stop().await.unwrap().status(), 204, "the run has ended");
-        let none = hub.http.delete(hub.url(&format!("/jobs/{job}/runs/none"))).send().await;
-        assert_eq!(none.unwrap().status(), 404);
+        let response = hub.http.delete(hub.url(&format!("/jobs/{job}/runs/none"))).send().await;
+        assert_eq!(response.unwrap().status(), 404);
     }
-    let begun = begin(&hub, "long").await;
-    let child = process(&mut read(&hub, &begun).await).await;
-    assert_eq!(exit(&whole(&hub, &begun).await)["reason"], "timeout");
+    let run = start_run(&hub, "long").await;
+    let child = process(&mut read(&hub, &run).await).await;
+    assert_eq!(exit(&read_events(&hub, &run).await)["reason"], "timeout");
     wait_for_exit(child).await;
 }
 
@@ -160,18 +160,18 @@ async fn a_stopped_job_gets_sigterm_and_then_sigkill() {
 async fn a_job_killed_from_outside_reports_its_signal_and_all_its_output() {
     let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"echo $$; seq 1 5000; echo -n open; exec sleep 1000\"]\n";
     let (hub, _folder) = hub_with(jobs).await;
-    let begun = begin(&hub, "j").await;
-    let mut reader = read(&hub, &begun).await;
+    let run = start_run(&hub, "j").await;
+    let mut reader = read(&hub, &run).await;
     let process = process(&mut reader).await;
     reader.take(5000).await;
     kill_process(process, Signal::KILL).unwrap();
-    let events = whole(&hub, &begun).await;
+    let events = read_events(&hub, &run).await;
     let exit = exit(&events);
     assert_eq!(json!([exit["signal"], exit["reason"]]), json!([9, "signalled"]));
-    let said = messages(&events, "stdout");
-    let counted: Vec<String> = (1..=5000).map(|n| n.to_string()).collect();
-    assert_eq!(said[1..5001], counted);
-    assert_eq!(said[5001..], ["open"], "the incomplete last line, too");
+    let output = messages(&events, "stdout");
+    let numbers: Vec<String> = (1..=5000).map(|n| n.to_string()).collect();
+    assert_eq!(output[1..5001], numbers);
+    assert_eq!(output[5001..], ["open"], "the incomplete last line, too");
 }
 
 #[tokio::test]
@@ -187,13 +187,13 @@ async fn runs_are_limited_by_at_most_and_need_the_run_grant() {
     let file = file_with(folder.path(), &keys, jobs);
     let hub = Hub::start(&["--config", &file, "--metrics-listen", "127.0.0.1:0"]).await;
     let post = async |secret: &str, path: &str| {
-        let asked = hub.http.post(hub.url(path)).bearer_auth(secret).send().await.unwrap();
-        (asked.status().as_u16(), asked.json::<Value>().await.unwrap())
+        let response = hub.http.post(hub.url(path)).bearer_auth(secret).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap())
     };
     assert_eq!(post("s2", "/jobs/one/runs").await.0, 403);
     assert_eq!(post("s1", "/jobs/two/runs").await.0, 403);
     assert_eq!(post("s3", "/jobs/three/runs").await.0, 404);
-    let (status, begun) = post("s1", "/jobs/one/runs").await;
+    let (status, run) = post("s1", "/jobs/one/runs").await;
     assert_eq!(status, 202);
     assert_eq!(post("s3", "/jobs/one/runs").await.0, 202);
     let (status, problem) = post("s1", "/jobs/one/runs").await;
@@ -202,20 +202,20 @@ async fn runs_are_limited_by_at_most_and_need_the_run_grant() {
     assert_eq!(hub.metric(refused).await, 1.0);
     // A grant to run a job includes reading its runs, and nothing else.
     let get = async |secret: &str, path: &str| {
-        let asked = hub.http.get(hub.url(path)).bearer_auth(secret).send().await.unwrap();
-        asked.status().as_u16()
+        let response = hub.http.get(hub.url(path)).bearer_auth(secret).send().await.unwrap();
+        response.status().as_u16()
     };
     let path =
-        format!("/streams/{}/events?follow=false&from=start", begun["stream"].as_str().unwrap());
+        format!("/streams/{}/events?follow=false&from=start", run["stream"].as_str().unwrap());
     assert_eq!((get("s1", &path).await, get("s2", &path).await), (200, 403));
     assert_eq!(get("s1", "/streams/jobs.two.x/events").await, 403);
-    let asked = hub.http.get(hub.url("/jobs")).bearer_auth("s1").send().await.unwrap();
-    let jobs: Value = asked.json().await.unwrap();
+    let response = hub.http.get(hub.url("/jobs")).bearer_auth("s1").send().await.unwrap();
+    let jobs: Value = response.json().await.unwrap();
     assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1);
     assert_eq!(jobs["jobs"][0]["running"].as_array().unwrap().len(), 2);
-    let run = begun["run"].as_str().unwrap();
+    let run_id = run["run"].as_str().unwrap();
     let stop = |secret: &str| {
-        hub.http.delete(hub.url(&format!("/jobs/one/runs/{run}"))).bearer_auth(secret).send()
+        hub.http.delete(hub.url(&format!("/jobs/one/runs/{run_id}"))).bearer_auth(secret).send()
     };
     assert_eq!(stop("s2").await.unwrap().status(), 403);
     assert_eq!(stop("s1").await.unwrap().status(), 202);
@@ -230,44 +230,44 @@ async fn a_failed_start_is_reported_and_a_root_hub_runs_jobs_as_another_user() {
                 [job.nobody]\ncommand = [\"sh\", \"-c\", \"id -un; id -G; echo $HOME $USER $FANFARE_STREAM\"]\n\
                 user = \"nobody\"\n";
     let (hub, _folder) = hub_with(jobs).await;
-    let begun = begin(&hub, "none").await;
-    let exit = exit(&whole(&hub, &begun).await);
+    let run = start_run(&hub, "none").await;
+    let exit = exit(&read_events(&hub, &run).await);
     assert_eq!(exit["reason"], "not_started");
     assert!(exit["message"].as_str().unwrap().contains("/no/such/program"), "{exit}");
     assert!(rustix::process::geteuid().is_root(), "only root runs jobs as another user");
-    let begun = begin(&hub, "nobody").await;
-    let said = messages(&whole(&hub, &begun).await, "stdout");
-    assert_eq!(said[0], "nobody");
-    assert_eq!(said[1].split(' ').count(), 1, "only in its own group: {}", said[1]);
-    assert!(said[2].ends_with(begun["stream"].as_str().unwrap()), "{said:?}");
+    let run = start_run(&hub, "nobody").await;
+    let output = messages(&read_events(&hub, &run).await, "stdout");
+    assert_eq!(output[0], "nobody");
+    assert_eq!(output[1].split(' ').count(), 1, "only in its own group: {}", output[1]);
+    assert!(output[2].ends_with(run["stream"].as_str().unwrap()), "{output:?}");
 }
 
 #[tokio::test]
 async fn a_stopping_hub_stops_its_jobs_and_a_killed_one_ends_their_streams_at_restart() {
     let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"trap 'echo bye; exit 0' TERM; echo $$; while :; do sleep 0.1; done\"]\n";
     let (mut hub, _folder) = hub_with(jobs).await;
-    let begun = begin(&hub, "j").await;
-    let mut reader = read(&hub, &begun).await;
+    let run = start_run(&hub, "j").await;
+    let mut reader = read(&hub, &run).await;
     let job = process(&mut reader).await;
     hub.stop().await;
     wait_for_exit(job).await;
     hub.restart().await;
-    let events = whole(&hub, &begun).await;
+    let events = read_events(&hub, &run).await;
     assert_eq!(messages(&events, "stdout")[1], "bye", "its last output is stored");
     assert_eq!(exit(&events)["reason"], "hub_stopping");
-    let begun = begin(&hub, "j").await;
-    let left = process(&mut read(&hub, &begun).await).await;
+    let run = start_run(&hub, "j").await;
+    let orphan = process(&mut read(&hub, &run).await).await;
     hub.kill();
     hub.restart().await;
-    let last = exit(&whole(&hub, &begun).await);
-    assert_eq!(json!([last["code"], last["reason"]]), json!([null, "hub_restarted"]));
-    let _ = kill_process(left, Signal::KILL);
+    let exit_event = exit(&read_events(&hub, &run).await);
+    assert_eq!(json!([exit_event["code"], exit_event["reason"]]), json!([null, "hub_restarted"]));
+    let _ = kill_process(orphan, Signal::KILL);
     assert_eq!(hub.get("/jobs").await.1["jobs"][0]["running"], json!([]));
 }
 
 #[tokio::test]
 async fn invalid_job_settings_are_reported_with_their_line() {
-    for (text, why) in [
+    for (text, reason) in [
         ("[job.\"a.b\"]\ncommand = [\"x\"]", "invalid job name"),
         ("[job.j]\n", "missing `command`"),
         ("[job.j]\ncommand = []", "missing `command`"),
@@ -281,13 +281,13 @@ async fn invalid_job_settings_are_reported_with_their_line() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = config(folder.path(), text);
-        let checked = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
             .args(["config", "check", "--config", &file])
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
-        assert!(!checked.status.success() && said.contains(why), "{text}: {said}");
-        assert!(said.contains("jobs.toml:"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && stderr.contains(reason), "{text}: {stderr}");
+        assert!(stderr.contains("jobs.toml:"), "{stderr}");
     }
 }
 
@@ -301,7 +301,7 @@ async fn job_output_is_published_once_the_journal_accepts_it_again() {
     let disk = crate::disk::SmallDisk::new(64);
     let flags = ["--config", &file, "--min-free-bytes", "32MiB"];
     let hub = Hub::start_in(&disk.path().join("data"), &flags).await;
-    let begun = begin(&hub, "j").await;
+    let run = start_run(&hub, "j").await;
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 40 << 20]).unwrap();
     hub.wait_for_metric("fanfare_journal_disk_full", |n| n == 1.0).await;
@@ -309,7 +309,7 @@ async fn job_output_is_published_once_the_journal_accepts_it_again() {
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     assert_eq!(hub.metric("fanfare_job_running{job=\"j\"}").await, 1.0);
     std::fs::remove_file(&ballast).unwrap();
-    let events = whole(&hub, &begun).await;
+    let events = read_events(&hub, &run).await;
     assert_eq!(exit(&events)["code"], 0);
     let expected: Vec<String> = (1..=8000).map(|n| n.to_string()).chain(["open".into()]).collect();
     assert_eq!(messages(&events, "stdout"), expected);
@@ -324,35 +324,35 @@ async fn no_job_outlives_a_hub_that_shuts_down() {
     let folder = tempfile::tempdir().unwrap();
     let file = config(folder.path(), jobs);
     // The second SIGINT stops the hub without waiting for the drain window.
-    for (at_once, window) in [(false, "3s"), (true, "5m")] {
+    for (is_immediate, window) in [(false, "3s"), (true, "5m")] {
         let mut hub = Hub::start(&["--config", &file, "--drain", window]).await;
-        let (mut left, mut runs) = (Vec::new(), Vec::new());
+        let (mut processes, mut runs) = (Vec::new(), Vec::new());
         for job in ["j", "j", "timed"] {
-            let begun = begin(&hub, job).await;
-            left.push(process(&mut read(&hub, &begun).await).await);
-            runs.push(begun);
+            let run = start_run(&hub, job).await;
+            processes.push(process(&mut read(&hub, &run).await).await);
+            runs.push(run);
         }
         let path = format!("/jobs/j/runs/{}", runs[0]["run"].as_str().unwrap());
         assert_eq!(hub.http.delete(hub.url(&path)).send().await.unwrap().status(), 202);
         // The timeout of `timed` passes.
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         let pid = Pid::from_raw(hub.pid() as i32).unwrap();
-        if at_once {
+        if is_immediate {
             kill_process(pid, Signal::INT).unwrap();
             hub.wait_for_log("draining", 1).await;
             kill_process(pid, Signal::INT).unwrap();
         } else {
             hub.terminate();
         }
-        assert!(hub.ended().await.success());
-        for process in left {
+        assert!(hub.wait_for_exit().await.success());
+        for process in processes {
             wait_for_exit(process).await;
         }
         hub.restart().await;
-        for (begun, reason) in runs.iter().zip(["stopped", "hub_stopping", "timeout"]) {
-            let last = exit(&whole(&hub, begun).await);
-            if !at_once {
-                assert_eq!(last["reason"], reason);
+        for (run, reason) in runs.iter().zip(["stopped", "hub_stopping", "timeout"]) {
+            let exit_event = exit(&read_events(&hub, run).await);
+            if !is_immediate {
+                assert_eq!(exit_event["reason"], reason);
             }
         }
     }
@@ -403,21 +403,20 @@ async fn a_job_does_not_inherit_the_hubs_settings() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    let out = child.stdout.take().unwrap();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
+    let stdout = child.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
     let url = line.trim().strip_prefix("listening on ").unwrap().to_owned();
     let http = crate::hub::http();
-    let claims = crate::credentials::with("fanfare", json!({ "run": ["*"] }));
-    let token = crate::credentials::good(&claims);
+    let claims = crate::credentials::claims_with("fanfare", json!({ "run": ["*"] }));
+    let token = crate::credentials::signed_token(&claims);
     for job in ["own", "other"] {
-        let asked = http.post(format!("{url}/jobs/{job}/runs")).bearer_auth(&token).send().await;
-        let begun: Value = asked.unwrap().json().await.unwrap();
-        let path =
-            format!("{url}{}&format=text&control=off", begun["events_url"].as_str().unwrap());
-        let said = http.get(path).bearer_auth(&token).send().await.unwrap().text().await.unwrap();
-        assert!(said.contains("FANFARE_RUN=") && said.contains("PATH="), "{said}");
-        assert!(!said.contains("JWT_SECRET") && !said.contains("ANONYMOUS"), "{said}");
-        assert!(!said.contains("OTHER_SECRET"), "{said}");
+        let response = http.post(format!("{url}/jobs/{job}/runs")).bearer_auth(&token).send().await;
+        let run: Value = response.unwrap().json().await.unwrap();
+        let path = format!("{url}{}&format=text&control=off", run["events_url"].as_str().unwrap());
+        let output = http.get(path).bearer_auth(&token).send().await.unwrap().text().await.unwrap();
+        assert!(output.contains("FANFARE_RUN=") && output.contains("PATH="), "{output}");
+        assert!(!output.contains("JWT_SECRET") && !output.contains("ANONYMOUS"), "{output}");
+        assert!(!output.contains("OTHER_SECRET"), "{output}");
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -434,11 +433,11 @@ async fn a_job_inherits_only_the_variables_of_pass_env() {
     let file = config(folder.path(), &jobs);
     let variables = [(secret, "x"), (passed, "x")];
     let hub = Hub::with_variables(&variables, &["--config", &file]).await;
-    let begun = begin(&hub, "all").await;
-    let said = messages(&whole(&hub, &begun).await, "stdout");
-    let has = |name: &str| said.iter().any(|line| line.starts_with(&format!("{name}=")));
-    assert!(has("PATH") && has("A") && has(passed) && has("FANFARE_RUN"), "{said:?}");
-    assert!(!has(secret), "{said:?}");
+    let run = start_run(&hub, "all").await;
+    let output = messages(&read_events(&hub, &run).await, "stdout");
+    let has = |name: &str| output.iter().any(|line| line.starts_with(&format!("{name}=")));
+    assert!(has("PATH") && has("A") && has(passed) && has("FANFARE_RUN"), "{output:?}");
+    assert!(!has(secret), "{output:?}");
 }
 
 /// Returns the state of a process in `/proc`: `S` if it sleeps and has not been signalled.
@@ -453,21 +452,21 @@ fn state_of(process: i32) -> Option<char> {
 async fn the_group_of_a_job_is_signalled_before_its_leader_is_waited_for() {
     let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"sleep 1000 & echo $$ $!\"]\n";
     let (hub, _folder) = hub_with(jobs).await;
-    let begun = begin(&hub, "j").await;
-    let printed = read(&hub, &begun).await.take(2).await[1].json();
+    let run = start_run(&hub, "j").await;
+    let printed = read(&hub, &run).await.take(2).await[1].json();
     let processes: Vec<i32> = printed["message"]
         .as_str()
         .unwrap()
         .split(' ')
         .map(|process| process.parse().unwrap())
         .collect();
-    let [leader, left_behind] = processes[..] else { panic!("{printed}") };
-    let began = Instant::now();
+    let [leader, child] = processes[..] else { panic!("{printed}") };
+    let started = Instant::now();
     while state_of(leader).is_some() {
-        assert!(began.elapsed() < TEST_TIMEOUT, "{leader} is never waited for");
+        assert!(started.elapsed() < TEST_TIMEOUT, "{leader} is never waited for");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     // A signal wakes a process before the call that sends it returns.
-    assert_ne!(state_of(left_behind), Some('S'), "the group was not signalled first");
-    wait_for_exit(Pid::from_raw(left_behind).unwrap()).await;
+    assert_ne!(state_of(child), Some('S'), "the group was not signalled first");
+    wait_for_exit(Pid::from_raw(child).unwrap()).await;
 }

@@ -4,14 +4,18 @@ use crate::hub::Hub;
 use serde_json::{Value, json};
 
 /// Runs `fanfare journal` and returns the exit code, the JSON output and the standard error.
-fn look(data: &std::path::Path, what: &str) -> (i32, Value, String) {
-    let done = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
-        .args(["journal", what, "--json", "--data-dir"])
+fn run_journal(data: &std::path::Path, command: &str) -> (i32, Value, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        .args(["journal", command, "--json", "--data-dir"])
         .arg(data)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    (done.status.code().unwrap(), serde_json::from_slice(&done.stdout).unwrap_or_default(), said)
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    (
+        output.status.code().unwrap(),
+        serde_json::from_slice(&output.stdout).unwrap_or_default(),
+        stderr,
+    )
 }
 
 #[tokio::test]
@@ -25,28 +29,28 @@ async fn journal_check_reads_every_record_and_refuses_a_journal_in_use() {
     hub.publish("gone", "x").await;
     assert_eq!(hub.http.delete(hub.url("/streams/gone")).send().await.unwrap().status(), 204);
     hub.post("/streams/c/end", json!({})).await;
-    let (code, _, said) = look(&hub.data, "check");
-    assert!(code == 1 && said.contains("in use by fanfare"), "{code}: {said}");
+    let (code, _, stderr) = run_journal(&hub.data, "check");
+    assert!(code == 1 && stderr.contains("in use by fanfare"), "{code}: {stderr}");
     let listed = hub.get("/streams").await.1;
     let before = hub.get("/streams/a").await.1;
-    for stops in [true, false] {
-        if stops {
+    for is_orderly in [true, false] {
+        if is_orderly {
             hub.stop().await
         } else {
             hub.kill()
         }
-        let (code, checked, said) = look(&hub.data, "check");
+        let (code, report, stderr) = run_journal(&hub.data, "check");
         assert_eq!(
-            (code, &checked["sound"], &checked["wrong"]),
+            (code, &report["sound"], &report["wrong"]),
             (0, &json!(true), &json!([])),
-            "{said}"
+            "{stderr}"
         );
-        let sums = |list: &Value| -> Vec<Value> {
+        let summaries = |list: &Value| -> Vec<Value> {
             let streams = list["streams"].as_array().unwrap().iter();
             streams.map(|s| json!([s["name"], s["state"], s["events"], s["bytes"]])).collect()
         };
-        assert_eq!(sums(&checked), sums(&listed));
-        assert_eq!(checked["types"], json!({ "log": 50, "message": 50 }));
+        assert_eq!(summaries(&report), summaries(&listed));
+        assert_eq!(report["types"], json!({ "log": 50, "message": 50 }));
         hub.restart().await;
         assert_eq!(hub.get("/streams/a").await.1["last_id"], before["last_id"], "nothing changed");
     }
@@ -70,32 +74,32 @@ async fn journal_check_finds_damage_in_tables_and_write_ahead_files() {
         }
         files
     };
-    let flip = |path: &std::path::Path, at: usize| {
+    let flip = |path: &std::path::Path, offset: usize| {
         let mut bytes = std::fs::read(path).unwrap();
-        bytes[at] ^= 0x40;
+        bytes[offset] ^= 0x40;
         std::fs::write(path, bytes).unwrap();
     };
-    assert_eq!(look(&hub.data, "check").0, 0, "no damage yet");
+    assert_eq!(run_journal(&hub.data, "check").0, 0, "no damage yet");
     let is_wal = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "jnl");
     let size = |path: &std::path::PathBuf| path.metadata().unwrap().len() as usize;
     let table = files().into_iter().filter(|path| !is_wal(path)).max_by_key(size).unwrap();
     assert!(size(&table) > 1 << 16, "a table was written: {table:?}");
     let middle = size(&table) / 2;
     flip(&table, middle);
-    let (code, checked, said) = look(&hub.data, "check");
-    assert_eq!(code, 1, "{checked} {said}");
+    let (code, report, stderr) = run_journal(&hub.data, "check");
+    assert_eq!(code, 1, "{report} {stderr}");
     flip(&table, middle);
-    assert_eq!(look(&hub.data, "check").0, 0, "the damage is undone");
+    assert_eq!(run_journal(&hub.data, "check").0, 0, "the damage is undone");
     let wal = files().into_iter().filter(is_wal).max_by_key(size).unwrap();
     let bytes = std::fs::read(&wal).unwrap();
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     flip(&wal, used / 2);
-    let (code, checked, said) = look(&hub.data, "check");
+    let (code, report, stderr) = run_journal(&hub.data, "check");
     assert!(
         code == 1
-            && checked["wrong"][0]
+            && report["wrong"][0]
                 .as_str()
                 .is_some_and(|w| w.contains("the write-ahead file is damaged")),
-        "{checked} {said}"
+        "{report} {stderr}"
     );
 }

@@ -1,6 +1,6 @@
 //! Limits: they are exact, named in refusals, released, and shown by `/stats`.
 
-use crate::credentials::{SECRET, file_with_keys, good, with};
+use crate::credentials::{SECRET, claims_with, file_with_keys, signed_token};
 use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Returns the line of a limit in `/stats`.
-async fn usage(hub: &Hub, limit: &str, streams: Option<Value>) -> Value {
+async fn limit_usage(hub: &Hub, limit: &str, streams: Option<Value>) -> Value {
     let (status, stats) = hub.get("/stats").await;
     assert_eq!(status, 200, "{stats}");
     let lines = stats["limits"].as_array().unwrap();
@@ -18,7 +18,7 @@ async fn usage(hub: &Hub, limit: &str, streams: Option<Value>) -> Value {
     line.unwrap_or_else(|| panic!("no {limit} in {stats}")).clone()
 }
 
-async fn from(hub: &Hub, address: &str, path: &str) -> Reader {
+async fn connect_from(hub: &Hub, address: &str, path: &str) -> Reader {
     let headers = [("X-Forwarded-For", address)];
     Reader::connect(&hub.address, path, &headers).await.unwrap()
 }
@@ -40,35 +40,35 @@ async fn refused_by(reader: &mut Reader) -> Option<String> {
 async fn ten_thousand_concurrent_subscribers_fill_a_limit_of_500_exactly() {
     const CLIENTS: usize = 10_000;
     let hub = Arc::new(Hub::start(&["--max-connections", "500"]).await);
-    // On a busy machine more of them would not send their request before the hub's timeout.
-    let at_once = Arc::new(Semaphore::new(1_000));
-    let comers: Vec<_> = (0..CLIENTS)
+    // With more at a time, a busy machine would not send every request before the hub's timeout.
+    let semaphore = Arc::new(Semaphore::new(1_000));
+    let tasks: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let (hub, at_once) = (hub.clone(), at_once.clone());
+            let (hub, semaphore) = (hub.clone(), semaphore.clone());
             tokio::spawn(async move {
-                let _permit = at_once.acquire().await.unwrap();
+                let _permit = semaphore.acquire().await.unwrap();
                 let mut reader = hub.subscribe("/streams/s/events").await;
                 let refused = refused_by(&mut reader).await;
                 (refused, reader)
             })
         })
         .collect();
-    let mut seated = Vec::new();
-    for comer in comers {
-        match comer.await.unwrap() {
-            (None, reader) => seated.push(reader),
+    let mut admitted = Vec::new();
+    for task in tasks {
+        match task.await.unwrap() {
+            (None, reader) => admitted.push(reader),
             (Some(limit), _) => assert_eq!(limit, "max_connections"),
         }
     }
-    assert_eq!(seated.len(), 500);
-    let line = usage(&hub, "max_connections", None).await;
+    assert_eq!(admitted.len(), 500);
+    let line = limit_usage(&hub, "max_connections", None).await;
     let expected = json!({ "limit": "max_connections", "max": 500, "use": 500, "peak": 500, "refusals": CLIENTS - 500 });
     assert_eq!(line, expected);
     let refused = hub.metric("fanfare_subscribers_refused_total{reason=\"max_connections\"}").await;
     assert_eq!(refused, (CLIENTS - 500) as f64);
-    drop(seated);
+    drop(admitted);
     hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
-    assert_eq!(usage(&hub, "max_connections", None).await["use"], 0);
+    assert_eq!(limit_usage(&hub, "max_connections", None).await["use"], 0);
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn session_limits_are_named_in_a_form_that_the_client_understands() {
         "127.0.0.1",
     ])
     .await;
-    let mut held = Vec::new();
+    let mut readers = Vec::new();
     for (address, path, refusal) in [
         ("192.0.2.1", "/streams/a/events", None),
         ("192.0.2.1", "/streams/a/events", None),
@@ -106,10 +106,10 @@ async fn session_limits_are_named_in_a_form_that_the_client_understands() {
         ("2001:db8::1", "/events?stream=c", None),
         ("192.0.2.6", "/events?stream=d", Some("max_connections")),
     ] {
-        let mut reader = from(&hub, address, path).await;
+        let mut reader = connect_from(&hub, address, path).await;
         assert_eq!(refused_by(&mut reader).await.as_deref(), refusal, "{address} {path}");
         if refusal.is_none() {
-            held.push(reader);
+            readers.push(reader);
         }
     }
     for (address, path, status, limit) in [
@@ -120,16 +120,16 @@ async fn session_limits_are_named_in_a_form_that_the_client_understands() {
         let mut refused = Reader::connect(&hub.address, path, &headers).await.unwrap();
         assert_eq!((refused.status, refused.body().await["limit"].as_str()), (status, Some(limit)));
     }
-    held.pop();
+    readers.pop();
     hub.wait_for_metric("fanfare_sessions", |n| n == 5.0).await;
     let headers = [("X-Forwarded-For", "192.0.2.1"), ("Accept", "*/*")];
     let mut refused = Reader::connect(&hub.address, "/streams/b/events", &headers).await.unwrap();
     assert_eq!(refused.status, 429, "the limit is per client");
     assert!(refused.headers["retry-after"].parse::<u64>().unwrap() >= 1);
     assert_eq!(refused.body().await["limit"], "max_connections_per_client");
-    let line = usage(&hub, "max_connections_per_stream", Some(json!(["few.**"]))).await;
+    let line = limit_usage(&hub, "max_connections_per_stream", Some(json!(["few.**"]))).await;
     assert_eq!((&line["max"], &line["use"], &line["refusals"]), (&json!(1), &json!(1), &json!(1)));
-    let line = usage(&hub, "max_connections_per_client", None).await;
+    let line = limit_usage(&hub, "max_connections_per_client", None).await;
     assert_eq!((&line["max"], &line["use"], &line["refusals"]), (&json!(2), &json!(2), &json!(3)));
 }
 
@@ -142,14 +142,14 @@ async fn local_clients_are_bound_by_configured_limits_and_not_by_defaults() {
     let refused = refused_by(&mut second).await;
     assert_eq!(refused.as_deref(), Some("max_connections_per_client"));
     // The hub ignores `X-Forwarded-For` from a peer that is not a trusted proxy.
-    let mut liar = from(&hub, "192.0.2.1", "/streams/a/events").await;
-    assert_eq!(refused_by(&mut liar).await.as_deref(), Some("max_connections_per_client"));
+    let mut untrusted = connect_from(&hub, "192.0.2.1", "/streams/a/events").await;
+    assert_eq!(refused_by(&mut untrusted).await.as_deref(), Some("max_connections_per_client"));
     let hub = Hub::start(&["--max-connections", "2000"]).await;
-    let mut held = Vec::new();
+    let mut readers = Vec::new();
     for _ in 0..1_100 {
-        held.push(hub.subscribe("/streams/a/events").await);
+        readers.push(hub.subscribe("/streams/a/events").await);
     }
-    for reader in &mut held {
+    for reader in &mut readers {
         assert_eq!(refused_by(reader).await, None, "the default of 1,000");
     }
 }
@@ -169,25 +169,25 @@ async fn a_subject_limit_spans_its_tokens_tickets_and_addresses() {
         "127.0.0.1",
     ])
     .await;
-    let bearer = format!("Bearer {}", good(&with("jti", json!("1"))));
-    let again = format!("Bearer {}", good(&with("jti", json!("2"))));
-    let asked = hub.http.post(hub.url("/tickets")).header("Authorization", &bearer);
-    let asked = asked.body(json!({ "streams": ["a.x"] }).to_string()).send().await.unwrap();
-    let ticket: Value = asked.json().await.unwrap();
+    let bearer = format!("Bearer {}", signed_token(&claims_with("jti", json!("1"))));
+    let second_bearer = format!("Bearer {}", signed_token(&claims_with("jti", json!("2"))));
+    let response = hub.http.post(hub.url("/tickets")).header("Authorization", &bearer);
+    let response = response.body(json!({ "streams": ["a.x"] }).to_string()).send().await.unwrap();
+    let ticket: Value = response.json().await.unwrap();
     let by_ticket = format!("/streams/a.x/events?ticket={}", ticket["ticket"].as_str().unwrap());
-    let connect = |from: &'static str, path: String, shown: Option<String>| {
+    let connect = |client: &'static str, path: String, credential: Option<String>| {
         let address = hub.address.clone();
         async move {
             let mut headers: Vec<(&str, &str)> =
-                shown.iter().map(|text| ("Authorization", text.as_str())).collect();
-            headers.push(("X-Forwarded-For", from));
+                credential.iter().map(|text| ("Authorization", text.as_str())).collect();
+            headers.push(("X-Forwarded-For", client));
             Reader::connect(&address, &path, &headers).await.unwrap()
         }
     };
     let path = "/streams/a.x/events".to_owned();
     let mut first = connect("192.0.2.1", path.clone(), Some(bearer)).await;
     let mut second = connect("192.0.2.2", by_ticket, None).await;
-    let mut third = connect("192.0.2.3", path.clone(), Some(again)).await;
+    let mut third = connect("192.0.2.3", path.clone(), Some(second_bearer)).await;
     assert_eq!(refused_by(&mut first).await, None);
     assert_eq!(refused_by(&mut second).await, None);
     let refused = refused_by(&mut third).await;
@@ -220,9 +220,9 @@ async fn max_streams_is_exact_and_a_batch_beyond_it_creates_no_stream() {
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5, "one of eight streams");
     assert_eq!(hub.try_post("/publish", event("few.3").to_string()).await.0, 503);
     hub.publish("few.1", "what is there takes more").await;
-    let line = usage(&hub, "max_streams", None).await;
+    let line = limit_usage(&hub, "max_streams", None).await;
     assert_eq!((&line["max"], &line["use"], &line["peak"]), (&json!(5), &json!(5), &json!(5)));
-    let line = usage(&hub, "max_streams", Some(json!(["few.**"]))).await;
+    let line = limit_usage(&hub, "max_streams", Some(json!(["few.**"]))).await;
     assert_eq!((&line["use"], line["refusals"].as_u64() >= Some(1)), (&json!(2), true));
     let refused = hub.metric("fanfare_publishes_refused_total{reason=\"max_streams\"}").await;
     assert!(refused >= 36.0, "{refused}");
@@ -233,8 +233,8 @@ async fn max_streams_is_exact_and_a_batch_beyond_it_creates_no_stream() {
         503,
         "also after a restart"
     );
-    let gone = hub.http.delete(hub.url("/streams/b")).send().await.unwrap();
-    assert_eq!(gone.status(), 204);
+    let deleted = hub.http.delete(hub.url("/streams/b")).send().await.unwrap();
+    assert_eq!(deleted.status(), 204);
     hub.publish("c", "there is room again").await;
 }
 
@@ -256,7 +256,7 @@ async fn a_publisher_beyond_its_rate_gets_retry_after_and_others_continue() {
     assert_eq!(post("192.0.2.2", batch(60)).await.unwrap().status(), 200);
     let reason = "fanfare_publishes_refused_total{reason=\"publish_events_per_client\"}";
     assert_eq!(hub.metric(reason).await, 1.0);
-    let line = usage(&hub, "publish_events_per_client", None).await;
+    let line = limit_usage(&hub, "publish_events_per_client", None).await;
     assert_eq!((&line["max"], &line["refusals"]), (&json!(1), &json!(1)));
     assert!(line["peak"].as_u64() >= Some(4096), "{line}");
 }
@@ -267,13 +267,13 @@ async fn limits_on_selectors_and_memory_are_enforced_and_shown() {
     hub.subscribe("/events?stream=a&stream=b").await.open().await;
     let (status, problem) = hub.get("/events?stream=a&stream=b&stream=c").await;
     assert_eq!((status, &problem["limit"]), (422, &json!("max_selectors")));
-    let line = usage(&hub, "max_selectors", None).await;
+    let line = limit_usage(&hub, "max_selectors", None).await;
     assert_eq!((&line["peak"], &line["refusals"]), (&json!(2), &json!(1)));
     assert_eq!(
         hub.metric("fanfare_subscribers_refused_total{reason=\"max_selectors\"}").await,
         1.0
     );
-    let line = usage(&hub, "memory_budget", None).await;
+    let line = limit_usage(&hub, "memory_budget", None).await;
     let resident = hub.resident_bytes();
     assert!(line["use"].as_u64().unwrap().abs_diff(resident) < resident / 2, "{line}");
 }
@@ -284,26 +284,26 @@ async fn a_hub_near_its_memory_budget_refuses_publishers_and_subscribers() {
     let mut reader = hub.subscribe("/streams/a/events").await;
     reader.open().await;
     // Recent events fill the budget: 64 MiB of them, in addition to the hub's other memory.
-    let began = Instant::now();
+    let started = Instant::now();
     // Small events, so that publishes are refused at 90 % before connections are at 95 %.
     let body = "x".repeat(30 * 1024);
     let mut published = 0;
     let refused = loop {
-        let (status, answer) = hub.try_post("/streams/fill/events", body.clone()).await;
+        let (status, response) = hub.try_post("/streams/fill/events", body.clone()).await;
         if status != 200 {
-            break answer;
+            break response;
         }
         published += 1;
         assert!(
-            began.elapsed() < TEST_TIMEOUT && published < 20_000,
+            started.elapsed() < TEST_TIMEOUT && published < 20_000,
             "it accepts {published} events"
         );
     };
     assert_eq!(refused["limit"], "memory_budget", "{refused}");
-    let mut turned = hub.subscribe("/streams/a/events").await;
-    assert_eq!(refused_by(&mut turned).await.as_deref(), Some("memory_budget"));
+    let mut refused_reader = hub.subscribe("/streams/a/events").await;
+    assert_eq!(refused_by(&mut refused_reader).await.as_deref(), Some("memory_budget"));
     assert!(hub.resident_bytes() < 120 << 20, "{}", hub.resident_bytes());
-    let line = usage(&hub, "memory_budget", None).await;
+    let line = limit_usage(&hub, "memory_budget", None).await;
     assert!(line["refusals"].as_u64() >= Some(2) && line["peak"].as_u64() > Some(100 << 20));
     assert_eq!(
         hub.metric("fanfare_subscribers_refused_total{reason=\"memory_budget\"}").await,
@@ -317,7 +317,7 @@ async fn a_subject_beyond_its_rate_is_refused_and_others_continue() {
     let batch =
         |count: usize| json!(vec![json!({ "stream": "a.x", "data": 1 }); count]).to_string();
     let post = |sub: &str, count| {
-        let token = good(&with("sub", json!(sub)));
+        let token = signed_token(&claims_with("sub", json!(sub)));
         hub.http.post(hub.url("/publish")).bearer_auth(token).body(batch(count)).send()
     };
     assert_eq!(post("ann", 4096).await.unwrap().status(), 200);
@@ -334,14 +334,14 @@ async fn a_hub_short_of_file_descriptors_stops_accepting_and_keeps_serving() {
     let hub = Hub::with_max_open_files(700, &["--workers", "2"]).await;
     let mut reader = hub.subscribe("/streams/a/events").await;
     reader.open().await;
-    let mut held = Vec::new();
+    let mut sockets = Vec::new();
     for _ in 0..400 {
-        held.push(tokio::net::TcpStream::connect(&hub.address).await.unwrap());
+        sockets.push(tokio::net::TcpStream::connect(&hub.address).await.unwrap());
     }
     let files = || std::fs::read_dir(format!("/proc/{}/fd", hub.pid())).unwrap().count();
-    let began = Instant::now();
+    let started = Instant::now();
     while files() < 188 {
-        assert!(began.elapsed() < TEST_TIMEOUT, "only {} files", files());
+        assert!(started.elapsed() < TEST_TIMEOUT, "only {} files", files());
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     // Silent connections are closed, and then the next ones are accepted.

@@ -1,6 +1,6 @@
 //! The log: a line for each request, no secrets, and sampling of repeated lines.
 
-use crate::credentials::{SECRET, file_with_keys, good, with};
+use crate::credentials::{SECRET, claims_with, file_with_keys, signed_token};
 use crate::hub::{Hub, TEST_TIMEOUT};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -13,40 +13,40 @@ use tokio::net::TcpStream;
 /// Returns the JSON log lines with this message.
 fn lines(hub: &Hub, message: &str) -> Vec<Value> {
     let log = hub.log();
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
-    lines.filter(|line| line["message"] == message).collect()
+    let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    entries.filter(|line| line["message"] == message).collect()
 }
 
 /// Waits for the log line of the request with this id.
 async fn line_of(hub: &Hub, id: &str) -> Value {
-    let began = Instant::now();
+    let started = Instant::now();
     loop {
         let found = lines(hub, "request").into_iter().find(|line| line["request_id"] == id);
         if let Some(line) = found {
             return line;
         }
-        assert!(began.elapsed() < TEST_TIMEOUT, "no line of {id}\n{}", hub.log());
+        assert!(started.elapsed() < TEST_TIMEOUT, "no line of {id}\n{}", hub.log());
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
 
-async fn ask(
+async fn send_request(
     hub: &Hub,
     (method, path): (Method, &str),
     id: &str,
     body: &str,
 ) -> (StatusCode, String) {
-    let asked = hub.http.request(method, hub.url(path)).header("X-Request-Id", id);
-    let answer = asked.body(body.to_owned()).send().await.unwrap();
-    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
-    (answer.status(), id)
+    let request = hub.http.request(method, hub.url(path)).header("X-Request-Id", id);
+    let response = request.body(body.to_owned()).send().await.unwrap();
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    (response.status(), id)
 }
 
 #[tokio::test]
 async fn a_request_is_logged_once_with_its_id_and_outcome() {
     let hub = Hub::start(&["--log-format", "json"]).await;
     let post = |path| (Method::POST, path);
-    let (status, id) = ask(&hub, post("/streams/a/events?type=log-x"), "one.1", "x").await;
+    let (status, id) = send_request(&hub, post("/streams/a/events?type=log-x"), "one.1", "x").await;
     assert_eq!((status, id.as_str()), (StatusCode::OK, "one.1"));
     let line = line_of(&hub, "one.1").await;
     assert_eq!(
@@ -55,29 +55,30 @@ async fn a_request_is_logged_once_with_its_id_and_outcome() {
     );
     assert_eq!(json!([line["events"], line["streams"]]), json!([1, 1]));
     let batch = r#"[{"stream": ["a", "b"], "data": 1}, {"stream": "b", "data": 2}]"#;
-    ask(&hub, post("/publish"), "batch", batch).await;
+    send_request(&hub, post("/publish"), "batch", batch).await;
     let line = line_of(&hub, "batch").await;
     assert_eq!(json!([line["events"], line["streams"]]), json!([2, 2]));
     assert_eq!(line["client"], "127.0.0.1");
     assert!(line["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
-    let (status, _) = ask(&hub, post("/publish"), "two", "{").await;
+    let (status, _) = send_request(&hub, post("/publish"), "two", "{").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     let line = line_of(&hub, "two").await;
     assert_eq!(json!([line["outcome"], line["reason"]]), json!(["refused", "validation_error"]));
-    for bad in ["", "a b", &"x".repeat(129), "caf\u{e9}"] {
-        let asked = hub.http.get(hub.url("/version")).header("X-Request-Id", bad.as_bytes());
-        let answer = asked.send().await.unwrap();
-        let id = answer.headers()["x-request-id"].to_str().unwrap();
-        assert!(id.len() == 32 && id != bad, "{id}");
+    for invalid_id in ["", "a b", &"x".repeat(129), "caf\u{e9}"] {
+        let request =
+            hub.http.get(hub.url("/version")).header("X-Request-Id", invalid_id.as_bytes());
+        let response = request.send().await.unwrap();
+        let id = response.headers()["x-request-id"].to_str().unwrap();
+        assert!(id.len() == 32 && id != invalid_id, "{id}");
     }
     // Refused before any handler saw it.
-    let asked = hub.http.get(hub.url("/version")).header("Host", "evil.example");
-    let answer = asked.header("X-Request-Id", "three").send().await.unwrap();
-    assert_eq!(answer.status(), 421);
-    assert_eq!(answer.headers()["x-request-id"], "three");
+    let request = hub.http.get(hub.url("/version")).header("Host", "evil.example");
+    let response = request.header("X-Request-Id", "three").send().await.unwrap();
+    assert_eq!(response.status(), 421);
+    assert_eq!(response.headers()["x-request-id"], "three");
     assert_eq!(line_of(&hub, "three").await["reason"], "misdirected_request");
-    let mine = lines(&hub, "request").into_iter().filter(|line| line["request_id"] == "one.1");
-    assert_eq!(mine.count(), 1);
+    let matching = lines(&hub, "request").into_iter().filter(|line| line["request_id"] == "one.1");
+    assert_eq!(matching.count(), 1);
 }
 
 #[tokio::test]
@@ -121,11 +122,11 @@ async fn no_secret_is_logged_even_at_trace_level() {
     let flags = ["--config", &file, "--jwt-secret", SECRET];
     let flags = [&flags[..], &["--log-format", "json", "--log", "info,fanfare=trace"]].concat();
     let hub = Hub::start(&flags).await;
-    let token = good(&with("jti", json!("1")));
+    let token = signed_token(&claims_with("jti", json!("1")));
     let bearer = format!("Bearer {token}");
-    let asked = hub.http.post(hub.url("/tickets")).header("Authorization", &bearer);
-    let asked = asked.body(json!({ "streams": ["a.x"] }).to_string()).send().await.unwrap();
-    let ticket: Value = asked.json().await.unwrap();
+    let response = hub.http.post(hub.url("/tickets")).header("Authorization", &bearer);
+    let response = response.body(json!({ "streams": ["a.x"] }).to_string()).send().await.unwrap();
+    let ticket: Value = response.json().await.unwrap();
     let ticket = ticket["ticket"].as_str().unwrap().to_owned();
     let path = format!("/streams/a.x/events?ticket={ticket}");
     let mut reader = hub.subscribe(&path).await;
@@ -152,22 +153,23 @@ async fn repeated_log_lines_are_sampled_and_the_others_are_counted() {
     for _ in 0..STORM {
         assert_eq!(hub.get("/nothing").await.0, 404);
     }
-    let told = || {
-        let of_storm = |line: &&Value| line["reason"] == "not_found";
-        let (requests, more) =
+    let counts = || {
+        let is_of_storm = |line: &&Value| line["reason"] == "not_found";
+        let (requests, summaries) =
             (lines(&hub, "request"), lines(&hub, "suppressed repeated log lines"));
-        let written = requests.iter().filter(of_storm).count();
-        let left_out = more.iter().filter(of_storm).map(|line| line["count"].as_u64().unwrap());
-        (written, left_out.sum::<u64>() as usize)
+        let written = requests.iter().filter(is_of_storm).count();
+        let suppressed =
+            summaries.iter().filter(is_of_storm).map(|line| line["count"].as_u64().unwrap());
+        (written, suppressed.sum::<u64>() as usize)
     };
-    let began = Instant::now();
-    while told().0 + told().1 < STORM {
-        assert!(began.elapsed() < TEST_TIMEOUT, "{:?}", told());
+    let started = Instant::now();
+    while counts().0 + counts().1 < STORM {
+        assert!(started.elapsed() < TEST_TIMEOUT, "{:?}", counts());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    let (written, left_out) = told();
-    assert_eq!(written + left_out, STORM);
-    assert!(left_out > 0, "all {written} were written");
+    let (written, suppressed) = counts();
+    assert_eq!(written + suppressed, STORM);
+    assert!(suppressed > 0, "all {written} were written");
 }
 
 #[tokio::test]
@@ -176,14 +178,14 @@ async fn the_log_filter_can_be_changed_at_run_time() {
     let file = file_with_keys(folder.path(), &[("ops", "s1", "admin = true"), ("app", "s2", "")]);
     let hub = Hub::start(&["--config", &file, "--log-format", "json"]).await;
     let put = |secret: &'static str, filter: &str| {
-        let asked = hub.http.put(hub.url("/log-filter")).bearer_auth(secret);
-        let asked = asked.body(json!({ "filter": filter }).to_string());
-        async move { asked.send().await.unwrap().status().as_u16() }
+        let request = hub.http.put(hub.url("/log-filter")).bearer_auth(secret);
+        let request = request.body(json!({ "filter": filter }).to_string());
+        async move { request.send().await.unwrap().status().as_u16() }
     };
     let get = |id: &'static str| {
-        let asked = hub.http.get(hub.url("/log-filter")).bearer_auth("s1");
-        let asked = asked.header("X-Request-Id", id);
-        async move { asked.send().await.unwrap().json::<Value>().await.unwrap() }
+        let request = hub.http.get(hub.url("/log-filter")).bearer_auth("s1");
+        let request = request.header("X-Request-Id", id);
+        async move { request.send().await.unwrap().json::<Value>().await.unwrap() }
     };
     assert_eq!(get("before").await, json!({ "filter": "info" }));
     assert_eq!(put("s2", "off").await, 403);
@@ -223,17 +225,17 @@ async fn an_unread_log_delays_no_request_and_lost_lines_are_counted() {
         let line = metrics.lines().find(|line| line.starts_with("fanfare_log_lines_lost_total "));
         line.unwrap().rsplit(' ').next().unwrap().parse::<f64>().unwrap()
     };
-    let began = Instant::now();
+    let started = Instant::now();
     while lost().await == 0.0 {
-        let answer = http.post(format!("{url}/streams/s/events")).body("x").send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert!(began.elapsed() < TEST_TIMEOUT, "no line is lost");
+        let response = http.post(format!("{url}/streams/s/events")).body("x").send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(started.elapsed() < TEST_TIMEOUT, "no line is lost");
     }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let began = Instant::now();
+    let started = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < TEST_TIMEOUT, "the hub waits for its log to be read");
+        assert!(started.elapsed() < TEST_TIMEOUT, "the hub waits for its log to be read");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
@@ -241,11 +243,11 @@ async fn an_unread_log_delays_no_request_and_lost_lines_are_counted() {
 /// After SIGCONT, the hub finds requests whose clients have already disconnected.
 #[tokio::test]
 async fn an_abandoned_request_is_logged_and_counted_in_the_latency() {
-    const GIVEN_UP: usize = 40;
+    const REQUESTS: usize = 40;
     let hub = Hub::start(&["--log-format", "json"]).await;
     let pid = rustix::process::Pid::from_raw(hub.pid() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    for n in 0..GIVEN_UP {
+    for n in 0..REQUESTS {
         let mut socket = TcpStream::connect(&hub.address).await.unwrap();
         let request = format!(
             "POST /streams/s/events HTTP/1.1\r\nHost: {}\r\nX-Request-Id: up-{n}\r\n\
@@ -256,7 +258,7 @@ async fn an_abandoned_request_is_logged_and_counted_in_the_latency() {
     }
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
     let mut abandoned = 0.0;
-    for n in 0..GIVEN_UP {
+    for n in 0..REQUESTS {
         let line = line_of(&hub, &format!("up-{n}")).await;
         match line["outcome"].as_str().unwrap() {
             "abandoned" => {
@@ -268,5 +270,5 @@ async fn an_abandoned_request_is_logged_and_counted_in_the_latency() {
     }
     assert!(abandoned > 0.0, "all were answered");
     assert_eq!(hub.metric("fanfare_requests_abandoned_total").await, abandoned);
-    assert_eq!(hub.metric("fanfare_publish_seconds_count").await, GIVEN_UP as f64);
+    assert_eq!(hub.metric("fanfare_publish_seconds_count").await, REQUESTS as f64);
 }

@@ -23,14 +23,14 @@ async fn every_documented_family_is_exported_at_0_from_the_first_scrape() {
     let flags = ["--metrics-streams", "s.*", "--config", file.to_str().unwrap()];
     let hub = Hub::start(&flags).await;
     let metrics = hub.http.get(hub.url("/metrics")).send().await.unwrap().text().await.unwrap();
-    let there: BTreeSet<&str> = metrics
+    let exported: BTreeSet<&str> = metrics
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .collect();
-    let described = include_str!("../../docs/metrics.md");
-    let described: BTreeSet<&str> =
-        described.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    assert!(described.len() > 60 && there == described, "{:?}", &there ^ &described);
+    let documented = include_str!("../../docs/metrics.md");
+    let documented: BTreeSet<&str> =
+        documented.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(documented.len() > 60 && exported == documented, "{:?}", &exported ^ &documented);
     for name in [
         "fanfare_sessions",
         "fanfare_sessions_closed_total{reason=\"connection_timeout\"}",
@@ -93,13 +93,16 @@ async fn pages_are_served_and_unknown_paths_get_a_problem() {
         assert!(page.headers()["content-type"].to_str().unwrap().starts_with(kind), "{path}");
         assert!(page.headers().contains_key("content-security-policy"));
         // A cached copy is revalidated without a body.
-        let tag = page.headers()["etag"].to_str().unwrap().to_owned();
-        let again = hub.http.get(hub.url(path)).header("If-None-Match", tag);
-        assert_eq!(again.send().await.unwrap().status(), 304, "{path}");
-        let packed = hub.http.get(hub.url(path)).header("Accept-Encoding", "gzip");
-        let packed = packed.send().await.unwrap();
-        assert_eq!(packed.headers()["content-encoding"], "gzip", "{path}");
-        assert!(packed.bytes().await.unwrap().len() < page.bytes().await.unwrap().len(), "{path}");
+        let etag = page.headers()["etag"].to_str().unwrap().to_owned();
+        let revalidation = hub.http.get(hub.url(path)).header("If-None-Match", etag);
+        assert_eq!(revalidation.send().await.unwrap().status(), 304, "{path}");
+        let compressed = hub.http.get(hub.url(path)).header("Accept-Encoding", "gzip");
+        let compressed = compressed.send().await.unwrap();
+        assert_eq!(compressed.headers()["content-encoding"], "gzip", "{path}");
+        assert!(
+            compressed.bytes().await.unwrap().len() < page.bytes().await.unwrap().len(),
+            "{path}"
+        );
     }
     let (status, problem) = hub.get("/nothing").await;
     assert_eq!((status, problem["code"].as_str()), (404, Some("not_found")));
@@ -139,21 +142,21 @@ async fn the_age_of_undelivered_events_is_measured() {
     // The session must outlive the test, however slow the machine is.
     let hub = Hub::start(&["--workers", "1", "--write-timeout", "1h"]).await;
     let reader = hub.subscribe("/streams/s/events").await;
-    let young = "fanfare_undelivered_age_seconds_bucket{le=\"0.5\"}";
-    let all = "fanfare_undelivered_age_seconds_count";
+    let young_events = "fanfare_undelivered_age_seconds_bucket{le=\"0.5\"}";
+    let all_events = "fanfare_undelivered_age_seconds_count";
     let data = "x".repeat(200_000);
-    let mut looks = 0.0;
+    let mut measurements = 0.0;
     // Enough to fill the socket, but not enough to make the session read from history.
     while hub.metric("fanfare_session_queue_bytes").await < 100_000.0 {
         for _ in 0..2 {
             hub.publish("s", &data).await;
         }
-        looks = hub.metric(all).await + 2.0;
-        hub.wait_for_metric(all, |n| n >= looks).await;
+        measurements = hub.metric(all_events).await + 2.0;
+        hub.wait_for_metric(all_events, |n| n >= measurements).await;
     }
-    hub.wait_for_metric(all, |n| n >= looks + 2.0).await;
+    hub.wait_for_metric(all_events, |n| n >= measurements + 2.0).await;
     let scrape = hub.scrape().await;
-    assert!(scrape.sample(young) < scrape.sample(all), "no event is late");
+    assert!(scrape.sample(young_events) < scrape.sample(all_events), "no event is late");
     assert_eq!(hub.metric("fanfare_sessions_catching_up").await, 0.0);
     drop(reader);
     hub.wait_for_metric("fanfare_session_queue_bytes", |n| n == 0.0).await;
@@ -194,7 +197,7 @@ async fn the_oldest_event_metric_is_the_time_of_the_oldest_kept_event() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     // The oldest kept event is the fourth, published between the third's answer and its own.
-    hub.wait_for_metric(oldest, |at| at > published[2] - 0.001 && at <= published[3]).await;
+    hub.wait_for_metric(oldest, |time| time > published[2] - 0.001 && time <= published[3]).await;
     assert!(hub.metric("fanfare_journal_disk_free_bytes").await > 0.0);
     assert!(hub.metric("fanfare_journal_disk_bytes").await > 0.0);
     assert_eq!(hub.metric("fanfare_journal_syncs_total").await, 6.0);
@@ -208,12 +211,14 @@ async fn only_configured_stream_patterns_have_separate_metrics() {
     hub.post("/publish", serde_json::json!({ "stream": ["a.x", "a.y"], "data": 1 })).await;
     hub.publish("b", "2").await;
     hub.publish("c", "3").await;
-    let of = |family: &str, pattern: &str| format!("{family}{{streams=\"{pattern}\"}}");
+    let metric_name = |family: &str, pattern: &str| format!("{family}{{streams=\"{pattern}\"}}");
     for (pattern, events, deliveries) in [("a.*", 1.0, 1.0), ("b", 1.0, 0.0)] {
-        let events_of = of("fanfare_stream_events_published_total", pattern);
-        hub.wait_for_metric(&events_of, |n| n == events).await;
-        hub.wait_for_metric(&of("fanfare_stream_deliveries_total", pattern), |n| n == deliveries)
-            .await;
+        let events_metric = metric_name("fanfare_stream_events_published_total", pattern);
+        hub.wait_for_metric(&events_metric, |n| n == events).await;
+        hub.wait_for_metric(&metric_name("fanfare_stream_deliveries_total", pattern), |n| {
+            n == deliveries
+        })
+        .await;
     }
     let text = hub.http.get(hub.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(!text.contains("a.x") && !text.contains("\"c\""));
@@ -245,9 +250,9 @@ async fn malformed_requests_and_invalid_subscription_bodies_are_counted() {
     let hub = Hub::start(&[]).await;
     let mut socket = tokio::net::TcpStream::connect(&hub.address).await.unwrap();
     socket.write_all(b"NO REQUEST\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).await.unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    let mut response = Vec::new();
+    socket.read_to_end(&mut response).await.unwrap();
+    assert!(response.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&response));
     hub.wait_for_metric("fanfare_connections_refused_total{reason=\"http1\"}", |n| n == 1.0).await;
     for body in ["{", "[]", "{\"stream\": 7}"] {
         assert!(hub.try_post("/events", body).await.0 >= 400);
@@ -261,9 +266,9 @@ async fn health_and_readiness_answer_head_requests() {
     let hub = Hub::start(&["--metrics-listen", "127.0.0.1:0"]).await;
     for address in [&hub.address, hub.metrics.as_ref().unwrap()] {
         for path in ["/healthz", "/readyz"] {
-            let answer = hub.http.head(format!("http://{address}{path}")).send().await.unwrap();
-            assert_eq!(answer.status(), 200, "{address}{path}");
-            assert!(answer.bytes().await.unwrap().is_empty());
+            let response = hub.http.head(format!("http://{address}{path}")).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{address}{path}");
+            assert!(response.bytes().await.unwrap().is_empty());
         }
     }
 }

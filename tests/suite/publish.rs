@@ -19,9 +19,9 @@ async fn a_receipt_counts_the_subscribers_of_an_event() {
         "a subscriber of both streams counts once, a filtered one does not"
     );
     assert_eq!(receipt["duplicate"], false);
-    let alone = hub.publish("a", "x").await;
-    assert_eq!(alone["stream"], "a");
-    assert!(alone["id"].as_str().unwrap() > receipt["id"].as_str().unwrap());
+    let receipt_of_a = hub.publish("a", "x").await;
+    assert_eq!(receipt_of_a["stream"], "a");
+    assert!(receipt_of_a["id"].as_str().unwrap() > receipt["id"].as_str().unwrap());
 }
 
 #[tokio::test]
@@ -30,19 +30,19 @@ async fn form_data_is_read_as_json_and_text_is_published_unchanged() {
     let mut reader = hub.subscribe("/events?stream=**").await;
     reader.open().await;
     let form = ("content-type", "application/x-www-form-urlencoded");
-    let sent = hub
+    let request = hub
         .http
         .post(hub.url("/publish"))
         .header(form.0, form.1)
         .body(r#"{"stream":"s","data":"a=b&c"}"#);
-    assert_eq!(sent.send().await.unwrap().status(), 200);
+    assert_eq!(request.send().await.unwrap().status(), 200);
     assert_eq!(reader.next().await.unwrap().data, "a=b&c");
-    let sent = hub
+    let request = hub
         .http
         .post(hub.url("/streams/a%2Fb/events?type=note"))
         .header(form.0, form.1)
         .body("{ hello } +%41");
-    let receipt: Value = sent.send().await.unwrap().json().await.unwrap();
+    let receipt: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(receipt["stream"], "a/b");
     let event = reader.next().await.unwrap();
     assert_eq!((event.name.as_str(), event.data.as_str()), ("note", "{ hello } +%41"));
@@ -69,33 +69,34 @@ async fn json_data_keeps_its_numbers_and_member_order() {
 #[tokio::test]
 async fn json_and_ndjson_batches_are_atomic() {
     let hub = Hub::start(&[]).await;
-    let good = json!({ "stream": "s", "data": 1 });
+    let event = json!({ "stream": "s", "data": 1 });
     let (status, problem) =
-        hub.try_post("/publish", json!([good, { "stream": "s" }]).to_string()).await;
+        hub.try_post("/publish", json!([event, { "stream": "s" }]).to_string()).await;
     assert_eq!((status, problem["field"].as_str()), (422, Some("[1].data")));
-    let lines = |text: &str| {
-        let sent =
+    let post_lines = |text: &str| {
+        let request =
             hub.http.post(hub.url("/publish")).header("content-type", "application/x-ndjson");
-        sent.body(text.to_owned()).send()
+        request.body(text.to_owned()).send()
     };
-    let answer = lines("{\"stream\":\"s\",\"data\":1}\n{\"stream\":\"s\"}\n").await.unwrap();
-    assert_eq!(answer.status(), 422);
-    let problem: Value = answer.json().await.unwrap();
+    let response = post_lines("{\"stream\":\"s\",\"data\":1}\n{\"stream\":\"s\"}\n").await.unwrap();
+    assert_eq!(response.status(), 422);
+    let problem: Value = response.json().await.unwrap();
     assert!(problem["detail"].as_str().unwrap().contains("line 2"), "{problem}");
-    assert_eq!(lines("{\"stream\":\"s\",\"data\":1}\n{bad\n").await.unwrap().status(), 400);
+    assert_eq!(post_lines("{\"stream\":\"s\",\"data\":1}\n{bad\n").await.unwrap().status(), 400);
     assert_eq!(hub.get("/streams/s").await.0, 404, "no part is published");
-    let summary: Value = lines("{\"stream\":\"s\",\"data\":1}\n{\"stream\":\"s\",\"data\":2}\n")
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let summary: Value =
+        post_lines("{\"stream\":\"s\",\"data\":1}\n{\"stream\":\"s\",\"data\":2}\n")
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
     assert_eq!(summary["published"], 2);
     let stream = hub.get("/streams/s").await.1;
     assert_eq!((&stream["first_id"], &stream["last_id"]), (&summary["first"], &summary["last"]));
-    let most = json!(vec![good.clone(); 4096]);
-    assert_eq!(hub.post("/publish", most).await.as_array().unwrap().len(), 4096);
-    assert_eq!(hub.try_post("/publish", json!(vec![good; 4097]).to_string()).await.0, 422);
+    let largest_batch = json!(vec![event.clone(); 4096]);
+    assert_eq!(hub.post("/publish", largest_batch).await.as_array().unwrap().len(), 4096);
+    assert_eq!(hub.try_post("/publish", json!(vec![event; 4097]).to_string()).await.0, 422);
 }
 
 #[tokio::test]
@@ -104,9 +105,9 @@ async fn an_idempotency_key_publishes_once_even_across_a_restart() {
     let event = json!({ "stream": ["a", "b"], "type": "log", "data": { "level": "info", "message": "m" }, "key": "k" });
     let first = hub.post("/publish", event.clone()).await;
     for _ in 0..2 {
-        let again = hub.post("/publish", event.clone()).await;
+        let repeated = hub.post("/publish", event.clone()).await;
         assert_eq!(
-            (&again["id"], &again["duplicate"], &again["subscribers"]),
+            (&repeated["id"], &repeated["duplicate"], &repeated["subscribers"]),
             (&first["id"], &json!(true), &json!(0))
         );
         hub.kill();
@@ -116,12 +117,12 @@ async fn an_idempotency_key_publishes_once_even_across_a_restart() {
         (json!("a"), json!({ "level": "info", "message": "m" })),
         (json!(["a", "b"]), json!({ "level": "warn", "message": "m" })),
     ] {
-        let other = json!({ "stream": stream, "type": "log", "data": data, "key": "k" });
-        let (status, problem) = hub.try_post("/publish", other.to_string()).await;
+        let conflicting = json!({ "stream": stream, "type": "log", "data": data, "key": "k" });
+        let (status, problem) = hub.try_post("/publish", conflicting.to_string()).await;
         assert_eq!((status, problem["code"].as_str()), (409, Some("conflict")), "{problem}");
     }
-    let elsewhere = json!({ "stream": "c", "data": 1, "key": "k" });
-    assert_eq!(hub.post("/publish", elsewhere).await["duplicate"], false);
+    let on_other_stream = json!({ "stream": "c", "data": 1, "key": "k" });
+    assert_eq!(hub.post("/publish", on_other_stream).await["duplicate"], false);
     let events = hub.get("/streams/a").await.1["events"].as_u64();
     assert_eq!(events, Some(1));
 }
@@ -134,13 +135,20 @@ async fn a_duplicate_in_a_batch_gets_its_first_receipt_and_a_conflict_refuses_th
     let receipts = hub
         .post("/publish", json!([keyed(1, "k"), keyed(2, "l"), keyed(2, "l"), keyed(3, "m")]))
         .await;
-    let of = |n: usize, what: &str| receipts[n][what].clone();
-    assert_eq!((of(0, "id"), of(0, "duplicate")), (first["id"].clone(), json!(true)));
+    let receipt_member = |n: usize, member: &str| receipts[n][member].clone();
     assert_eq!(
-        (of(1, "duplicate"), of(2, "duplicate"), of(3, "duplicate")),
+        (receipt_member(0, "id"), receipt_member(0, "duplicate")),
+        (first["id"].clone(), json!(true))
+    );
+    assert_eq!(
+        (
+            receipt_member(1, "duplicate"),
+            receipt_member(2, "duplicate"),
+            receipt_member(3, "duplicate")
+        ),
         (json!(false), json!(true), json!(false))
     );
-    assert_eq!(of(1, "id"), of(2, "id"));
+    assert_eq!(receipt_member(1, "id"), receipt_member(2, "id"));
     let (status, _) =
         hub.try_post("/publish", json!([keyed(4, "n"), keyed(9, "k")]).to_string()).await;
     assert_eq!(status, 409);
@@ -161,13 +169,13 @@ async fn a_single_event_may_have_its_key_in_a_header() {
     let send = |body: &'static str, path: &str| {
         let request = hub.http.post(hub.url(path)).header("Idempotency-Key", "k").body(body);
         async move {
-            let answer = request.send().await.unwrap();
-            (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+            let response = request.send().await.unwrap();
+            (response.status().as_u16(), response.json::<Value>().await.unwrap())
         }
     };
     let (_, first) = send(r#"{"stream":"s","data":"x"}"#, "/publish").await;
-    let (_, again) = send(r#"{"stream":"s","data":"x"}"#, "/publish").await;
-    assert_eq!((&again["id"], &again["duplicate"]), (&first["id"], &json!(true)));
+    let (_, repeated) = send(r#"{"stream":"s","data":"x"}"#, "/publish").await;
+    assert_eq!((&repeated["id"], &repeated["duplicate"]), (&first["id"], &json!(true)));
     let (status, problem) = send(r#"[{"stream":"s","data":"x"}]"#, "/publish").await;
     assert_eq!((status, problem["field"].as_str()), (422, Some("Idempotency-Key")));
     let (_, text) = send("y", "/streams/t/events").await;
@@ -204,10 +212,10 @@ async fn invalid_input_gets_a_problem_that_names_the_field() {
     ];
     for (body, status, code, field) in cases {
         let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-        let answer = hub.http.post(hub.url("/publish")).body(body).send().await.unwrap();
-        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{shown}");
-        assert_eq!(answer.status().as_u16(), status, "{shown}");
-        let problem: Value = answer.json().await.unwrap();
+        let response = hub.http.post(hub.url("/publish")).body(body).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{shown}");
+        assert_eq!(response.status().as_u16(), status, "{shown}");
+        let problem: Value = response.json().await.unwrap();
         assert_eq!(
             (problem["code"].as_str(), problem["field"].as_str()),
             (Some(code), field),
@@ -266,9 +274,9 @@ async fn log_messages_are_validated_and_published_to_the_logs_stream() {
         (json!("x").to_string(), 422, "data"),
         ("{".to_owned(), 400, ""),
     ] {
-        let (said, problem) = hub.try_post("/log-message", body.clone()).await;
+        let (actual, problem) = hub.try_post("/log-message", body.clone()).await;
         assert_eq!(
-            (said, problem["field"].as_str().unwrap_or_default()),
+            (actual, problem["field"].as_str().unwrap_or_default()),
             (status, field),
             "{body}"
         );
@@ -282,17 +290,17 @@ async fn a_key_outlives_retention_but_not_the_deletion_of_its_stream() {
         hub.post("/publish", json!({ "stream": "s", "data": 1, "key": "k" })).await
     };
     let until_empty = async |hub: &Hub| {
-        let began = std::time::Instant::now();
+        let started = std::time::Instant::now();
         while hub.get("/streams/s").await.0 != 404 {
-            assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "the stream remains");
+            assert!(started.elapsed() < crate::hub::TEST_TIMEOUT, "the stream remains");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
     let first = publish(&hub).await;
     for _ in 0..2 {
         until_empty(&hub).await;
-        let again = publish(&hub).await;
-        assert_eq!((&again["id"], &again["duplicate"]), (&first["id"], &json!(true)));
+        let repeated = publish(&hub).await;
+        assert_eq!((&repeated["id"], &repeated["duplicate"]), (&first["id"], &json!(true)));
         // Another event does not make it a new stream with new keys either.
         hub.publish("s", "another").await;
         assert_eq!(publish(&hub).await["id"], first["id"]);

@@ -32,7 +32,7 @@ pub struct Reader {
     pub headers: BTreeMap<String, String>,
     chunks: Chunks,
     parser: Parser,
-    waiting: VecDeque<Event>,
+    pending: VecDeque<Event>,
     /// All bytes of the body so far.
     pub bytes: Vec<u8>,
 }
@@ -50,12 +50,12 @@ impl Reader {
     /// Sends a request, such as `POST /chat`, and reads the response's head.
     pub async fn request(
         address: &str,
-        what: &str,
+        request_line: &str,
         headers: &[(&str, &str)],
         body: &str,
     ) -> std::io::Result<Self> {
         let mut socket = TcpStream::connect(address).await?;
-        let mut request = format!("{what} HTTP/1.1\r\nHost: {address}\r\n");
+        let mut request = format!("{request_line} HTTP/1.1\r\nHost: {address}\r\n");
         if !body.is_empty() {
             request.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
@@ -82,13 +82,13 @@ impl Reader {
             .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
             .collect();
         let chunks = match headers.get("content-length") {
-            Some(length) => Chunks::whole(length.parse().unwrap()),
-            None if status == 204 => Chunks::whole(0),
+            Some(length) => Chunks::with_length(length.parse().unwrap()),
+            None if status == 204 => Chunks::with_length(0),
             None => Chunks::default(),
         };
         let parser = Parser::default();
-        let (waiting, bytes) = (VecDeque::new(), Vec::new());
-        Ok(Self { socket, status, headers, chunks, parser, waiting, bytes })
+        let (pending, bytes) = (VecDeque::new(), Vec::new());
+        Ok(Self { socket, status, headers, chunks, parser, pending, bytes })
     }
 
     /// Returns the next event, or `None` once the stream has ended.
@@ -102,7 +102,7 @@ impl Reader {
     /// Returns the next event, or an error if the connection broke.
     pub async fn next_or_error(&mut self) -> std::io::Result<Option<Event>> {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
+            if let Some(event) = self.pending.pop_front() {
                 return Ok(Some(event));
             }
             if !self.read_more().await? {
@@ -169,7 +169,7 @@ impl Reader {
 
     /// Reads some bytes; returns false at the end of the body.
     pub async fn read_more(&mut self) -> std::io::Result<bool> {
-        if self.chunks.done {
+        if self.chunks.is_done {
             return Ok(false);
         }
         let mut buffer = [0; 16 * 1024];
@@ -179,7 +179,7 @@ impl Reader {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         let body = self.chunks.feed(&buffer[..count]);
-        self.parser.feed(&body, &mut self.waiting);
+        self.parser.feed(&body, &mut self.pending);
         self.bytes.extend_from_slice(&body);
         Ok(true)
     }
@@ -189,28 +189,34 @@ impl Reader {
 #[derive(Default)]
 struct Chunks {
     line: Vec<u8>,
-    left: usize,
+    remaining: usize,
     in_chunk: bool,
-    counted: bool,
-    done: bool,
+    has_fixed_length: bool,
+    is_done: bool,
 }
 
 impl Chunks {
-    fn whole(length: usize) -> Self {
-        Self { left: length, in_chunk: true, counted: true, done: length == 0, ..Self::default() }
+    fn with_length(length: usize) -> Self {
+        Self {
+            remaining: length,
+            in_chunk: true,
+            has_fixed_length: true,
+            is_done: length == 0,
+            ..Self::default()
+        }
     }
 
     fn feed(&mut self, mut bytes: &[u8]) -> Vec<u8> {
         let mut body = Vec::new();
-        while !bytes.is_empty() && !self.done {
+        while !bytes.is_empty() && !self.is_done {
             if self.in_chunk {
-                let take = self.left.min(bytes.len());
-                body.extend_from_slice(&bytes[..take]);
-                bytes = &bytes[take..];
-                self.left -= take;
-                if self.left == 0 {
+                let count = self.remaining.min(bytes.len());
+                body.extend_from_slice(&bytes[..count]);
+                bytes = &bytes[count..];
+                self.remaining -= count;
+                if self.remaining == 0 {
                     self.in_chunk = false;
-                    self.done = self.counted;
+                    self.is_done = self.has_fixed_length;
                 }
                 continue;
             }
@@ -220,9 +226,9 @@ impl Chunks {
                 let line = std::mem::take(&mut self.line);
                 let text = std::str::from_utf8(&line).unwrap().trim();
                 if !text.is_empty() {
-                    self.left = usize::from_str_radix(text, 16).unwrap();
-                    self.done = self.left == 0;
-                    self.in_chunk = !self.done;
+                    self.remaining = usize::from_str_radix(text, 16).unwrap();
+                    self.is_done = self.remaining == 0;
+                    self.in_chunk = !self.is_done;
                 }
             }
         }
@@ -243,25 +249,25 @@ pub struct Parser {
 }
 
 impl Parser {
-    pub fn feed(&mut self, bytes: &[u8], out: &mut VecDeque<Event>) {
+    pub fn feed(&mut self, bytes: &[u8], events: &mut VecDeque<Event>) {
         for byte in bytes {
             let after_cr = std::mem::replace(&mut self.after_cr, *byte == b'\r');
             match byte {
                 b'\n' if after_cr => {}
-                b'\n' | b'\r' => self.end_of_line(out),
+                b'\n' | b'\r' => self.end_of_line(events),
                 byte => self.line.push(*byte),
             }
         }
     }
 
-    fn end_of_line(&mut self, out: &mut VecDeque<Event>) {
+    fn end_of_line(&mut self, events: &mut VecDeque<Event>) {
         let line = String::from_utf8(std::mem::take(&mut self.line)).expect("UTF-8");
         if line.is_empty() {
             let data = std::mem::take(&mut self.data);
             let name = std::mem::take(&mut self.name);
             if !data.is_empty() {
                 let name = if name.is_empty() { "message".into() } else { name };
-                out.push_back(Event { name, id: self.last_id.clone(), data: data.join("\n") });
+                events.push_back(Event { name, id: self.last_id.clone(), data: data.join("\n") });
             }
             return;
         }

@@ -1,7 +1,7 @@
 //! Reloads of keys, limits and the certificate while the hub runs.
 
 use crate::certificate::Certificate;
-use crate::credentials::{READ, file_with_keys, in_seconds, show};
+use crate::credentials::{READ, file_with_keys, in_seconds, send_with_bearer};
 use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -26,20 +26,24 @@ async fn reader(hub: &Hub, secret: &str) -> Reader {
 
 async fn ticket(hub: &Hub, secret: &str) -> String {
     let body = json!({ "streams": ["a.**"] }).to_string();
-    let asked = hub.http.post(hub.url("/tickets")).bearer_auth(secret).body(body);
-    let answer: Value = asked.send().await.unwrap().json().await.unwrap();
-    format!("{READ}?ticket={}", answer["ticket"].as_str().unwrap())
+    let request = hub.http.post(hub.url("/tickets")).bearer_auth(secret).body(body);
+    let response: Value = request.send().await.unwrap().json().await.unwrap();
+    format!("{READ}?ticket={}", response["ticket"].as_str().unwrap())
 }
 
 #[tokio::test]
 async fn a_reload_ends_the_sessions_and_tickets_of_removed_and_changed_keys() {
     let folder = tempfile::tempdir().unwrap();
-    let all = "subscribe = [\"a.**\"]";
+    let grants = "subscribe = [\"a.**\"]";
     let keys = |keys: &[(&str, &str, &str)]| file_with_keys(folder.path(), keys);
-    let file =
-        keys(&[("stays", "s", all), ("goes", "g", all), ("less", "l", all), ("new", "o", all)]);
+    let file = keys(&[
+        ("stays", "s", grants),
+        ("goes", "g", grants),
+        ("less", "l", grants),
+        ("new", "o", grants),
+    ]);
     let hub = Hub::start(&["--config", &file]).await;
-    let mut stays = reader(&hub, "s").await;
+    let mut kept_reader = reader(&hub, "s").await;
     let mut ended = Vec::new();
     let mut tickets = Vec::new();
     for secret in ["g", "l", "o"] {
@@ -50,20 +54,20 @@ async fn a_reload_ends_the_sessions_and_tickets_of_removed_and_changed_keys() {
         ended.push(by_ticket);
         tickets.push(path);
     }
-    let kept = ticket(&hub, "s").await;
+    let kept_ticket = ticket(&hub, "s").await;
     // `goes` is removed, `less` grants less, `new` has another secret, and `late` is added.
     keys(&[
-        ("stays", "s", all),
+        ("stays", "s", grants),
         ("less", "l", "subscribe = [\"a.b\"]"),
-        ("new", "n", all),
-        ("late", "late", all),
+        ("new", "n", grants),
+        ("late", "late", grants),
     ]);
     hub.reload();
     hub.wait_for_log(RELOADED, 1).await;
     for reader in &mut ended {
-        let told = reader.next().await.unwrap();
+        let event = reader.next().await.unwrap();
         assert_eq!(
-            (told.name.as_str(), &told.json()["code"]),
+            (event.name.as_str(), &event.json()["code"]),
             ("hub-error", &json!("token_revoked"))
         );
         assert_eq!(reader.next().await, None);
@@ -74,29 +78,29 @@ async fn a_reload_ends_the_sessions_and_tickets_of_removed_and_changed_keys() {
     for (secret, status) in
         [("s", 200), ("g", 401), ("l", 403), ("o", 401), ("n", 200), ("late", 200)]
     {
-        assert_eq!(show(&hub, (Method::GET, READ), secret).await.0, status, "{secret}");
+        assert_eq!(send_with_bearer(&hub, (Method::GET, READ), secret).await.0, status, "{secret}");
     }
-    assert_eq!(hub.subscribe(&kept).await.status, 200);
+    assert_eq!(hub.subscribe(&kept_ticket).await.status, 200);
     // An invalid file changes nothing and is reported.
     std::fs::write(&file, "[[key]]\nname = 1\n").unwrap();
     hub.reload();
     hub.wait_for_log("failed to reload the configuration", 1).await;
     assert!(hub.log().contains("keys.toml:1"), "{}", hub.log());
-    assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
+    assert_eq!(send_with_bearer(&hub, (Method::GET, READ), "s").await.0, 200);
     // An empty file does not open the hub to anonymous clients.
     std::fs::write(&file, "").unwrap();
     hub.reload();
     hub.wait_for_log("restart it to apply this", 1).await;
     assert_eq!(hub.subscribe(READ).await.status, 401);
-    assert_eq!(show(&hub, (Method::GET, READ), "s").await.0, 200);
+    assert_eq!(send_with_bearer(&hub, (Method::GET, READ), "s").await.0, 200);
     keys(&[
         ("stays", "s", "subscribe = [\"a.**\"]\npublish = [\"a.**\"]"),
         ("w", "w", "publish = [\"a.**\"]"),
     ]);
     hub.reload();
     hub.wait_for_log(RELOADED, 2).await;
-    let told = stays.next().await.unwrap();
-    assert_eq!(told.name, "hub-error", "the grants of its key have changed");
+    let event = kept_reader.next().await.unwrap();
+    assert_eq!(event.name, "hub-error", "the grants of its key have changed");
 }
 
 #[tokio::test]
@@ -105,11 +109,11 @@ async fn lowered_limits_refuse_new_sessions_and_close_none() {
     let file = folder.path().join("f.toml");
     std::fs::write(&file, "max-connections = 10\nmax-streams = 10").unwrap();
     let hub = Hub::start(&["--config", file.to_str().unwrap()]).await;
-    let mut held = Vec::new();
+    let mut readers = Vec::new();
     for _ in 0..3 {
         let mut reader = hub.subscribe("/streams/a/events").await;
         reader.open().await;
-        held.push(reader);
+        readers.push(reader);
     }
     hub.publish("a", "before").await;
     std::fs::write(&file, "max-connections = 2\nmax-streams = 1\npublish-events-per-client = 1\n")
@@ -120,11 +124,11 @@ async fn lowered_limits_refuse_new_sessions_and_close_none() {
     let (status, problem) = hub.try_post("/streams/b/events", "x").await;
     assert_eq!((status, &problem["limit"]), (503, &json!("max_streams")));
     hub.publish("a", "after").await;
-    for reader in &mut held {
+    for reader in &mut readers {
         let data: Vec<String> = reader.take(2).await.into_iter().map(|event| event.data).collect();
         assert_eq!(data, ["before", "after"]);
     }
-    held.truncate(1);
+    readers.truncate(1);
     hub.wait_for_metric("fanfare_sessions", |n| n == 1.0).await;
     assert_eq!(hub.subscribe("/streams/a/events").await.next().await.unwrap().name, "hub-open");
     let (_, stats) = hub.get("/stats").await;
@@ -150,27 +154,27 @@ async fn a_changed_certificate_is_loaded_and_connections_stay_open() {
     copy(&certificate.path(), &first.path());
     let flags = [&certificate.flags()[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
     let hub = Hub::start(&flags).await;
-    let mut open = first.connect(&hub.address).await;
+    let mut connection = first.connect(&hub.address).await;
     certificate.renew("second");
-    let began = Instant::now();
+    let started = Instant::now();
     while served_name(&hub, &certificate).await.is_none() {
-        assert!(began.elapsed() < TEST_TIMEOUT, "the new one is not loaded\n{}", hub.log());
+        assert!(started.elapsed() < TEST_TIMEOUT, "the new one is not loaded\n{}", hub.log());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert!(served_name(&hub, &first).await.is_none());
     // Half of a pair changes nothing and is reported.
-    let half = Certificate::make("third");
-    copy(&half.path(), &certificate.path());
+    let next_certificate = Certificate::make("third");
+    copy(&next_certificate.path(), &certificate.path());
     hub.reload();
     hub.wait_for_log("failed to reload the certificate; the last one stays in use", 1).await;
-    open.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let mut answer = [0; 9];
-    open.read_exact(&mut answer).await.unwrap();
-    assert_eq!(answer[3], 4, "the old connection gets SETTINGS");
-    copy(&half.folder().join("key.pem"), &certificate.folder().join("key.pem"));
-    let began = Instant::now();
-    while served_name(&hub, &half).await.is_none() {
-        assert!(began.elapsed() < TEST_TIMEOUT, "the whole pair is not loaded\n{}", hub.log());
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut response = [0; 9];
+    connection.read_exact(&mut response).await.unwrap();
+    assert_eq!(response[3], 4, "the old connection gets SETTINGS");
+    copy(&next_certificate.folder().join("key.pem"), &certificate.folder().join("key.pem"));
+    let started = Instant::now();
+    while served_name(&hub, &next_certificate).await.is_none() {
+        assert!(started.elapsed() < TEST_TIMEOUT, "the whole pair is not loaded\n{}", hub.log());
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
@@ -179,7 +183,7 @@ async fn a_changed_certificate_is_loaded_and_connections_stay_open() {
 struct Issuer {
     url: String,
     set: Arc<Mutex<Option<Value>>>,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 const SECRETS: [&str; 2] =
@@ -200,7 +204,7 @@ fn key_set(names: &[(&str, usize)]) -> Value {
     let encode = |secret: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret);
     let keys: Vec<Value> = names
         .iter()
-        .map(|(name, at)| json!({ "kty": "oct", "kid": name, "alg": "HS256", "k": encode(SECRETS[*at]) }))
+        .map(|(name, index)| json!({ "kty": "oct", "kid": name, "alg": "HS256", "k": encode(SECRETS[*index]) }))
         .collect();
     json!({ "keys": keys })
 }
@@ -209,15 +213,15 @@ impl Issuer {
     async fn start(set: Option<Value>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
-        let (set, asked) = (Arc::new(Mutex::new(set)), Arc::new(AtomicUsize::new(0)));
-        let (answer, count) = (set.clone(), asked.clone());
+        let (set, requests) = (Arc::new(Mutex::new(set)), Arc::new(AtomicUsize::new(0)));
+        let (response, request_count) = (set.clone(), requests.clone());
         tokio::spawn(async move {
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
                 let mut head = [0; 2048];
                 let _ = socket.read(&mut head).await;
-                count.fetch_add(1, Ordering::SeqCst);
-                let body = answer.lock().unwrap().as_ref().map(ToString::to_string);
+                request_count.fetch_add(1, Ordering::SeqCst);
+                let body = response.lock().unwrap().as_ref().map(ToString::to_string);
                 let (status, body) = match body {
                     Some(body) => ("200 OK", body),
                     None => ("503 Busy", String::new()),
@@ -229,7 +233,7 @@ impl Issuer {
                 let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
             }
         });
-        Self { url, set, asked }
+        Self { url, set, requests }
     }
 }
 
@@ -245,37 +249,40 @@ fn token(kid: &str, secret: usize) -> String {
 async fn a_remote_key_set_is_fetched_again_for_unknown_keys_at_a_bounded_rate() {
     let issuer = Issuer::start(Some(key_set(&[("k1", 0)]))).await;
     let hub = Hub::start(&["--jwks", &issuer.url]).await;
-    let read = || (Method::GET, READ);
-    assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 200);
-    assert_eq!(show(&hub, read(), &token("k1", 1)).await.0, 401);
-    assert_eq!(issuer.asked.load(Ordering::SeqCst), 1, "a known key needs no fetch");
+    let read_request = || (Method::GET, READ);
+    assert_eq!(send_with_bearer(&hub, read_request(), &token("k1", 0)).await.0, 200);
+    assert_eq!(send_with_bearer(&hub, read_request(), &token("k1", 1)).await.0, 401);
+    assert_eq!(issuer.requests.load(Ordering::SeqCst), 1, "a known key needs no fetch");
     let mut live = reader(&hub, &token("k1", 0)).await;
     *issuer.set.lock().unwrap() = Some(key_set_with_more(&[("k1", 0), ("k2", 1)]));
-    let began = Instant::now();
-    while show(&hub, read(), &token("k2", 1)).await.0 != 200 {
-        assert!(began.elapsed() < TEST_TIMEOUT, "the new key is not fetched");
+    let started = Instant::now();
+    while send_with_bearer(&hub, read_request(), &token("k2", 1)).await.0 != 200 {
+        assert!(started.elapsed() < TEST_TIMEOUT, "the new key is not fetched");
         for n in 0..50 {
-            assert_eq!(show(&hub, read(), &token(&format!("no{n}"), 1)).await.0, 401);
+            assert_eq!(
+                send_with_bearer(&hub, read_request(), &token(&format!("no{n}"), 1)).await.0,
+                401
+            );
         }
     }
     // The first fetch, and one for each 10 seconds that have begun.
-    let most = 2 + began.elapsed().as_secs() as usize / 10;
-    let asked = issuer.asked.load(Ordering::SeqCst);
-    assert!((2..=most).contains(&asked), "{asked} of {most}");
+    let max_requests = 2 + started.elapsed().as_secs() as usize / 10;
+    let requests = issuer.requests.load(Ordering::SeqCst);
+    assert!((2..=max_requests).contains(&requests), "{requests} of {max_requests}");
     hub.reload();
     hub.wait_for_log(RELOADED, 1).await;
-    assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 200);
+    assert_eq!(send_with_bearer(&hub, read_request(), &token("k1", 0)).await.0, 200);
     // A reload keeps the fetched keys even if the issuer is unavailable.
     *issuer.set.lock().unwrap() = None;
     hub.reload();
     hub.wait_for_log(RELOADED, 2).await;
-    assert_eq!(show(&hub, read(), &token("k2", 1)).await.0, 200);
+    assert_eq!(send_with_bearer(&hub, read_request(), &token("k2", 1)).await.0, 200);
     // Removing a key from the set ends its sessions.
     *issuer.set.lock().unwrap() = Some(key_set(&[("k2", 1)]));
     hub.reload();
     hub.wait_for_log(RELOADED, 3).await;
     assert_eq!(live.next().await.unwrap().json()["code"], "token_revoked");
-    assert_eq!(show(&hub, read(), &token("k1", 0)).await.0, 401);
+    assert_eq!(send_with_bearer(&hub, read_request(), &token("k1", 0)).await.0, 401);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -287,22 +294,26 @@ async fn repeated_reloads_do_not_multiply_the_retries_of_a_fetch() {
         hub.reload();
         hub.wait_for_log(RELOADED, n).await;
     }
-    let asked = || issuer.asked.load(Ordering::SeqCst);
+    let request_count = || issuer.requests.load(Ordering::SeqCst);
     // Each reload starts a fetch and does not wait for it.
-    let began = Instant::now();
-    while asked() < 1 + RELOADS {
-        assert!(began.elapsed() < TEST_TIMEOUT, "only {} fetches", asked());
+    let started = Instant::now();
+    while request_count() < 1 + RELOADS {
+        assert!(started.elapsed() < TEST_TIMEOUT, "only {} fetches", request_count());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // The fetch fails and is retried every 10 seconds, by the last reload only.
-    let began = Instant::now();
-    while asked() < 1 + RELOADS + 2 {
-        assert!(began.elapsed() < TEST_TIMEOUT, "the fetch is not retried");
+    let started = Instant::now();
+    while request_count() < 1 + RELOADS + 2 {
+        assert!(started.elapsed() < TEST_TIMEOUT, "the fetch is not retried");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let rounds = 1 + began.elapsed().as_secs() as usize / 10;
-    assert!(asked() - 1 - RELOADS <= rounds, "{} fetches in {rounds} rounds", asked());
+    let rounds = 1 + started.elapsed().as_secs() as usize / 10;
+    assert!(
+        request_count() - 1 - RELOADS <= rounds,
+        "{} fetches in {rounds} rounds",
+        request_count()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -311,11 +322,11 @@ async fn a_hub_with_an_unavailable_key_set_starts_and_is_not_ready() {
     let hub = Hub::start(&["--jwks", &issuer.url]).await;
     let (status, ready) = hub.get("/readyz").await;
     assert_eq!((status, &ready["checks"]["keys"]["ok"]), (503, &json!(false)));
-    assert_eq!(show(&hub, (Method::GET, READ), &token("k1", 0)).await.0, 401);
+    assert_eq!(send_with_bearer(&hub, (Method::GET, READ), &token("k1", 0)).await.0, 401);
     *issuer.set.lock().unwrap() = Some(key_set(&[("k1", 0)]));
-    let began = Instant::now();
-    while show(&hub, (Method::GET, READ), &token("k1", 0)).await.0 != 200 {
-        assert!(began.elapsed() < TEST_TIMEOUT, "the fetch is not retried");
+    let started = Instant::now();
+    while send_with_bearer(&hub, (Method::GET, READ), &token("k1", 0)).await.0 != 200 {
+        assert!(started.elapsed() < TEST_TIMEOUT, "the fetch is not retried");
     }
     hub.wait_until_ready().await;
 }

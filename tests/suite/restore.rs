@@ -11,46 +11,46 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-fn journal(arguments: &[&str]) -> Output {
+fn run_journal(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
     command.arg("journal").args(arguments).env_remove("FANFARE_URL").output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 #[tokio::test]
 async fn a_directory_restored_from_a_copy_resets_readers_that_saw_later_events() {
-    for over_the_original in [false, true] {
-        let place = tempfile::tempdir().unwrap();
-        let (data, kept) = (place.path().join("data"), place.path().join("kept"));
+    for is_in_place in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, backup) = (folder.path().join("data"), folder.path().join("kept"));
         let mut hub = Hub::start_in(&data, &[]).await;
         for n in 1..=3 {
             hub.publish("s", &format!("old-{n}")).await;
         }
         hub.stop().await;
-        copy(&data, &kept);
+        copy(&data, &backup);
         hub.restart().await;
-        let mut seen = Vec::new();
+        let mut lost_ids = Vec::new();
         for n in 1..=3 {
-            seen.push(hub.publish_id("s", &format!("lost-{n}")).await);
+            lost_ids.push(hub.publish_id("s", &format!("lost-{n}")).await);
         }
         hub.stop().await;
-        if over_the_original {
+        if is_in_place {
             std::fs::remove_dir_all(data.join("journal")).unwrap();
-            copy(&kept.join("."), &data);
+            copy(&backup.join("."), &data);
         } else {
             std::fs::remove_dir_all(&data).unwrap();
-            copy(&kept, &data);
+            copy(&backup, &data);
         }
         hub.restart().await;
         for n in 1..=5 {
             let id = hub.publish_id("s", &format!("new-{n}")).await;
-            assert!(!seen.contains(&id), "an id names two events");
+            assert!(!lost_ids.contains(&id), "an id names two events");
         }
-        let mut reader = hub.resume("/streams/s/events", &seen[2]).await;
-        assert_eq!(reader.open().await["resume"], "reset", "in place: {over_the_original}");
+        let mut reader = hub.resume("/streams/s/events", &lost_ids[2]).await;
+        assert_eq!(reader.open().await["resume"], "reset", "in place: {is_in_place}");
         let events = reader.take(8).await;
         assert_eq!(events[3].data, "new-1", "nothing is skipped");
     }
@@ -59,8 +59,8 @@ async fn a_directory_restored_from_a_copy_resets_readers_that_saw_later_events()
 #[cfg(feature = "cli")]
 #[tokio::test]
 async fn a_backup_of_a_running_hub_is_a_snapshot_and_begins_an_epoch_when_restored() {
-    let place = tempfile::tempdir().unwrap();
-    let (backup, restored) = (place.path().join("b.fanfare"), place.path().join("restored"));
+    let folder = tempfile::tempdir().unwrap();
+    let (backup, restored) = (folder.path().join("b.fanfare"), folder.path().join("restored"));
     let hub = Hub::start(&[]).await;
     for n in 0..200 {
         hub.publish(&format!("s{}", n % 3), &n.to_string()).await;
@@ -73,34 +73,42 @@ async fn a_backup_of_a_running_hub_is_a_snapshot_and_begins_an_epoch_when_restor
             n += 1;
         }
     };
-    let (url, to) = (hub.url(""), backup.to_str().unwrap().to_owned());
-    let backing_up = tokio::task::spawn_blocking(move || journal(&["backup", &to, "--url", &url]));
-    let backing_up = async {
-        let done = backing_up.await;
+    let (url, backup_path) = (hub.url(""), backup.to_str().unwrap().to_owned());
+    let run_backup =
+        tokio::task::spawn_blocking(move || run_journal(&["backup", &backup_path, "--url", &url]));
+    let run_backup = async {
+        let output = run_backup.await;
         is_done.store(true, std::sync::atomic::Ordering::Relaxed);
-        done
+        output
     };
-    let (done, ()) = tokio::join!(backing_up, publishing);
-    let done = done.unwrap();
-    assert!(done.status.success(), "{}", said(&done));
+    let (output, ()) = tokio::join!(run_backup, publishing);
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", output_text(&output));
     let (backup, data) = (backup.to_str().unwrap(), restored.to_str().unwrap());
-    let done = journal(&["restore", backup, "--data-dir", data]);
-    assert!(done.status.success(), "{}", said(&done));
-    let again = journal(&["restore", backup, "--data-dir", data]);
+    let output = run_journal(&["restore", backup, "--data-dir", data]);
+    assert!(output.status.success(), "{}", output_text(&output));
+    let second_restore = run_journal(&["restore", backup, "--data-dir", data]);
     assert!(
-        !again.status.success() && said(&again).contains("holds a journal"),
+        !second_restore.status.success()
+            && output_text(&second_restore).contains("holds a journal"),
         "{}",
-        said(&again)
+        output_text(&second_restore)
     );
-    let checked = journal(&["check", "--data-dir", data]);
-    assert!(checked.status.success(), "{}", said(&checked));
+    let checked = run_journal(&["check", "--data-dir", data]);
+    assert!(checked.status.success(), "{}", output_text(&checked));
     let copy = Hub::start_in(&restored, &[]).await;
     let mut reader = copy.subscribe("/events?stream=**&from=start").await;
     let mut original = hub.subscribe("/events?stream=**&from=start").await;
-    let kept = copy.get("/streams/during").await.1["events"].as_u64().unwrap_or_default() as usize;
-    for _ in 0..200 + kept {
-        let (was, is) = (original.next_event().await.unwrap(), reader.next_event().await.unwrap());
-        assert_eq!((was.id, was.data), (is.id, is.data), "a prefix of what was published");
+    let published =
+        copy.get("/streams/during").await.1["events"].as_u64().unwrap_or_default() as usize;
+    for _ in 0..200 + published {
+        let (expected, actual) =
+            (original.next_event().await.unwrap(), reader.next_event().await.unwrap());
+        assert_eq!(
+            (expected.id, expected.data),
+            (actual.id, actual.data),
+            "a prefix of what was published"
+        );
     }
     let last = hub.publish_id("s0", "after the backup").await;
     let new = copy.publish_id("s0", "on the copy").await;
@@ -124,34 +132,37 @@ async fn a_backup_needs_an_admin_and_a_damaged_one_is_refused() {
         request.send().await.unwrap()
     };
     assert_eq!(get("ann").await.status(), 403);
-    let whole = get("admin").await.bytes().await.unwrap();
-    let place = tempfile::tempdir().unwrap();
-    let (backup, data) = (place.path().join("b"), place.path().join("data"));
+    let backup_bytes = get("admin").await.bytes().await.unwrap();
+    let restore_folder = tempfile::tempdir().unwrap();
+    let (backup, data) = (restore_folder.path().join("b"), restore_folder.path().join("data"));
     let restore = |bytes: &[u8]| {
         std::fs::write(&backup, bytes).unwrap();
         let _ = std::fs::remove_dir_all(&data);
-        journal(&["restore", backup.to_str().unwrap(), "--data-dir", data.to_str().unwrap()])
+        run_journal(&["restore", backup.to_str().unwrap(), "--data-dir", data.to_str().unwrap()])
     };
-    assert!(restore(&whole).status.success());
-    for cut in [0, 10, whole.len() / 2, whole.len() - 1] {
-        let done = restore(&whole[..cut]);
-        assert!(!done.status.success() && said(&done).contains("not a complete backup"), "{cut}");
+    assert!(restore(&backup_bytes).status.success());
+    for length in [0, 10, backup_bytes.len() / 2, backup_bytes.len() - 1] {
+        let output = restore(&backup_bytes[..length]);
+        assert!(
+            !output.status.success() && output_text(&output).contains("not a complete backup"),
+            "{length}"
+        );
         assert!(!data.join("journal").exists());
     }
-    for at in [3, whole.len() / 2, whole.len() - 2] {
-        let mut flipped = whole.to_vec();
-        flipped[at] ^= 1;
-        assert!(!restore(&flipped).status.success(), "byte {at}");
+    for offset in [3, backup_bytes.len() / 2, backup_bytes.len() - 2] {
+        let mut flipped = backup_bytes.to_vec();
+        flipped[offset] ^= 1;
+        assert!(!restore(&flipped).status.success(), "byte {offset}");
     }
 }
 
 #[tokio::test]
 async fn a_table_damaged_while_the_hub_runs_is_reported_by_readyz() {
     let hub = Hub::start(&["--recent-bytes", "1"]).await;
-    let began = std::time::Instant::now();
+    let started = std::time::Instant::now();
     // The store decides which events are in tables and not in memory.
     while !hub.log().contains("a file may be damaged") {
-        assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "no damage is found");
+        assert!(started.elapsed() < crate::hub::TEST_TIMEOUT, "no damage is found");
         let ready = hub.get("/readyz").await.1;
         assert_eq!(ready["checks"]["reads"], json!({ "ok": true }));
         for n in 0..100 {
@@ -184,15 +195,15 @@ fn damage_tables(folder: &std::path::Path) {
 #[tokio::test]
 async fn only_the_owner_can_read_secrets_and_backups() {
     use std::os::unix::fs::PermissionsExt as _;
-    let place = tempfile::tempdir().unwrap();
-    let (data, backup) = (place.path().join("data"), place.path().join("backup"));
+    let folder = tempfile::tempdir().unwrap();
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     let mut hub = Hub::start_in(&data, &[]).await;
-    let revoked = hub.http.post(hub.url("/revocations")).json(&json!({ "sub": "ann" }));
-    assert!(revoked.send().await.unwrap().status().is_success());
+    let request = hub.http.post(hub.url("/revocations")).json(&json!({ "sub": "ann" }));
+    assert!(request.send().await.unwrap().status().is_success());
     hub.publish("s", "one").await;
-    let done = journal(&["backup", backup.to_str().unwrap(), "--url", &hub.url("")]);
-    assert!(done.status.success(), "{}", said(&done));
+    let output = run_journal(&["backup", backup.to_str().unwrap(), "--url", &hub.url("")]);
+    assert!(output.status.success(), "{}", output_text(&output));
     hub.stop().await;
     assert_eq!(mode(&backup), 0o600);
     assert_eq!(mode(&data), 0o700);

@@ -32,37 +32,42 @@ async fn clients_that_reconnect_at_random_get_every_event_once_and_in_order() {
     hub.wait_for_metric("fanfare_sessions_opened_total{resume=\"live\"}", |n| n >= CLIENTS as f64)
         .await;
     let publishers: Vec<_> =
-        (0..PUBLISHERS).map(|p| tokio::spawn(publish_some(hub.clone(), p))).collect();
+        (0..PUBLISHERS).map(|p| tokio::spawn(publish_share(hub.clone(), p))).collect();
     let mut published: Vec<(String, Vec<String>, String)> = Vec::new();
     for publisher in publishers {
         published.extend(publisher.await.unwrap());
     }
-    let all: Vec<String> = (0..STREAMS).map(|s| format!("s{s}")).collect();
-    let end = hub.post("/publish", json!({ "stream": all, "data": END })).await;
-    published.push((end["id"].as_str().unwrap().to_owned(), all, END.to_owned()));
+    let streams_of_end: Vec<String> = (0..STREAMS).map(|s| format!("s{s}")).collect();
+    let end = hub.post("/publish", json!({ "stream": streams_of_end, "data": END })).await;
+    published.push((end["id"].as_str().unwrap().to_owned(), streams_of_end, END.to_owned()));
     published.sort();
-    let mut visits = 0;
+    let mut connections = 0;
     for (path, follower) in followers {
-        let (seen, came) = follower.await.unwrap();
-        visits += came;
-        let wanted: Vec<(&str, &str)> = published
+        let (received, count) = follower.await.unwrap();
+        connections += count;
+        let expected: Vec<(&str, &str)> = published
             .iter()
             .filter(|(_, streams, _)| {
                 path.contains("**") || streams.iter().any(|s| path.contains(s.as_str()))
             })
             .map(|(id, _, data)| (id.as_str(), data.as_str()))
             .collect();
-        let seen: Vec<(&str, &str)> =
-            seen.iter().map(|e| (e.id.as_str(), e.data.as_str())).collect();
-        let differ = seen.iter().zip(&wanted).position(|(seen, wanted)| seen != wanted);
-        assert_eq!(differ.map(|at| (at, seen[at], wanted[at])), None, "{path}");
-        assert_eq!(seen.len(), wanted.len(), "{path}");
+        let received: Vec<(&str, &str)> =
+            received.iter().map(|e| (e.id.as_str(), e.data.as_str())).collect();
+        let difference =
+            received.iter().zip(&expected).position(|(received, expected)| received != expected);
+        assert_eq!(
+            difference.map(|index| (index, received[index], expected[index])),
+            None,
+            "{path}"
+        );
+        assert_eq!(received.len(), expected.len(), "{path}");
     }
-    assert!(visits > CLIENTS * 5, "they connected only {visits} times");
+    assert!(connections > CLIENTS * 5, "they connected only {connections} times");
 }
 
 /// Publishes this publisher's share, every tenth event on two streams, some in batches.
-async fn publish_some(hub: Arc<Hub>, publisher: usize) -> Vec<(String, Vec<String>, String)> {
+async fn publish_share(hub: Arc<Hub>, publisher: usize) -> Vec<(String, Vec<String>, String)> {
     let mut published = Vec::new();
     let mut n = 0;
     while n < EVENTS / PUBLISHERS {
@@ -92,16 +97,16 @@ async fn a_client_that_disconnects_before_its_first_event_resumes_from_hub_open(
     let mut reader = hub.subscribe("/streams/s/events").await;
     let opened = reader.open().await;
     assert_eq!(opened["resume"], "live");
-    let place = reader.last_id().to_owned();
-    assert_eq!(opened["from"], place.as_str());
-    assert_eq!(reader.headers["last-event-id"], place);
+    let position = reader.last_id().to_owned();
+    assert_eq!(opened["from"], position.as_str());
+    assert_eq!(reader.headers["last-event-id"], position);
     drop(reader);
     hub.publish("s", "missed").await;
-    let mut reader = hub.resume("/streams/s/events", &place).await;
+    let mut reader = hub.resume("/streams/s/events", &position).await;
     let opened = reader.open().await;
     assert_eq!(
         (opened["resume"].as_str(), opened["requested"].as_str()),
-        (Some("resumed"), Some(place.as_str()))
+        (Some("resumed"), Some(position.as_str()))
     );
     assert_eq!(reader.next().await.unwrap().data, "missed");
 }
@@ -125,9 +130,9 @@ async fn the_last_event_id_may_be_in_the_query_and_the_header_takes_precedence()
 async fn an_unknown_id_resets_to_the_oldest_kept_event() {
     let hub = Hub::start(&[]).await;
     let first = hub.publish_id("s", "1").await;
-    let far = format!("{}-00000000ffffffff", &first[..8]);
-    let foreign = format!("ffffffff{}", &first[8..]);
-    for id in ["rubbish", "", far.as_str(), foreign.as_str()] {
+    let future = format!("{}-00000000ffffffff", &first[..8]);
+    let other_epoch = format!("ffffffff{}", &first[8..]);
+    for id in ["rubbish", "", future.as_str(), other_epoch.as_str()] {
         let mut reader = hub.resume("/streams/s/events", id).await;
         let opened = reader.open().await;
         if id.is_empty() {

@@ -1,4 +1,4 @@
-//! Retention, and the gaps that tell readers of removed events.
+//! Retention, and the gaps that notify readers of removed events.
 
 use crate::hub::Hub;
 use serde_json::json;
@@ -42,8 +42,8 @@ async fn a_batch_beyond_max_events_keeps_its_newest_events() {
     let batch: Vec<_> = (0..100).map(|n| json!({ "stream": "s", "data": n })).collect();
     hub.post("/publish", json!(batch)).await;
     let mut reader = hub.subscribe("/streams/s/events?from=start").await;
-    let kept: Vec<String> = reader.take(3).await.into_iter().map(|e| e.data).collect();
-    assert_eq!(kept, ["97", "98", "99"]);
+    let remaining: Vec<String> = reader.take(3).await.into_iter().map(|e| e.data).collect();
+    assert_eq!(remaining, ["97", "98", "99"]);
 }
 
 #[tokio::test]
@@ -71,12 +71,12 @@ async fn bytes_and_age_limit_streams_and_a_rule_applies_only_to_its_pattern() {
     }
     hub.wait_for_metric("fanfare_journal_streams", |n| n == 2.0).await;
     // The last event is removed: a reader that has it misses nothing, an earlier one gets a gap.
-    let mut has_it = hub.resume("/streams/young/events", &young).await;
-    assert_eq!(has_it.open().await["resume"], "resumed");
-    let before =
+    let mut at_last_event = hub.resume("/streams/young/events", &young).await;
+    assert_eq!(at_last_event.open().await["resume"], "resumed");
+    let previous_id =
         format!("{}-{:016x}", &young[..8], u64::from_str_radix(&young[9..], 16).unwrap() - 1);
-    let mut has_less = hub.resume("/streams/young/events", &before).await;
-    assert_eq!(has_less.open().await["resume"], "gap");
+    let mut before_last_event = hub.resume("/streams/young/events", &previous_id).await;
+    assert_eq!(before_last_event.open().await["resume"], "gap");
 }
 
 #[tokio::test]
@@ -135,9 +135,9 @@ async fn a_slow_reader_overtaken_by_retention_gets_a_hub_gap() {
             assert_eq!(gap["first"], next.id.as_str(), "`first` is the event that follows");
             assert!(event.id < next.id, "the id of the gap is before it");
             let n: usize = next.data.split('/').next().unwrap().parse().unwrap();
-            let jumped = n - last.map_or(0, |l| l + 1);
-            if let Some(told) = gap["missed"].as_u64() {
-                assert_eq!(told, jumped as u64, "`missed` is exact");
+            let skipped = n - last.map_or(0, |l| l + 1);
+            if let Some(reported) = gap["missed"].as_u64() {
+                assert_eq!(reported, skipped as u64, "`missed` is exact");
             }
             last = Some(n);
         } else {
@@ -193,7 +193,7 @@ async fn a_resume_at_the_edge_of_retention_skips_no_event_without_a_gap() {
         let hub = hub.clone();
         tokio::spawn(async move {
             let mut n = 0;
-            for _ in 0..if crate::hub::full() { 600 } else { 120 } {
+            for _ in 0..if crate::hub::is_full_run() { 600 } else { 120 } {
                 let events: Vec<_> =
                     (n..n + 1000).map(|n| json!({ "stream": "s", "data": n })).collect();
                 hub.post("/publish", json!(events)).await;
@@ -206,19 +206,19 @@ async fn a_resume_at_the_edge_of_retention_skips_no_event_without_a_gap() {
         // Batches of 1,000 move the floor just past the first event of the previous batch.
         let mut newest = hub.subscribe("/streams/s/events?last=1000").await;
         newest.open().await;
-        let Some(place) = newest.next_event().await else { continue };
-        let mut reader = hub.resume("/streams/s/events", &place.id).await;
+        let Some(position) = newest.next_event().await else { continue };
+        let mut reader = hub.resume("/streams/s/events", &position.id).await;
         let opened = reader.open().await;
-        let mut last: u64 = place.data.parse().unwrap();
-        let mut told = opened["resume"] == "gap";
+        let mut last: u64 = position.data.parse().unwrap();
+        let mut is_gap_reported = opened["resume"] == "gap";
         for _ in 0..5 {
             let event = reader.next().await.unwrap();
             if event.name == "hub-gap" {
-                told = true;
+                is_gap_reported = true;
                 continue;
             }
             let n: u64 = event.data.parse().unwrap();
-            assert!(n == last + 1 || told, "from {last} to {n} without a gap: {opened}");
+            assert!(n == last + 1 || is_gap_reported, "from {last} to {n} without a gap: {opened}");
             if n != last + 1
                 && opened["resume"] == "gap"
                 && let Some(missed) = opened["missed"].as_u64()
@@ -228,12 +228,12 @@ async fn a_resume_at_the_edge_of_retention_skips_no_event_without_a_gap() {
                     "`missed` is {missed}, which is too much between {last} and {n}"
                 );
             }
-            if told {
+            if is_gap_reported {
                 gaps += 1;
             } else {
                 resumed += 1;
             }
-            told = false;
+            is_gap_reported = false;
             last = n;
         }
     }
@@ -305,10 +305,10 @@ async fn an_idle_hub_reclaims_the_space_of_deleted_events() {
     let tables = hub.data.join("journal").join("keyspaces");
     assert!(size_of(&tables) > 20_000_000, "the tables hold {} bytes", size_of(&tables));
     assert_eq!(hub.http.delete(hub.url("/streams/s")).send().await.unwrap().status(), 204);
-    let began = std::time::Instant::now();
+    let started = std::time::Instant::now();
     while size_of(&tables) > 5_000_000 {
         assert!(
-            began.elapsed() < crate::hub::TEST_TIMEOUT,
+            started.elapsed() < crate::hub::TEST_TIMEOUT,
             "the tables still hold {} bytes",
             size_of(&tables)
         );

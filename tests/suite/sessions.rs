@@ -1,6 +1,6 @@
 //! Sessions, as operators list and close them.
 
-use crate::credentials::{SECRET, file_with_keys, good, with};
+use crate::credentials::{SECRET, claims_with, file_with_keys, signed_token};
 use crate::hub::{Hub, TEST_TIMEOUT};
 use crate::reader::Reader;
 use reqwest::Method;
@@ -10,9 +10,9 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 async fn get(hub: &Hub, path: &str) -> Value {
-    let asked = hub.http.get(hub.url(path)).bearer_auth("admin").send().await.unwrap();
-    assert_eq!(asked.status(), 200, "{path}");
-    asked.json().await.unwrap()
+    let response = hub.http.get(hub.url(path)).bearer_auth("admin").send().await.unwrap();
+    assert_eq!(response.status(), 200, "{path}");
+    response.json().await.unwrap()
 }
 
 fn ids(list: &Value) -> Vec<String> {
@@ -44,19 +44,19 @@ async fn read(hub: &Hub, credential: &str, from: &str, path: &str) -> (Reader, S
 
 async fn publish(hub: &Hub, stream: &str, data: &str) -> String {
     let body = json!({ "stream": stream, "data": data }).to_string();
-    let asked = hub.http.post(hub.url("/publish")).bearer_auth("app").body(body);
-    let receipt: Value = asked.send().await.unwrap().json().await.unwrap();
+    let request = hub.http.post(hub.url("/publish")).bearer_auth("app").body(body);
+    let receipt: Value = request.send().await.unwrap().json().await.unwrap();
     receipt["id"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn a_session_is_listed_with_its_state() {
     let (hub, _folder) = hub().await;
-    let token = good(&with("jti", json!("1")));
+    let token = signed_token(&claims_with("jti", json!("1")));
     let (mut reader, id) = read(&hub, &token, "192.0.2.7", "/events?stream=a.x&stream=a.y.*").await;
     let last = publish(&hub, "a.x", "1").await;
     reader.take(1).await;
-    let began = Instant::now();
+    let started = Instant::now();
     let session = loop {
         let list = get(&hub, "/sessions").await;
         assert_eq!(list["next"], Value::Null);
@@ -64,7 +64,7 @@ async fn a_session_is_listed_with_its_state() {
         if session["sent_events"] == 1 {
             break session;
         }
-        assert!(began.elapsed() < TEST_TIMEOUT, "{list}");
+        assert!(started.elapsed() < TEST_TIMEOUT, "{list}");
     };
     assert!(session["since"].as_str().unwrap().starts_with("20"));
     let mut session = session;
@@ -84,7 +84,7 @@ async fn a_stalled_session_is_listed_with_its_lag_and_queued_bytes() {
     let (hub, _folder) = hub().await;
     let (reader, id) = read(&hub, "app", "192.0.2.1", "/streams/big/events").await;
     let data = "x".repeat(200_000);
-    let began = Instant::now();
+    let started = Instant::now();
     loop {
         publish(&hub, "big", &data).await;
         let list = get(&hub, "/sessions?stream=big").await;
@@ -95,7 +95,7 @@ async fn a_stalled_session_is_listed_with_its_lag_and_queued_bytes() {
         if is_behind && session["state"] == "live" {
             break;
         }
-        assert!(began.elapsed() < TEST_TIMEOUT, "{list}");
+        assert!(started.elapsed() < TEST_TIMEOUT, "{list}");
     }
     loop {
         publish(&hub, "big", &data).await;
@@ -104,7 +104,7 @@ async fn a_stalled_session_is_listed_with_its_lag_and_queued_bytes() {
             assert_eq!(session["lag"], Value::Null);
             break;
         }
-        assert!(began.elapsed() < TEST_TIMEOUT, "{session}");
+        assert!(started.elapsed() < TEST_TIMEOUT, "{session}");
     }
     drop(reader);
 }
@@ -121,28 +121,29 @@ async fn sessions_are_filtered_and_listed_completely_in_pages() {
         readers.push(reader);
         all.insert(id);
     }
-    let ann = good(&with("fanfare", json!({ "subscribe": ["s0", "s1"] })));
+    let ann = signed_token(&claims_with("fanfare", json!({ "subscribe": ["s0", "s1"] })));
     let (_ann, ann_id) = read(&hub, &ann, "192.0.2.99", "/events?stream=s0&stream=s1").await;
-    let mut seen = Vec::new();
+    let mut listed = Vec::new();
     let mut path = "/sessions?limit=7&subject=key+app".to_owned();
     loop {
         let list = get(&hub, &path).await;
         let page = ids(&list);
         assert!(page.len() <= 7);
-        seen.extend(page);
+        listed.extend(page);
         let Some(next) = list["next"].as_str() else { break };
         path = format!("/sessions?limit=7&subject=key+app&after={next}");
     }
-    assert_eq!(seen.len(), 25, "each session once");
-    assert!(seen.is_sorted());
-    assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), all);
+    assert_eq!(listed.len(), 25, "each session once");
+    assert!(listed.is_sorted());
+    assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), all);
     assert_eq!(ids(&get(&hub, "/sessions?subject=sub+ann").await), [ann_id.as_str()]);
     assert_eq!(ids(&get(&hub, "/sessions?address=192.0.2.3").await).len(), 5);
     assert_eq!(ids(&get(&hub, "/sessions?stream=s1").await).len(), 8 + 1);
     assert_eq!(ids(&get(&hub, "/sessions?stream=s1&address=192.0.2.99").await), [ann_id.as_str()]);
-    for bad in ["limit=0", "limit=1001", "after=x", "address=x", "stream=*", "stream=a&stream=b"] {
-        let asked = hub.http.get(hub.url(&format!("/sessions?{bad}"))).bearer_auth("admin");
-        assert_eq!(asked.send().await.unwrap().status(), 400, "{bad}");
+    for query in ["limit=0", "limit=1001", "after=x", "address=x", "stream=*", "stream=a&stream=b"]
+    {
+        let request = hub.http.get(hub.url(&format!("/sessions?{query}"))).bearer_auth("admin");
+        assert_eq!(request.send().await.unwrap().status(), 400, "{query}");
     }
     let presence = get(&hub, "/presence/s1").await;
     assert_eq!(
@@ -163,21 +164,21 @@ async fn an_operator_closes_a_session_and_its_client_is_notified() {
     let (mut ended, id) = read(&hub, "app", "192.0.2.1", "/streams/s/events").await;
     let (mut other, _) = read(&hub, "app", "192.0.2.1", "/streams/s/events").await;
     let delete = |id: String| {
-        let asked = hub.http.request(Method::DELETE, hub.url(&format!("/sessions/{id}")));
-        let asked = asked.bearer_auth("admin");
-        async move { asked.send().await.unwrap().status().as_u16() }
+        let request = hub.http.request(Method::DELETE, hub.url(&format!("/sessions/{id}")));
+        let request = request.bearer_auth("admin");
+        async move { request.send().await.unwrap().status().as_u16() }
     };
     assert_eq!(delete(id.clone()).await, 204);
-    let told = ended.next().await.unwrap();
+    let event = ended.next().await.unwrap();
     assert_eq!(
-        (told.name.as_str(), &told.json()["code"]),
+        (event.name.as_str(), &event.json()["code"]),
         ("hub-error", &json!("closed_by_operator"))
     );
     assert!(ended.retry().is_some());
     assert_eq!(ended.next().await, None);
-    let began = Instant::now();
+    let started = Instant::now();
     while delete(id.clone()).await != 404 {
-        assert!(began.elapsed() < TEST_TIMEOUT, "the session remains");
+        assert!(started.elapsed() < TEST_TIMEOUT, "the session remains");
     }
     assert_eq!(delete("x".into()).await, 404);
     let text = hub.http.get(hub.url("/metrics")).bearer_auth("admin").send().await.unwrap();
@@ -199,9 +200,9 @@ async fn sessions_presence_stats_and_the_log_filter_need_an_admin() {
         (Method::PUT, "/log-filter".to_owned()),
         (Method::GET, "/stats".to_owned()),
     ] {
-        let ask = || hub.http.request(method.clone(), hub.url(&path));
-        assert_eq!(ask().send().await.unwrap().status(), 401, "{path}");
-        assert_eq!(ask().bearer_auth("app").send().await.unwrap().status(), 403, "{path}");
+        let request = || hub.http.request(method.clone(), hub.url(&path));
+        assert_eq!(request().send().await.unwrap().status(), 401, "{path}");
+        assert_eq!(request().bearer_auth("app").send().await.unwrap().status(), 403, "{path}");
     }
 }
 
@@ -211,13 +212,13 @@ async fn stats_report_readiness_totals_and_version() {
     let (mut reader, _) = read(&hub, "app", "192.0.2.1", "/streams/s/events").await;
     publish(&hub, "s", "12345").await;
     reader.take(1).await;
-    let began = Instant::now();
+    let started = Instant::now();
     let stats = loop {
         let stats = get(&hub, "/stats").await;
         if stats["totals"]["deliveries"] == 1 && stats["totals"]["journal_bytes"] != 0 {
             break stats;
         }
-        assert!(began.elapsed() < TEST_TIMEOUT, "{stats}");
+        assert!(started.elapsed() < TEST_TIMEOUT, "{stats}");
     };
     assert_eq!(json!([stats["ready"], stats["checks"]["journal"]["ok"]]), json!([true, true]));
     let totals = &stats["totals"];
@@ -230,7 +231,7 @@ async fn stats_report_readiness_totals_and_version() {
 }
 
 /// Opens a subscriber that reads nothing and has a small receive buffer.
-async fn stuck(hub: &Hub) -> tokio::net::TcpStream {
+async fn open_stuck_subscriber(hub: &Hub) -> tokio::net::TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut socket = socket.connect(hub.address.parse().unwrap()).await.unwrap();
@@ -243,42 +244,42 @@ async fn stuck(hub: &Hub) -> tokio::net::TcpStream {
 }
 
 /// Publishes one event at a time until bytes stay queued, and returns the session.
-async fn fill(hub: &Hub) -> Value {
-    let began = Instant::now();
+async fn fill_socket(hub: &Hub) -> Value {
+    let started = Instant::now();
     loop {
         publish(hub, "s", &"x".repeat(100_000)).await;
-        let waits = async || {
+        let queued_session = async || {
             let session = get(hub, "/sessions").await["sessions"][0].clone();
             (session["queued_bytes"].as_u64() > Some(0)).then_some(session)
         };
         // The kernel may still accept the bytes.
-        if waits().await.is_some() {
+        if queued_session().await.is_some() {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-            if let Some(session) = waits().await {
+            if let Some(session) = queued_session().await {
                 return session;
             }
         }
-        assert!(began.elapsed() < TEST_TIMEOUT, "the socket accepts everything");
+        assert!(started.elapsed() < TEST_TIMEOUT, "the socket accepts everything");
     }
 }
 
 #[tokio::test]
 async fn bytes_queued_for_a_socket_are_reported_with_their_age() {
     let (hub, _folder) = hub().await;
-    let mut socket = stuck(&hub).await;
-    let session = fill(&hub).await;
+    let mut socket = open_stuck_subscriber(&hub).await;
+    let session = fill_socket(&hub).await;
     assert_eq!(session["state"], "live");
     let before = session["lag"].as_u64().unwrap();
-    let began = Instant::now();
+    let started = Instant::now();
     while get(&hub, "/sessions").await["sessions"][0]["lag"].as_u64() <= Some(before.max(100)) {
-        assert!(began.elapsed() < TEST_TIMEOUT, "the lag does not grow");
+        assert!(started.elapsed() < TEST_TIMEOUT, "the lag does not grow");
     }
     hub.wait_for_metric("fanfare_session_queue_bytes", |bytes| bytes > 0.0).await;
     hub.wait_for_metric("fanfare_undelivered_age_seconds_sum", |seconds| seconds > 0.1).await;
     // After the client has read everything, nothing is queued.
-    let mut taken = vec![0; 1 << 20];
+    let mut buffer = vec![0; 1 << 20];
     while get(&hub, "/sessions").await["sessions"][0]["queued_bytes"] != 0 {
-        assert!(socket.read(&mut taken).await.unwrap() > 0);
+        assert!(socket.read(&mut buffer).await.unwrap() > 0);
     }
     assert_eq!(get(&hub, "/sessions").await["sessions"][0]["lag"], 0);
 }
@@ -296,16 +297,16 @@ fn is_established(port: u16) -> bool {
 #[tokio::test]
 async fn a_closed_session_that_does_not_end_is_aborted() {
     let (hub, _folder) = hub().await;
-    let socket = stuck(&hub).await;
-    let id = fill(&hub).await["id"].as_str().unwrap().to_owned();
-    let asked = hub.http.delete(hub.url(&format!("/sessions/{id}"))).bearer_auth("admin");
-    assert_eq!(asked.send().await.unwrap().status(), 204);
+    let socket = open_stuck_subscriber(&hub).await;
+    let id = fill_socket(&hub).await["id"].as_str().unwrap().to_owned();
+    let request = hub.http.delete(hub.url(&format!("/sessions/{id}"))).bearer_auth("admin");
+    assert_eq!(request.send().await.unwrap().status(), 204);
     hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let closed = "fanfare_sessions_closed_total{reason=\"closed_by_operator\"}";
     assert_eq!(hub.metric(closed).await, 1.0);
-    let began = Instant::now();
+    let started = Instant::now();
     while is_established(socket.local_addr().unwrap().port()) {
-        assert!(began.elapsed() < TEST_TIMEOUT, "the connection stays open");
+        assert!(started.elapsed() < TEST_TIMEOUT, "the connection stays open");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Slow-client attacks: other readers still get every event in order.
 
-use crate::hub::{Hub, full};
+use crate::hub::{Hub, is_full_run};
 use crate::reader::Reader;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn modes(hub: &Hub) -> [(&'static str, Vec<String>); 3] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs slowhttptest"]
 async fn other_readers_get_every_event_in_order_during_slow_client_attacks() {
-    let seconds = if full() { "30" } else { "8" };
+    let seconds = if is_full_run() { "30" } else { "8" };
     let hub = Arc::new(Hub::start(&["--write-timeout", "5s"]).await);
     for _ in 0..40 {
         hub.publish("large", &"x".repeat(100_000)).await;
@@ -46,13 +46,13 @@ async fn other_readers_get_every_event_in_order_during_slow_client_attacks() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let over = is_over.clone();
+        let is_over_flag = is_over.clone();
         let attack = tokio::task::spawn_blocking(move || {
             let output = attack.wait_with_output().unwrap();
-            over.store(true, Ordering::SeqCst);
+            is_over_flag.store(true, Ordering::SeqCst);
             String::from_utf8_lossy(&output.stdout).into_owned()
         });
-        let began = published;
+        let first = published;
         while !is_over.load(Ordering::SeqCst) {
             hub.publish("calm", &published.to_string()).await;
             published += 1;
@@ -60,9 +60,9 @@ async fn other_readers_get_every_event_in_order_during_slow_client_attacks() {
         }
         let output = attack.await.unwrap();
         assert!(output.contains("slow HTTP test status"), "{name} did not run:\n{output}");
-        assert!(published > began, "{name}: nothing was published");
+        assert!(published > first, "{name}: nothing was published");
         for reader in &mut readers {
-            read_to(reader, began, published).await;
+            assert_events(reader, first, published).await;
         }
     }
     assert!(!hub.log().contains("panicked"), "{}", hub.log());
@@ -70,7 +70,7 @@ async fn other_readers_get_every_event_in_order_during_slow_client_attacks() {
     hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
 }
 
-async fn read_to(reader: &mut Reader, from: usize, to: usize) {
+async fn assert_events(reader: &mut Reader, from: usize, to: usize) {
     for n in from..to {
         let event = reader.next_event().await.expect("a reader was cut off");
         assert_eq!(event.data, n.to_string());

@@ -18,8 +18,10 @@ async fn the_system_monitor_publishes_metrics_that_agree_with_the_kernel() {
     let mut reader = hub.subscribe("/streams/system/events").await;
     reader.open().await;
     let events = reader.take(24).await;
-    let of = |kind: &str| events.iter().filter(|e| e.name == kind).map(|e| e.json()).collect();
-    let (metrics, whole): (Vec<Value>, Vec<Value>) = (of("metric"), of("status"));
+    let data_of_type =
+        |kind: &str| events.iter().filter(|e| e.name == kind).map(|e| e.json()).collect();
+    let (metrics, statuses): (Vec<Value>, Vec<Value>) =
+        (data_of_type("metric"), data_of_type("status"));
     for name in [
         "cpu_percent",
         "memory_percent",
@@ -41,11 +43,14 @@ async fn the_system_monitor_publishes_metrics_that_agree_with_the_kernel() {
         }
     }
     // The status agrees with the kernel.
-    let status = whole.last().unwrap();
+    let status = statuses.last().unwrap();
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
     let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
-    let said = status["uptime"].as_f64().unwrap();
-    assert!(said <= uptime && said > uptime - 60.0, "{said} of {uptime}");
+    let reported_uptime = status["uptime"].as_f64().unwrap();
+    assert!(
+        reported_uptime <= uptime && reported_uptime > uptime - 60.0,
+        "{reported_uptime} of {uptime}"
+    );
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
     let total: u64 = meminfo.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert_eq!(status["memory_total_bytes"], total * 1024);
@@ -94,8 +99,8 @@ async fn the_hubs_own_log_is_a_stream_for_admins() {
     let bearer = [("Authorization", "Bearer ops")];
     let mut reader = Reader::connect(&hub.address, path, &bearer).await.unwrap();
     reader.open().await;
-    let asked = hub.http.get(hub.url("/nothing")).bearer_auth("app").header("X-Request-Id", "r1");
-    assert_eq!(asked.send().await.unwrap().status(), 404);
+    let request = hub.http.get(hub.url("/nothing")).bearer_auth("app").header("X-Request-Id", "r1");
+    assert_eq!(request.send().await.unwrap().status(), 404);
     let line = loop {
         let event = reader.next_event().await.unwrap();
         assert_eq!(event.name, "log");
@@ -141,13 +146,13 @@ async fn a_log_that_cannot_be_published_loses_lines_and_delays_no_request() {
     assert_eq!(source(&hub, "log").await["state"], "running");
 }
 
-async fn beat(hub: &Hub, source: &str) {
+async fn publish_heartbeat(hub: &Hub, source: &str) {
     let body = json!({ "stream": "beats", "type": "heartbeat", "data": { "source": source } });
     hub.post("/publish", body).await;
 }
 
 /// Returns the source and the status of the next status event.
-async fn told(reader: &mut Reader) -> (String, String) {
+async fn next_status(reader: &mut Reader) -> (String, String) {
     let event = reader.next_event().await.unwrap();
     assert_eq!(event.name, "status");
     let data = event.json();
@@ -160,21 +165,21 @@ async fn each_change_of_a_heartbeat_status_is_published_once() {
     let hub = Hub::start(&["--heartbeat-late", "5s", "--heartbeat-down", "8s"]).await;
     let mut reader = hub.subscribe("/streams/heartbeats/events").await;
     reader.open().await;
-    beat(&hub, "shop").await;
-    assert_eq!(told(&mut reader).await, ("shop".into(), "up".into()));
+    publish_heartbeat(&hub, "shop").await;
+    assert_eq!(next_status(&mut reader).await, ("shop".into(), "up".into()));
     hub.wait_for_metric("fanfare_heartbeat_sources{status=\"up\"}", |n| n == 1.0).await;
     // Repeated heartbeats are reported once.
     for _ in 0..5 {
-        beat(&hub, "shop").await;
+        publish_heartbeat(&hub, "shop").await;
     }
     for status in ["late", "down"] {
-        assert_eq!(told(&mut reader).await, ("shop".into(), status.into()));
+        assert_eq!(next_status(&mut reader).await, ("shop".into(), status.into()));
     }
     hub.wait_for_metric("fanfare_heartbeat_sources{status=\"down\"}", |n| n == 1.0).await;
-    beat(&hub, "till").await;
-    assert_eq!(told(&mut reader).await, ("till".into(), "up".into()));
-    beat(&hub, "shop").await;
-    assert_eq!(told(&mut reader).await, ("shop".into(), "up".into()));
+    publish_heartbeat(&hub, "till").await;
+    assert_eq!(next_status(&mut reader).await, ("till".into(), "up".into()));
+    publish_heartbeat(&hub, "shop").await;
+    assert_eq!(next_status(&mut reader).await, ("shop".into(), "up".into()));
 }
 
 #[tokio::test]
@@ -182,8 +187,8 @@ async fn a_service_that_died_while_the_hub_was_down_is_reported() {
     let mut hub = Hub::start(&["--heartbeat-late", "3s", "--heartbeat-down", "6s"]).await;
     let mut reader = hub.subscribe("/streams/heartbeats/events").await;
     reader.open().await;
-    beat(&hub, "shop").await;
-    let mut before = told(&mut reader).await;
+    publish_heartbeat(&hub, "shop").await;
+    let mut before = next_status(&mut reader).await;
     let last = reader.last_id().to_owned();
     hub.kill();
     hub.restart().await;
@@ -191,7 +196,7 @@ async fn a_service_that_died_while_the_hub_was_down_is_reported() {
     reader.open().await;
     // No heartbeat follows, so that the hub relies on the status events from before the kill.
     while before.1 != "down" {
-        let next = told(&mut reader).await;
+        let next = next_status(&mut reader).await;
         assert!(next.0 == "shop" && next.1 != before.1 && next.1 != "up", "{next:?}");
         before = next;
     }
@@ -200,10 +205,10 @@ async fn a_service_that_died_while_the_hub_was_down_is_reported() {
 #[tokio::test]
 async fn heartbeat_late_must_be_shorter_than_heartbeat_down() {
     let flags = ["config", "check", "--heartbeat-late", "2m", "--heartbeat-down", "1m"];
-    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare")).args(flags).output();
-    let checked = checked.unwrap();
-    let why = String::from_utf8(checked.stderr).unwrap();
-    assert!(!checked.status.success() && why.contains("--heartbeat-late"), "{why}");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare")).args(flags).output();
+    let output = output.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && stderr.contains("--heartbeat-late"), "{stderr}");
 }
 
 /// Heartbeats are bound to their stream: a publisher to another one cannot forge them.
@@ -212,30 +217,30 @@ async fn a_heartbeat_on_another_stream_keeps_no_service_alive() {
     let hub = Hub::start(&["--heartbeat-late", "2s", "--heartbeat-down", "4s"]).await;
     let mut reader = hub.subscribe("/streams/heartbeats/events").await;
     reader.open().await;
-    let beat = async |stream: &str| {
+    let publish_beat = async |stream: &str| {
         let data = json!({ "source": "shop" });
         hub.post("/publish", json!({ "stream": stream, "type": "heartbeat", "data": data })).await;
     };
-    beat("beats.shop").await;
+    publish_beat("beats.shop").await;
     let first = reader.next_event().await.unwrap().json();
     assert_eq!(json!([first["source"], first["status"]]), json!(["shop", "up"]));
-    let forges = async {
+    let forge = async {
         loop {
-            beat("beats.other").await;
+            publish_beat("beats.other").await;
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
     };
-    let is_down = async {
+    let until_down = async {
         loop {
-            let told = reader.next_event().await.unwrap().json();
-            if told["source"] == "shop" && told["status"] == "down" {
-                return told;
+            let status = reader.next_event().await.unwrap().json();
+            if status["source"] == "shop" && status["status"] == "down" {
+                return status;
             }
         }
     };
-    let told = tokio::select! {
-        () = forges => unreachable!("it goes on for ever"),
-        told = is_down => told,
+    let status = tokio::select! {
+        () = forge => unreachable!("it goes on for ever"),
+        status = until_down => status,
     };
-    assert_eq!(told["stream"], "beats.shop", "{told}");
+    assert_eq!(status["stream"], "beats.shop", "{status}");
 }

@@ -11,16 +11,16 @@ const LOST_WORKER: &str = "worker thread is gone";
 #[tokio::test]
 async fn a_stop_closes_silent_connections_without_waiting() {
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    for begin in ["", "PRI * HT", preface] {
+    for start in ["", "PRI * HT", preface] {
         let mut hub = Hub::start(&["--h2c=on", "--workers", "2"]).await;
         let mut silent = TcpStream::connect(&hub.address).await.unwrap();
-        silent.write_all(begin.as_bytes()).await.unwrap();
+        silent.write_all(start.as_bytes()).await.unwrap();
         // Connections are accepted in order.
         assert_eq!(hub.get("/healthz").await.0, 200);
         hub.stop().await;
         let log = hub.log();
-        assert!(!log.contains(LOST_WORKER), "{begin:?}\n{log}");
-        assert!(log.contains("connections_cut_off=0"), "{begin:?}\n{log}");
+        assert!(!log.contains(LOST_WORKER), "{start:?}\n{log}");
+        assert!(log.contains("connections_cut_off=0"), "{start:?}\n{log}");
     }
 }
 

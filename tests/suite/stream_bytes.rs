@@ -127,13 +127,13 @@ async fn events_carry_their_type_and_an_envelope_names_their_streams() {
 }
 
 /// Reads until `text` ends with `end`.
-async fn until(socket: &mut TcpStream, text: &mut String, end: &str) {
+async fn read_until(socket: &mut TcpStream, text: &mut String, end: &str) {
     let mut buffer = [0; 4096];
     while !text.ends_with(end) {
-        let read =
+        let count =
             tokio::time::timeout(TEST_TIMEOUT, socket.read(&mut buffer)).await.unwrap().unwrap();
-        assert!(read > 0, "closed after {text}");
-        text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        assert!(count > 0, "closed after {text}");
+        text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
     }
 }
 
@@ -144,21 +144,21 @@ async fn a_connection_serves_requests_before_it_becomes_a_stream_and_ends_with_i
     let mut text = String::new();
     for _ in 0..2 {
         socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-        until(&mut socket, &mut text, "ok\n").await;
+        read_until(&mut socket, &mut text, "ok\n").await;
         text.clear();
     }
     let request = "GET /streams/s/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     socket.write_all(request.as_bytes()).await.unwrap();
-    until(&mut socket, &mut text, "}\n\n\r\n").await;
+    read_until(&mut socket, &mut text, "}\n\n\r\n").await;
     text.clear();
     for n in 0..3 {
         hub.post("/publish", json!({ "stream": "s", "data": n })).await;
-        until(&mut socket, &mut text, &format!("data: {n}\n\n\r\n")).await;
+        read_until(&mut socket, &mut text, &format!("data: {n}\n\n\r\n")).await;
     }
     // A further request gets no answer, because the stream owns the connection.
     socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     hub.post("/streams/s/end", json!(null)).await;
-    until(&mut socket, &mut text, "\r\n0\r\n\r\n").await;
+    read_until(&mut socket, &mut text, "\r\n0\r\n\r\n").await;
     assert_eq!(text.matches("data: ").count(), 4, "{text}");
     let mut rest = Vec::new();
     assert_eq!(socket.read_to_end(&mut rest).await.unwrap_or(0), 0);
@@ -175,10 +175,10 @@ async fn streams_are_served_even_if_they_cannot_take_over_the_socket() {
             format!("GET /streams/s/events HTTP/{version}\r\nHost: localhost\r\n{headers}\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
-        until(&mut socket, &mut text, "}\n\n\r\n").await;
+        read_until(&mut socket, &mut text, "}\n\n\r\n").await;
         for n in 0..3 {
             hub.post("/publish", json!({ "stream": "s", "data": n })).await;
-            until(&mut socket, &mut text, &format!("data: {n}\n\n\r\n")).await;
+            read_until(&mut socket, &mut text, &format!("data: {n}\n\n\r\n")).await;
         }
         assert_eq!(text.matches("\ndata: ").count(), 4, "{text}");
     }

@@ -1,6 +1,6 @@
 //! Streams: listing, ending, deleting.
 
-use crate::credentials::{SECRET, good, show, with};
+use crate::credentials::{SECRET, claims_with, send_with_bearer, signed_token};
 use crate::hub::Hub;
 use crate::reader::Reader;
 use reqwest::Method;
@@ -48,10 +48,10 @@ async fn streams_are_listed_in_order_with_their_details() {
 #[tokio::test]
 async fn an_ended_stream_notifies_its_readers_and_refuses_publishes_and_readers() {
     let mut hub = Hub::start(&[]).await;
-    let mut one = hub.subscribe("/streams/a/events").await;
-    let mut wild = hub.subscribe("/events?stream=*").await;
+    let mut single = hub.subscribe("/streams/a/events").await;
+    let mut wildcard = hub.subscribe("/events?stream=*").await;
     let mut both = hub.subscribe("/events?stream=a&stream=b").await;
-    for reader in [&mut one, &mut wild, &mut both] {
+    for reader in [&mut single, &mut wildcard, &mut both] {
         reader.open().await;
     }
     let last = hub.publish_id("a", "last").await;
@@ -63,16 +63,16 @@ async fn an_ended_stream_notifies_its_readers_and_refuses_publishes_and_readers(
         end_id.as_str(),
         "ending is idempotent"
     );
-    for reader in [&mut one, &mut wild, &mut both] {
+    for reader in [&mut single, &mut wildcard, &mut both] {
         assert_eq!(reader.next().await.unwrap().data, "last");
-        let told = reader.next().await.unwrap();
+        let event = reader.next().await.unwrap();
         assert_eq!(
-            (told.name.as_str(), told.json()),
+            (event.name.as_str(), event.json()),
             ("hub-end", json!({ "stream": "a", "reason": "ended" }))
         );
-        assert_eq!(told.id, end_id);
+        assert_eq!(event.id, end_id);
     }
-    assert_eq!(one.next().await, None, "every stream it names has ended");
+    assert_eq!(single.next().await, None, "every stream it names has ended");
     let (code, problem) = hub.try_post("/publish", r#"{"stream":["b","a"],"data":1}"#).await;
     assert_eq!((code, &problem["field"]), (409, &json!("stream")));
     assert_eq!(hub.get("/streams/a").await.1["state"], "ended");
@@ -87,19 +87,19 @@ async fn an_ended_stream_notifies_its_readers_and_refuses_publishes_and_readers(
         assert_eq!(status(&hub, "/streams/a/events", Some(&end_id)).await, 204);
         assert_eq!(status(&hub, "/streams/a/events", Some(&last)).await, 204);
         assert_eq!(status(&hub, "/events?stream=a&stream=b", None).await, 200);
-        let mut behind = hub.subscribe("/streams/a/events?from=start").await;
-        let rest = behind.rest().await;
+        let mut late_reader = hub.subscribe("/streams/a/events?from=start").await;
+        let rest = late_reader.rest().await;
         let names: Vec<&str> = rest.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(names, ["hub-open", "message", "hub-end"]);
         hub.publish("b", "on").await;
-        for reader in [&mut wild, &mut both] {
+        for reader in [&mut wildcard, &mut both] {
             assert_eq!(reader.next().await.unwrap().data, "on", "readers of other streams stay");
         }
         hub.kill();
         hub.restart().await;
-        wild = hub.subscribe("/events?stream=*").await;
+        wildcard = hub.subscribe("/events?stream=*").await;
         both = hub.subscribe("/events?stream=a&stream=b").await;
-        wild.open().await;
+        wildcard.open().await;
         both.open().await;
     }
 }
@@ -121,9 +121,9 @@ async fn a_connection_closes_once_every_stream_it_names_has_ended() {
 async fn deleting_a_stream_ends_its_readers_drops_its_history_and_frees_its_name() {
     let mut hub = Hub::start(&[]).await;
     let mut reader = hub.subscribe("/streams/a/events").await;
-    let mut wild = hub.subscribe("/events?stream=**").await;
+    let mut wildcard = hub.subscribe("/events?stream=**").await;
     reader.open().await;
-    wild.open().await;
+    wildcard.open().await;
     let old = hub.publish_id("a", "old").await;
     hub.post("/publish", json!({ "stream": ["a", "b"], "data": "shared", "key": "k" })).await;
     let deleted = hub.http.delete(hub.url("/streams/a")).send().await.unwrap();
@@ -132,8 +132,8 @@ async fn deleting_a_stream_ends_its_readers_drops_its_history_and_frees_its_name
     let rest = reader.rest().await;
     let end = rest.last().unwrap();
     assert_eq!((end.name.as_str(), end.json()["reason"].as_str()), ("hub-end", Some("deleted")));
-    assert_eq!(wild.take(2).await.len(), 2);
-    assert_eq!(wild.next().await.unwrap().name, "hub-end");
+    assert_eq!(wildcard.take(2).await.len(), 2);
+    assert_eq!(wildcard.next().await.unwrap().name, "hub-end");
     assert_eq!(hub.get("/streams/a").await.0, 404);
     assert_eq!(
         status(&hub, "/streams/a/events", Some(&end.id)).await,
@@ -142,11 +142,11 @@ async fn deleting_a_stream_ends_its_readers_drops_its_history_and_frees_its_name
     );
     for _ in 0..2 {
         // A reader that was disconnected gets the gap and the end.
-        let mut away = hub.resume("/streams/a/events", &old).await;
-        let told = away.rest().await;
-        let names: Vec<&str> = told.iter().map(|e| e.name.as_str()).collect();
+        let mut resumed = hub.resume("/streams/a/events", &old).await;
+        let events = resumed.rest().await;
+        let names: Vec<&str> = events.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(
-            (names, told[0].json()["resume"].as_str()),
+            (names, events[0].json()["resume"].as_str()),
             (vec!["hub-open", "hub-end"], Some("gap"))
         );
         let mut shared = hub.subscribe("/streams/b/events?from=start").await;
@@ -158,12 +158,12 @@ async fn deleting_a_stream_ends_its_readers_drops_its_history_and_frees_its_name
         hub.kill();
         hub.restart().await;
     }
-    let again = hub.post("/publish", json!({ "stream": "a", "data": "new", "key": "k" })).await;
-    assert_eq!(again["duplicate"], false, "the deletion removes its keys");
+    let receipt = hub.post("/publish", json!({ "stream": "a", "data": "new", "key": "k" })).await;
+    assert_eq!(receipt["duplicate"], false, "the deletion removes its keys");
     let mut reader = hub.subscribe("/streams/a/events?from=start").await;
     assert_eq!(reader.next_event().await.unwrap().data, "new");
-    let mut wild = hub.subscribe("/events?stream=**&from=start").await;
-    let seen: Vec<String> = wild.take(2).await.into_iter().map(|e| e.data).collect();
+    let mut wildcard = hub.subscribe("/events?stream=**&from=start").await;
+    let seen: Vec<String> = wildcard.take(2).await.into_iter().map(|e| e.data).collect();
     assert_eq!(seen, ["shared", "new"]);
 }
 
@@ -231,21 +231,21 @@ async fn ending_a_stream_counts_against_the_publish_rate() {
 #[tokio::test]
 async fn ending_a_stream_needs_the_end_grant() {
     let hub = Hub::start(&["--jwt-secret", SECRET]).await;
-    let token = |grants: serde_json::Value| good(&with("fanfare", grants));
+    let token = |grants: serde_json::Value| signed_token(&claims_with("fanfare", grants));
     let publishes = token(json!({ "publish": ["a.**"] }));
     let ends = token(json!({ "end": ["a.*"] }));
     let (publish, end) =
         ((Method::POST, "/streams/a.x/events"), (Method::POST, "/streams/a.x/end"));
-    assert_eq!(show(&hub, publish.clone(), &publishes).await.0, 200);
-    assert_eq!(show(&hub, end.clone(), &publishes).await.0, 403, "not with `publish`");
-    assert_eq!(show(&hub, publish, &ends).await.0, 403, "not with `end`");
+    assert_eq!(send_with_bearer(&hub, publish.clone(), &publishes).await.0, 200);
+    assert_eq!(send_with_bearer(&hub, end.clone(), &publishes).await.0, 403, "not with `publish`");
+    assert_eq!(send_with_bearer(&hub, publish, &ends).await.0, 403, "not with `end`");
     for path in ["/streams/b/end", "/streams/a.x.y/end", "/streams/hub.logs/end"] {
-        assert_eq!(show(&hub, (Method::POST, path), &ends).await.0, 403, "{path}");
+        assert_eq!(send_with_bearer(&hub, (Method::POST, path), &ends).await.0, 403, "{path}");
     }
-    assert_eq!(show(&hub, end, &ends).await.0, 200);
-    let who = hub.http.get(hub.url("/session")).bearer_auth(&ends).send().await.unwrap();
-    let who: serde_json::Value = who.json().await.unwrap();
-    assert_eq!((&who["end"], &who["publish"]), (&json!(["a.*"]), &json!([])));
+    assert_eq!(send_with_bearer(&hub, end, &ends).await.0, 200);
+    let session = hub.http.get(hub.url("/session")).bearer_auth(&ends).send().await.unwrap();
+    let session: serde_json::Value = session.json().await.unwrap();
+    assert_eq!((&session["end"], &session["publish"]), (&json!(["a.*"]), &json!([])));
 }
 
 /// Waits until the hub keeps about `expected` bytes of events.
@@ -267,10 +267,11 @@ async fn deleting_streams_with_shared_events_subtracts_their_bytes_in_steps() {
         hub.post("/publish", events(json!(["a", "b", "c"]))).await;
     }
     hub.post("/publish", events(json!("a"))).await;
-    let all = hub.get("/streams/a").await.1["bytes"].as_f64().unwrap();
+    let bytes_before = hub.get("/streams/a").await.1["bytes"].as_f64().unwrap();
     let delete = async |hub: &Hub, stream: &str| {
-        let answer = hub.http.delete(hub.url(&format!("/streams/{stream}"))).send().await.unwrap();
-        assert_eq!(answer.status(), 204);
+        let response =
+            hub.http.delete(hub.url(&format!("/streams/{stream}"))).send().await.unwrap();
+        assert_eq!(response.status(), 204);
         assert_eq!(hub.get(&format!("/streams/{stream}")).await.0, 404);
     };
     // Shared events stay. A killed hub continues the subtraction after its restart.
@@ -281,17 +282,17 @@ async fn deleting_streams_with_shared_events_subtracts_their_bytes_in_steps() {
     let (_, c) = hub.get("/streams/c").await;
     assert_eq!(c["events"], EVENTS);
     let shared = c["bytes"].as_f64().unwrap();
-    assert!(shared < all);
+    assert!(shared < bytes_before);
     wait_for_bytes(&hub, shared).await;
     delete(&hub, "c").await;
     hub.kill();
     hub.restart().await;
     wait_for_bytes(&hub, 0.0).await;
     hub.stop().await;
-    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
         .args(["journal", "check", "--data-dir", hub.data.to_str().unwrap()])
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&checked.stdout);
-    assert!(checked.status.success(), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}");
 }

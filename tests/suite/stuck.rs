@@ -13,7 +13,7 @@ const PER_BATCH: usize = 100;
 const PAYLOAD: usize = 1_000;
 
 /// Opens a subscriber that reads nothing, not even heartbeats, and has a small receive buffer.
-async fn stuck(hub: &Hub) -> TcpStream {
+async fn open_stuck_subscriber(hub: &Hub) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut socket = socket.connect(hub.address.parse().unwrap()).await.unwrap();
@@ -43,7 +43,7 @@ async fn read_all(mut reader: Reader) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_reader_delays_no_other_client_and_is_closed_with_its_reason() {
     let hub = Arc::new(Hub::start(&["--write-timeout", "3s", "--recent-bytes", "4MiB"]).await);
-    let stuck = stuck(&hub).await;
+    let stuck = open_stuck_subscriber(&hub).await;
     let mut live = Vec::new();
     for _ in 0..LIVE {
         live.push(tokio::spawn(read_all(hub.subscribe("/streams/s/events").await)));
@@ -65,15 +65,15 @@ async fn a_stuck_reader_delays_no_other_client_and_is_closed_with_its_reason() {
     drop(stuck);
     // Each of 100 readers got 12 MB. Memory may grow by the journal's share (memtables, recent
     // events, block cache) and the bounded queues, but not by the stuck reader's unread bytes.
-    let grown = (peak - before) / (1024 * 1024);
-    assert!(grown < 160, "memory grew by {grown} MiB");
+    let growth = (peak - before) / (1024 * 1024);
+    assert!(growth < 160, "memory grew by {growth} MiB");
 }
 
-/// The socket buffer takes all bytes, so that the hub queues none; the client acknowledges none.
+/// The socket buffer accepts all bytes, so that the hub queues none, but the client reads none.
 #[tokio::test]
 async fn a_stuck_reader_whose_socket_takes_everything_is_closed_with_the_same_reason() {
     let hub = Hub::start(&["--write-timeout", "1s"]).await;
-    let stuck = stuck(&hub).await;
+    let stuck = open_stuck_subscriber(&hub).await;
     hub.wait_for_metric("fanfare_sessions", |n| n == 1.0).await;
     publish_batch(&hub, 0).await;
     hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;

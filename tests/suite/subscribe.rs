@@ -43,9 +43,9 @@ async fn a_subscriber_starts_at_the_requested_point() {
             "/events?{}",
             query.split("&from=").next().unwrap().split("&last=").next().unwrap()
         );
-        let mut again = hub.resume(&path, from).await;
+        let mut resumed = hub.resume(&path, from).await;
         let seen: Vec<String> =
-            again.take(expected.len()).await.into_iter().map(|e| e.data).collect();
+            resumed.take(expected.len()).await.into_iter().map(|e| e.data).collect();
         assert_eq!(seen, expected, "{path} resumed at {from}");
     }
 }
@@ -65,17 +65,17 @@ async fn types_filter_live_events_too() {
 #[tokio::test]
 async fn selectors_match_streams_created_later() {
     let hub = Hub::start(&[]).await;
-    let mut one = hub.subscribe("/events?stream=builds.*").await;
-    let mut deep = hub.subscribe("/events?stream=builds.**&stream=other").await;
-    one.open().await;
-    deep.open().await;
+    let mut one_part = hub.subscribe("/events?stream=builds.*").await;
+    let mut all_parts = hub.subscribe("/events?stream=builds.**&stream=other").await;
+    one_part.open().await;
+    all_parts.open().await;
     for stream in ["builds", "builds.1", "builds.1.log", "other"] {
         hub.publish(stream, stream).await;
     }
     hub.publish("builds.2", "end").await;
-    let seen: Vec<String> = one.take(2).await.into_iter().map(|e| e.data).collect();
+    let seen: Vec<String> = one_part.take(2).await.into_iter().map(|e| e.data).collect();
     assert_eq!(seen, ["builds.1", "end"]);
-    let seen: Vec<String> = deep.take(4).await.into_iter().map(|e| e.data).collect();
+    let seen: Vec<String> = all_parts.take(4).await.into_iter().map(|e| e.data).collect();
     assert_eq!(seen, ["builds.1", "builds.1.log", "other", "end"]);
 }
 
@@ -84,17 +84,17 @@ async fn a_heartbeat_is_a_comment_or_an_event_without_an_id() {
     let hub = Hub::start(&[]).await;
     let mut reader = hub.subscribe("/streams/s/events?heartbeat=1s&heartbeat_as=event").await;
     reader.open().await;
-    let place = reader.last_id().to_owned();
-    let beat = reader.next().await.unwrap();
+    let position = reader.last_id().to_owned();
+    let heartbeat = reader.next().await.unwrap();
     assert_eq!(
-        (beat.name.as_str(), beat.json()["source"].as_str()),
+        (heartbeat.name.as_str(), heartbeat.json()["source"].as_str()),
         ("heartbeat", Some("fanfare"))
     );
-    assert_eq!(reader.last_id(), place);
-    let mut quiet = hub.subscribe("/streams/s/events?heartbeat=1").await;
-    quiet.open().await;
-    while quiet.comments() == 0 {
-        assert!(quiet.read_more().await.unwrap());
+    assert_eq!(reader.last_id(), position);
+    let mut with_comments = hub.subscribe("/streams/s/events?heartbeat=1").await;
+    with_comments.open().await;
+    while with_comments.comments() == 0 {
+        assert!(with_comments.read_more().await.unwrap());
     }
 }
 
@@ -136,8 +136,8 @@ async fn a_malformed_query_is_a_400_that_names_the_parameter() {
         let mut reader = Reader::connect(&hub.address, &path, &[]).await.unwrap();
         assert_eq!(reader.status, 400, "{path}");
         let problem = reader.body().await;
-        let said = (problem["code"].as_str(), problem["field"].as_str());
-        assert_eq!(said, (Some("validation_error"), Some(field)), "{path}");
+        let actual = (problem["code"].as_str(), problem["field"].as_str());
+        assert_eq!(actual, (Some("validation_error"), Some(field)), "{path}");
     }
     assert!(
         hub.metric("fanfare_subscribers_refused_total{reason=\"validation_error\"}").await >= 7.0

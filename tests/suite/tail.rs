@@ -1,7 +1,7 @@
 //! Followed files, rotated by the real logrotate.
 
 use crate::disk::SmallDisk;
-use crate::hub::{Hub, TEST_TIMEOUT, full};
+use crate::hub::{Hub, TEST_TIMEOUT, is_full_run};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Creates a directory for logs and a configuration of a hub that follows `*.log` in it.
-fn folder(more: &str) -> (TempDir, String) {
+fn log_folder(extra: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("logs")).unwrap();
     let paths = folder.path().join("logs/*.log");
     let file = folder.path().join("fanfare.toml");
-    std::fs::write(&file, format!("[[source.tail]]\npaths = [{paths:?}]\n{more}\n")).unwrap();
+    std::fs::write(&file, format!("[[source.tail]]\npaths = [{paths:?}]\n{extra}\n")).unwrap();
     let file = file.to_str().unwrap().to_owned();
     (folder, file)
 }
@@ -31,8 +31,8 @@ fn append(folder: &TempDir, name: &str, text: impl AsRef<[u8]>) {
 async fn events(hub: &Hub, stream: &str) -> Vec<Value> {
     let path =
         format!("/streams/{stream}/events?from=start&follow=false&format=ndjson&control=off");
-    let answer = hub.http.get(hub.url(&path)).send().await.unwrap();
-    let text = answer.text().await.unwrap();
+    let response = hub.http.get(hub.url(&path)).send().await.unwrap();
+    let text = response.text().await.unwrap();
     text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["data"].clone()).collect()
 }
 
@@ -42,14 +42,14 @@ fn messages(events: &[Value]) -> Vec<String> {
 
 /// Waits until a stream has at least `count` events and returns them.
 async fn wait_for_events(hub: &Hub, stream: &str, count: usize) -> Vec<Value> {
-    let began = Instant::now();
+    let started = Instant::now();
     loop {
         let events = events(hub, stream).await;
         if events.len() >= count {
             return events;
         }
         assert!(
-            began.elapsed() < TEST_TIMEOUT,
+            started.elapsed() < TEST_TIMEOUT,
             "{} of {count}: {events:?}\n{}",
             events.len(),
             hub.log()
@@ -58,12 +58,12 @@ async fn wait_for_events(hub: &Hub, stream: &str, count: usize) -> Vec<Value> {
     }
 }
 
-/// Asserts that `lines` are the expected ones, and shows the first difference.
-fn are(lines: &[String], expected: &[String]) {
-    let differs = lines.iter().zip(expected).position(|(line, expected)| line != expected);
-    if let Some(at) = differs {
-        let around = at.saturating_sub(3)..(at + 10).min(lines.len());
-        panic!("line {at} of {}: {:?}", lines.len(), &lines[around]);
+/// Asserts that `lines` equals `expected`, and shows the first difference.
+fn assert_lines(lines: &[String], expected: &[String]) {
+    let difference = lines.iter().zip(expected).position(|(line, expected)| line != expected);
+    if let Some(index) = difference {
+        let around = index.saturating_sub(3)..(index + 10).min(lines.len());
+        panic!("line {index} of {}: {:?}", lines.len(), &lines[around]);
     }
     assert_eq!(lines.len(), expected.len());
 }
@@ -75,7 +75,7 @@ async fn wait_for_files(hub: &Hub, files: usize) {
 
 #[tokio::test]
 async fn new_lines_are_published_with_their_level_and_each_file_has_its_stream() {
-    let (folder, config) = folder("");
+    let (folder, config) = log_folder("");
     append(&folder, "web.log", "before\nin the ");
     let hub = Hub::start(&["--config", &config]).await;
     wait_for_files(&hub, 1).await;
@@ -106,7 +106,7 @@ async fn new_lines_are_published_with_their_level_and_each_file_has_its_stream()
 #[tokio::test]
 async fn indented_lines_are_joined_into_one_event() {
     let (folder, config) =
-        folder("multiline = \"indented\"\nfrom = \"start\"\nstream = \"{dir}.{file}\"");
+        log_folder("multiline = \"indented\"\nfrom = \"start\"\nstream = \"{dir}.{file}\"");
     append(&folder, "a.log", "ERROR: x\n  at y\n  at z\nnext\n");
     let hub = Hub::start(&["--config", &config]).await;
     let events = wait_for_events(&hub, "logs.a.log", 2).await;
@@ -114,17 +114,17 @@ async fn indented_lines_are_joined_into_one_event() {
     assert_eq!(events[0]["level"], "error");
 }
 
-fn rotate(folder: &TempDir, how: &str) {
+fn rotate(folder: &TempDir, method: &str) {
     let path = folder.path();
     let config = path.join("rotate.conf");
     let text =
-        format!("{}/logs/app.log {{\n  rotate 50\n  {how}\n  nodateext\n}}\n", path.display());
+        format!("{}/logs/app.log {{\n  rotate 50\n  {method}\n  nodateext\n}}\n", path.display());
     std::fs::write(&config, text).unwrap();
     let state = path.join("state");
-    let done =
+    let output =
         Command::new("logrotate").args(["--force", "--state"]).arg(state).arg(&config).output();
-    let done = done.expect("logrotate is installed");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let output = output.expect("logrotate is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn numbers(range: std::ops::Range<usize>) -> String {
@@ -136,19 +136,19 @@ fn numbers(range: std::ops::Range<usize>) -> String {
 #[tokio::test]
 #[ignore = "needs logrotate"]
 async fn every_line_is_published_once_across_rotations_and_kills() {
-    let rounds = if full() { 30 } else { 6 };
+    let rounds = if is_full_run() { 30 } else { 6 };
     const LINES: usize = 500;
-    let (folder, config) = folder("");
+    let (folder, config) = log_folder("");
     append(&folder, "app.log", "before\n");
     let mut hub = Hub::start(&["--config", &config, "--durability", "os"]).await;
     wait_for_files(&hub, 1).await;
-    let mut twice = 0;
+    let mut double_rotations = 0;
     for round in 0..rounds {
         let from = round * LINES;
         wait_for_events(&hub, "logs.app", from).await;
-        for at in (from..from + LINES).step_by(10) {
-            append(&folder, "app.log", numbers(at..at + 10));
-            if at == from + LINES / 2 {
+        for line in (from..from + LINES).step_by(10) {
+            append(&folder, "app.log", numbers(line..line + 10));
+            if line == from + LINES / 2 {
                 // Lines written while the hub is down are found in the renamed file.
                 if round % 3 == 1 {
                     hub.kill();
@@ -156,11 +156,11 @@ async fn every_line_is_published_once_across_rotations_and_kills() {
                 rotate(&folder, "create");
             }
             // Rotates a second time while the hub is down.
-            if at == from + LINES * 4 / 5 && round % 3 == 1 {
-                twice += 1;
+            if line == from + LINES * 4 / 5 && round % 3 == 1 {
+                double_rotations += 1;
                 rotate(&folder, "create");
             }
-            if at == from + LINES / 2 && round % 3 == 2 {
+            if line == from + LINES / 2 && round % 3 == 2 {
                 hub.kill();
             }
         }
@@ -170,8 +170,8 @@ async fn every_line_is_published_once_across_rotations_and_kills() {
     }
     let lines = wait_for_events(&hub, "logs.app", rounds * LINES).await;
     let expected: Vec<String> = (0..rounds * LINES).map(|n| n.to_string()).collect();
-    are(&messages(&lines), &expected);
-    assert!(twice >= rounds / 3);
+    assert_lines(&messages(&lines), &expected);
+    assert!(double_rotations >= rounds / 3);
     let (_, list) = hub.get("/streams?prefix=logs.").await;
     assert_eq!(list["streams"].as_array().unwrap().len(), 1, "all lines are on one stream: {list}");
     hub.stop().await;
@@ -185,7 +185,7 @@ async fn every_line_is_published_once_across_rotations_and_kills() {
 #[tokio::test]
 #[ignore = "needs logrotate"]
 async fn a_truncated_file_is_read_from_its_start_even_if_it_has_grown_again() {
-    let (folder, config) = folder("");
+    let (folder, config) = log_folder("");
     append(&folder, "app.log", "");
     let hub = Hub::start(&["--config", &config]).await;
     wait_for_files(&hub, 1).await;
@@ -206,7 +206,7 @@ async fn a_truncated_file_is_read_from_its_start_even_if_it_has_grown_again() {
 #[tokio::test]
 #[ignore = "needs logrotate"]
 async fn copies_rotated_while_the_hub_was_down_are_read_and_other_files_are_not() {
-    let (folder, config) = folder("");
+    let (folder, config) = log_folder("");
     append(&folder, "app.log", numbers(0..100));
     let mut hub = Hub::start(&["--config", &config]).await;
     wait_for_files(&hub, 1).await;
@@ -233,19 +233,19 @@ async fn copies_rotated_while_the_hub_was_down_are_read_and_other_files_are_not(
     append(&folder, "app.log", numbers(330..340));
     hub.restart().await;
     let lines = messages(&wait_for_events(&hub, "logs.app", 240).await);
-    are(&lines, &(100..340).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_lines(&lines, &(100..340).map(|n| n.to_string()).collect::<Vec<_>>());
     let (_, list) = hub.get("/streams?prefix=logs.").await;
     assert_eq!(list["streams"].as_array().unwrap().len(), 1, "{list}");
 }
 
 #[tokio::test]
 async fn links_are_not_followed_by_default_and_a_pipe_delays_nothing() {
-    let (folder, config) = folder("from = \"start\"");
+    let (folder, config) = log_folder("from = \"start\"");
     let logs = folder.path().join("logs");
     std::fs::write(folder.path().join("secret"), "root:x:0\n").unwrap();
     std::os::unix::fs::symlink(folder.path().join("secret"), logs.join("app.log")).unwrap();
-    let made = std::process::Command::new("mkfifo").arg(logs.join("pipe.log")).status().unwrap();
-    assert!(made.success());
+    let status = std::process::Command::new("mkfifo").arg(logs.join("pipe.log")).status().unwrap();
+    assert!(status.success());
     std::fs::write(logs.join("real.log"), "a line\n").unwrap();
     let hub = Hub::start(&["--config", &config]).await;
     wait_for_events(&hub, "logs.real", 1).await;
@@ -256,12 +256,13 @@ async fn links_are_not_followed_by_default_and_a_pipe_delays_nothing() {
 /// Container logs are links in one directory to files in another, which are rotated there.
 #[tokio::test]
 async fn rotated_files_behind_a_link_are_found_after_every_restart() {
-    let (folder, config) = folder("follow-symlinks = true");
-    let real = folder.path().join("real");
-    std::fs::create_dir(&real).unwrap();
-    std::os::unix::fs::symlink(real.join("0.log"), folder.path().join("logs/app.log")).unwrap();
+    let (folder, config) = log_folder("follow-symlinks = true");
+    let real_folder = folder.path().join("real");
+    std::fs::create_dir(&real_folder).unwrap();
+    std::os::unix::fs::symlink(real_folder.join("0.log"), folder.path().join("logs/app.log"))
+        .unwrap();
     let write = |text: String| {
-        let path = real.join("0.log");
+        let path = real_folder.join("0.log");
         OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes())
     };
     write(String::new()).unwrap();
@@ -273,7 +274,11 @@ async fn rotated_files_behind_a_link_are_found_after_every_restart() {
         wait_for_events(&hub, "logs.app", count + 10).await;
         hub.kill();
         write(numbers(count + 10..count + 20)).unwrap();
-        std::fs::rename(real.join("0.log"), real.join(format!("0.log.{}", 4 - round))).unwrap();
+        std::fs::rename(
+            real_folder.join("0.log"),
+            real_folder.join(format!("0.log.{}", 4 - round)),
+        )
+        .unwrap();
         write(numbers(count + 20..count + 30)).unwrap();
         count += 30;
         hub.restart().await;
@@ -284,7 +289,7 @@ async fn rotated_files_behind_a_link_are_found_after_every_restart() {
 
 #[tokio::test]
 async fn a_file_rewritten_at_the_same_length_is_read_again() {
-    let (folder, config) = folder("from = \"start\"");
+    let (folder, config) = log_folder("from = \"start\"");
     let path = folder.path().join("logs/app.log");
     std::fs::write(&path, "aaaa\n").unwrap();
     let hub = Hub::start(&["--config", &config]).await;
@@ -303,7 +308,7 @@ async fn a_file_rewritten_at_the_same_length_is_read_again() {
 /// The stored positions of quiet files outlive the retention of the journal.
 #[tokio::test]
 async fn the_position_of_a_quiet_file_outlives_retention() {
-    let (folder, config) = folder("");
+    let (folder, config) = log_folder("");
     append(&folder, "app.log", "");
     let flags = ["--config", &config, "--journal-max-bytes", "2MiB", "--durability", "os"];
     let mut hub = Hub::start(&flags).await;
@@ -330,17 +335,17 @@ async fn the_position_of_a_quiet_file_outlives_retention() {
     );
 }
 
-/// Waits until a source reports an error that contains `why`.
-async fn wait_for_source_error(hub: &Hub, why: &str) {
-    let began = std::time::Instant::now();
+/// Waits until a source reports an error that contains `text`.
+async fn wait_for_source_error(hub: &Hub, text: &str) {
+    let started = std::time::Instant::now();
     loop {
         let stats = hub.get("/stats").await.1;
         let sources = stats["sources"].as_array().unwrap().iter();
-        let mut complaints = sources.filter_map(|source| source["error"].as_str());
-        if complaints.any(|complaint| complaint.contains(why)) {
+        let mut errors = sources.filter_map(|source| source["error"].as_str());
+        if errors.any(|error| error.contains(text)) {
             return;
         }
-        assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "it is not refused: {stats}");
+        assert!(started.elapsed() < crate::hub::TEST_TIMEOUT, "it is not refused: {stats}");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
@@ -348,7 +353,7 @@ async fn wait_for_source_error(hub: &Hub, why: &str) {
 /// A limit delays only the file whose stream it refuses.
 #[tokio::test]
 async fn a_file_whose_stream_exceeds_max_streams_waits_and_others_continue() {
-    let (folder, config) = folder("from = \"start\"");
+    let (folder, config) = log_folder("from = \"start\"");
     append(&folder, "a.log", "a\n");
     // `hub.tail` is one of the two streams.
     let hub = Hub::start(&["--config", &config, "--max-streams", "2"]).await;
@@ -360,8 +365,8 @@ async fn a_file_whose_stream_exceeds_max_streams_waits_and_others_continue() {
     append(&folder, "b.log", "b2\n");
     append(&folder, "a.log", "a3\n");
     wait_for_events(&hub, "logs.a", 3).await;
-    let asked = hub.http.delete(hub.url("/streams/logs.a")).send().await.unwrap();
-    assert_eq!(asked.status(), 204);
+    let response = hub.http.delete(hub.url("/streams/logs.a")).send().await.unwrap();
+    assert_eq!(response.status(), 204);
     assert_eq!(messages(&wait_for_events(&hub, "logs.b", 2).await), ["b1", "b2"]);
 }
 
@@ -369,7 +374,7 @@ async fn a_file_whose_stream_exceeds_max_streams_waits_and_others_continue() {
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
 async fn lines_refused_by_a_full_disk_are_published_later() {
-    let (folder, config) = folder("from = \"start\"");
+    let (folder, config) = log_folder("from = \"start\"");
     append(&folder, "app.log", numbers(0..2_000));
     let disk = SmallDisk::new(64);
     let ballast = disk.path().join("ballast");
@@ -386,7 +391,7 @@ async fn lines_refused_by_a_full_disk_are_published_later() {
 
 #[tokio::test]
 async fn invalid_tail_settings_are_reported_with_their_line() {
-    for (text, why) in [
+    for (text, reason) in [
         ("[[source.tail]]\nstream = \"x\"", "missing `paths`"),
         ("[[source.tail]]\npaths = [\"a[\"]", "invalid pattern"),
         ("[[source.tail]]\npaths = \"a\"\nstream = \"hub.x\"", "only the hub publishes"),
@@ -399,17 +404,17 @@ async fn invalid_tail_settings_are_reported_with_their_line() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("f.toml");
         std::fs::write(&file, text).unwrap();
-        let said = check(&file);
-        assert!(said.contains(why) && said.contains("f.toml:"), "{text}: {said}");
+        let stderr = check_config(&file);
+        assert!(stderr.contains(reason) && stderr.contains("f.toml:"), "{text}: {stderr}");
     }
 }
 
-fn check(file: &Path) -> String {
-    let checked = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+fn check_config(file: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
         .args(["config", "check", "--config"])
         .arg(file)
         .output()
         .unwrap();
-    assert!(!checked.status.success());
-    String::from_utf8_lossy(&checked.stderr).into_owned()
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

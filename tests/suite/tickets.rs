@@ -1,16 +1,18 @@
 //! Tickets, for EventSource clients, which cannot send headers.
 
-use crate::credentials::{READ, SECRET, ask, claims, file_with_keys, flipped, good, show};
+use crate::credentials::{
+    READ, SECRET, change_char, claims, file_with_keys, send_request, send_with_bearer, signed_token,
+};
 use crate::hub::Hub;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-async fn ticket(hub: &Hub, credential: &str, asked: Value) -> (u16, Value) {
+async fn create_ticket(hub: &Hub, credential: &str, body: Value) -> (u16, Value) {
     let request = hub.http.post(hub.url("/tickets")).bearer_auth(credential);
-    let answer = request.body(asked.to_string()).send().await.unwrap();
-    let status = answer.status().as_u16();
-    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+    let response = request.body(body.to_string()).send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
 }
 
 /// Starts a hub with the keys of a page and of an admin, and a key that only publishes.
@@ -29,7 +31,7 @@ async fn a_ticket_reads_within_its_makers_grants_and_allows_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let hub = hub_with_keys(&folder).await;
     let long: Vec<String> = (0..100).map(|n| format!("a.{n}.{}", "x".repeat(200))).collect();
-    for (credential, asked, status) in [
+    for (credential, body, status) in [
         ("p", json!({ "streams": ["b"] }), 403),
         ("m", json!({ "streams": ["a.x"] }), 403),
         ("p", json!({ "streams": ["hub.**"] }), 403),
@@ -45,15 +47,15 @@ async fn a_ticket_reads_within_its_makers_grants_and_allows_nothing_else() {
         ("p", json!({ "streams": long }), 422),
     ] {
         assert_eq!(
-            ticket(&hub, credential, asked.clone()).await.0,
+            create_ticket(&hub, credential, body.clone()).await.0,
             status,
-            "{asked} by {credential}"
+            "{body} by {credential}"
         );
     }
-    let (status, made) = ticket(&hub, "p", json!({ "streams": ["**"] })).await;
-    assert_eq!(status, 200, "{made}");
-    assert!(made["expires_at"].as_str().unwrap().ends_with('Z'), "{made}");
-    let made = made["ticket"].as_str().unwrap().to_owned();
+    let (status, ticket) = create_ticket(&hub, "p", json!({ "streams": ["**"] })).await;
+    assert_eq!(status, 200, "{ticket}");
+    assert!(ticket["expires_at"].as_str().unwrap().ends_with('Z'), "{ticket}");
+    let ticket = ticket["ticket"].as_str().unwrap().to_owned();
     let (get, post) = (Method::GET, Method::POST);
     for (request, expected) in [
         ((get.clone(), "/streams/a.x/events?"), 200),
@@ -65,49 +67,57 @@ async fn a_ticket_reads_within_its_makers_grants_and_allows_nothing_else() {
         ((post.clone(), "/tickets?"), 403),
         ((Method::DELETE, "/streams/a.x?"), 403),
     ] {
-        let path = format!("{}ticket={made}", request.1);
-        let (status, ..) = ask(&hub, (request.0.clone(), &path), &[]).await;
+        let path = format!("{}ticket={ticket}", request.1);
+        let (status, ..) = send_request(&hub, (request.0.clone(), &path), &[]).await;
         assert_eq!(status, expected, "{request:?}");
     }
-    let token = good(&claims());
+    let token = signed_token(&claims());
     for path in [
         format!("{READ}?ticket="),
         format!("{READ}?ticket=x"),
         format!("{READ}?ticket={token}"),
-        format!("{READ}?ticket={made}&ticket={made}"),
-        format!("{READ}?ticket={}", flipped(&made, made.len() / 2)),
+        format!("{READ}?ticket={ticket}&ticket={ticket}"),
+        format!("{READ}?ticket={}", change_char(&ticket, ticket.len() / 2)),
     ] {
-        assert_eq!(ask(&hub, (Method::GET, &path), &[]).await.0, 401, "{path}");
+        assert_eq!(send_request(&hub, (Method::GET, &path), &[]).await.0, 401, "{path}");
     }
-    let both = format!("{READ}?ticket={made}");
-    assert_eq!(show(&hub, (Method::GET, &both), "p").await.0, 401, "one credential at a time");
-    assert_eq!(show(&hub, (Method::GET, READ), &made).await.0, 401, "tickets go in the query");
+    let both = format!("{READ}?ticket={ticket}");
+    assert_eq!(
+        send_with_bearer(&hub, (Method::GET, &both), "p").await.0,
+        401,
+        "one credential at a time"
+    );
+    assert_eq!(
+        send_with_bearer(&hub, (Method::GET, READ), &ticket).await.0,
+        401,
+        "tickets go in the query"
+    );
 }
 
 #[tokio::test]
 async fn a_ticket_is_narrowed_to_its_makers_grants_and_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let mut hub = hub_with_keys(&folder).await;
-    let (_, made) = ticket(&hub, "p", json!({ "streams": ["**"] })).await;
-    let made = made["ticket"].as_str().unwrap().to_owned();
+    let (_, ticket) = create_ticket(&hub, "p", json!({ "streams": ["**"] })).await;
+    let ticket = ticket["ticket"].as_str().unwrap().to_owned();
     // The session gets only the streams that the ticket is narrowed to.
-    let mut reader = hub.subscribe(&format!("/events?stream=**&ticket={made}")).await;
+    let mut reader = hub.subscribe(&format!("/events?stream=**&ticket={ticket}")).await;
     reader.open().await;
     for stream in ["b", "a.x"] {
         let path = hub.url(&format!("/streams/{stream}/events"));
         hub.http.post(path).bearer_auth("adm").body(stream).send().await.unwrap();
     }
     assert_eq!(reader.take(1).await[0].data, "a.x");
-    let (_, of_admin) = ticket(&hub, "adm", json!({ "streams": ["hub.**"] })).await;
-    let path = format!("/events?stream=hub.*&ticket={}", of_admin["ticket"].as_str().unwrap());
+    let (_, admin_ticket) = create_ticket(&hub, "adm", json!({ "streams": ["hub.**"] })).await;
+    let path = format!("/events?stream=hub.*&ticket={}", admin_ticket["ticket"].as_str().unwrap());
     assert_eq!(
-        ask(&hub, (Method::GET, &path), &[]).await.0,
+        send_request(&hub, (Method::GET, &path), &[]).await.0,
         200,
         "a ticket of an admin may read `hub.**`"
     );
     hub.kill();
     hub.restart().await;
-    assert_eq!(ask(&hub, (Method::GET, &path), &[]).await.0, 200, "it survives a restart");
+    assert_eq!(send_request(&hub, (Method::GET, &path), &[]).await.0, 200, "it survives a restart");
     let mode = std::fs::metadata(hub.data.join("tickets.key")).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
 }
@@ -115,47 +125,55 @@ async fn a_ticket_is_narrowed_to_its_makers_grants_and_survives_a_restart() {
 #[tokio::test]
 async fn an_eventsource_that_used_its_ticket_in_time_can_reconnect_with_it() {
     let hub = Hub::start(&["--jwt-secret", SECRET]).await;
-    let token = good(&claims());
+    let token = signed_token(&claims());
     let publish = async |text: &'static str| -> String {
-        let sent =
+        let response =
             hub.http.post(hub.url(READ)).bearer_auth(&token).body(text).send().await.unwrap();
-        let receipt: Value = serde_json::from_str(&sent.text().await.unwrap()).unwrap();
+        let receipt: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
         receipt["id"].as_str().unwrap().to_owned()
     };
     let before = publish("before").await;
     let last = publish("last").await;
-    let (_, made) = ticket(&hub, &token, json!({ "streams": ["a.x"], "ttl": "1s" })).await;
-    let path = format!("{READ}?ticket={}", made["ticket"].as_str().unwrap());
+    let (_, ticket) = create_ticket(&hub, &token, json!({ "streams": ["a.x"], "ttl": "1s" })).await;
+    let path = format!("{READ}?ticket={}", ticket["ticket"].as_str().unwrap());
     let mut reader = hub.subscribe(&path).await;
     assert_eq!(reader.open().await["resume"], "live");
     // The ticket expires for new connections.
-    let began = std::time::Instant::now();
-    while ask(&hub, (Method::GET, &path), &[]).await.0 == 200 {
-        assert!(began.elapsed() < crate::hub::TEST_TIMEOUT, "it never expires");
+    let started = std::time::Instant::now();
+    while send_request(&hub, (Method::GET, &path), &[]).await.0 == 200 {
+        assert!(started.elapsed() < crate::hub::TEST_TIMEOUT, "it never expires");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let after = publish("after").await;
     assert_eq!(reader.take(1).await[0].id, after, "the session continues");
     for (id, status) in [(&after, 200), (&last, 200), (&before, 401)] {
         let headers = [("Last-Event-ID", id.as_str())];
-        assert_eq!(ask(&hub, (Method::GET, &path), &headers).await.0, status, "{id}");
+        assert_eq!(send_request(&hub, (Method::GET, &path), &headers).await.0, status, "{id}");
         let in_query = format!("{path}&last_event_id={id}");
-        assert_eq!(ask(&hub, (Method::GET, &in_query), &[]).await.0, status, "{id} in the query");
+        assert_eq!(
+            send_request(&hub, (Method::GET, &in_query), &[]).await.0,
+            status,
+            "{id} in the query"
+        );
         let empty = [("Last-Event-ID", "")];
-        let beside = ask(&hub, (Method::GET, &in_query), &empty).await.0;
-        assert_eq!(beside, status, "{id} in the query beside an empty header");
+        let status_with_empty_header = send_request(&hub, (Method::GET, &in_query), &empty).await.0;
+        assert_eq!(status_with_empty_header, status, "{id} in the query beside an empty header");
         // A subscription that is too long for a URL is posted.
         let query = in_query.replace(READ, "/events");
         let posted = hub.http.post(hub.url(&query)).body(r#"{"stream":["a.x"]}"#);
         assert_eq!(posted.send().await.unwrap().status(), status, "{id}, posted");
     }
-    for nowhere in
+    for unknown_id in
         [format!("ffffffff-{}", &after[9..]), format!("{}-ffffffffffffffff", &after[..8])]
     {
-        let headers = [("Last-Event-ID", nowhere.as_str())];
-        assert_eq!(ask(&hub, (Method::GET, &path), &headers).await.0, 401, "{nowhere}");
+        let headers = [("Last-Event-ID", unknown_id.as_str())];
+        assert_eq!(send_request(&hub, (Method::GET, &path), &headers).await.0, 401, "{unknown_id}");
     }
     let list = path.replace(READ, "/streams");
     let headers = [("Last-Event-ID", after.as_str())];
-    assert_eq!(ask(&hub, (Method::GET, &list), &headers).await.0, 401, "only a reader reconnects");
+    assert_eq!(
+        send_request(&hub, (Method::GET, &list), &headers).await.0,
+        401,
+        "only a reader reconnects"
+    );
 }

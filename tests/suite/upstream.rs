@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 #[derive(Clone)]
 pub enum Step {
     /// Sends these bytes.
-    Say(Vec<u8>),
+    Send(Vec<u8>),
     /// Waits for this time.
     Pause(Duration),
     /// Waits until the test notifies it.
@@ -29,7 +29,7 @@ pub enum Step {
 
 /// A request that the upstream received.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ReceivedRequest {
     /// Method and path.
     pub line: String,
     /// All headers, in lower case.
@@ -42,47 +42,51 @@ pub type Script = Vec<Step>;
 
 pub struct Upstream {
     pub address: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
     /// Connections that the hub has closed before the end of their script.
-    left: watch::Sender<usize>,
+    disconnects: watch::Sender<usize>,
 }
 
 impl Upstream {
     pub async fn start(scripts: Vec<Script>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (asked, left) = (Arc::<Mutex<Vec<Asked>>>::default(), watch::Sender::new(0));
-        let (all, gone) = (asked.clone(), left.clone());
+        let (requests, disconnects) =
+            (Arc::<Mutex<Vec<ReceivedRequest>>>::default(), watch::Sender::new(0));
+        let (received, closed) = (requests.clone(), disconnects.clone());
         tokio::spawn(async move {
-            for at in 0.. {
+            for index in 0.. {
                 let Ok((socket, _)) = listener.accept().await else { return };
-                let script = scripts[at.min(scripts.len() - 1)].clone();
-                tokio::spawn(serve(socket, script, all.clone(), gone.clone()));
+                let script = scripts[index.min(scripts.len() - 1)].clone();
+                tokio::spawn(serve(socket, script, received.clone(), closed.clone()));
             }
         });
-        Self { address, asked, left }
+        Self { address, requests, disconnects }
     }
 
     /// Returns the requests received so far.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.requests.lock().unwrap().clone()
     }
 
     /// Waits until the hub has closed this many connections.
     pub async fn wait_for_disconnects(&self, times: usize) {
-        let mut left = self.left.subscribe();
-        let left = left.wait_for(|left| *left >= times);
-        tokio::time::timeout(TEST_TIMEOUT, left).await.expect("the hub does not close it").unwrap();
+        let mut disconnects = self.disconnects.subscribe();
+        let disconnects = disconnects.wait_for(|disconnects| *disconnects >= times);
+        tokio::time::timeout(TEST_TIMEOUT, disconnects)
+            .await
+            .expect("the hub does not close it")
+            .unwrap();
     }
 
     /// Waits until the upstream has received this many requests.
     pub async fn wait_for_requests(&self, times: usize) {
-        let until = async {
-            while self.asked().len() < times {
+        let is_reached = async {
+            while self.requests().len() < times {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(TEST_TIMEOUT, until).await.expect("no request came");
+        tokio::time::timeout(TEST_TIMEOUT, is_reached).await.expect("no request came");
     }
 
     /// Starts a hub that uses this upstream for the model `m`.
@@ -93,11 +97,11 @@ impl Upstream {
         (Hub::start_in(&folder.path().join("data"), &flags).await, folder)
     }
 
-    /// Writes a configuration with this upstream and `more`, and returns its path.
-    pub fn config(&self, folder: &Path, more: &str) -> String {
+    /// Writes a configuration with this upstream and `extra`, and returns its path.
+    pub fn config(&self, folder: &Path, extra: &str) -> String {
         let path = folder.join("fanfare.toml");
         let text = format!(
-            "[chat.upstream.scripted]\nurl = \"http://{}/v1/\"\nmodels = [\"m\", \"other\"]\n{more}",
+            "[chat.upstream.scripted]\nurl = \"http://{}/v1/\"\nmodels = [\"m\", \"other\"]\n{extra}",
             self.address
         );
         std::fs::write(&path, text).unwrap();
@@ -108,22 +112,22 @@ impl Upstream {
 async fn serve(
     mut socket: TcpStream,
     script: Script,
-    asked: Arc<Mutex<Vec<Asked>>>,
-    left: watch::Sender<usize>,
+    requests: Arc<Mutex<Vec<ReceivedRequest>>>,
+    disconnects: watch::Sender<usize>,
 ) {
-    for (at, steps) in script.split(|step| matches!(step, Step::NextRequest)).enumerate() {
+    for (index, steps) in script.split(|step| matches!(step, Step::NextRequest)).enumerate() {
         let Some(request) = read(&mut socket).await else {
-            if at > 0 {
-                left.send_modify(|left| *left += 1);
+            if index > 0 {
+                disconnects.send_modify(|disconnects| *disconnects += 1);
             }
             return;
         };
-        asked.lock().unwrap().push(request);
+        requests.lock().unwrap().push(request);
         let (mut from_hub, mut to_hub) = socket.split();
         let mut byte = [0; 1];
         let is_reset = tokio::select! {
             is_reset = play(steps, &mut to_hub) => is_reset,
-            _ = from_hub.read(&mut byte) => return left.send_modify(|left| *left += 1),
+            _ = from_hub.read(&mut byte) => return disconnects.send_modify(|disconnects| *disconnects += 1),
         };
         if is_reset {
             return socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
@@ -135,13 +139,13 @@ async fn serve(
 async fn play(steps: &[Step], to_hub: &mut WriteHalf<'_>) -> bool {
     for step in steps {
         match step {
-            Step::Say(bytes) => {
+            Step::Send(bytes) => {
                 if to_hub.write_all(bytes).await.is_err() {
                     return std::future::pending().await;
                 }
             }
             Step::Pause(time) => tokio::time::sleep(*time).await,
-            Step::Until(told) => told.notified().await,
+            Step::Until(notify) => notify.notified().await,
             Step::Reset => return true,
             Step::Hang => return std::future::pending().await,
             // Scripts are split at this step.
@@ -151,7 +155,7 @@ async fn play(steps: &[Step], to_hub: &mut WriteHalf<'_>) -> bool {
     false
 }
 
-async fn read(socket: &mut TcpStream) -> Option<Asked> {
+async fn read(socket: &mut TcpStream) -> Option<ReceivedRequest> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 64 * 1024];
     loop {
@@ -164,19 +168,19 @@ async fn read(socket: &mut TcpStream) -> Option<Asked> {
         let length = rest.lines().find_map(|line| line.strip_prefix("content-length: "));
         if body.len() >= length.map_or(0, |length| length.trim().parse().unwrap()) {
             let body = serde_json::from_str(body).unwrap_or(Value::Null);
-            return Some(Asked { line: line.to_owned(), head: rest, body });
+            return Some(ReceivedRequest { line: line.to_owned(), head: rest, body });
         }
     }
 }
 
 /// Returns the step that sends a text.
-pub fn say(text: impl Into<String>) -> Step {
-    Step::Say(text.into().into_bytes())
+pub fn send_text(text: impl Into<String>) -> Step {
+    Step::Send(text.into().into_bytes())
 }
 
 /// Returns the head of an answer that ends when the connection closes.
 pub fn head() -> Step {
-    say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+    send_text("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
 }
 
 /// Returns an answer with this status, additional headers and a JSON body.
@@ -185,7 +189,7 @@ pub fn status(status: u16, headers: &str, body: &str) -> Script {
         "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
         body.len()
     );
-    vec![say(head)]
+    vec![send_text(head)]
 }
 
 /// Returns an event with one part of an answer.
@@ -194,7 +198,7 @@ pub fn part(text: &str) -> Step {
 }
 
 pub fn event(json: &Value) -> Step {
-    say(format!("data: {json}\n\n"))
+    send_text(format!("data: {json}\n\n"))
 }
 
 /// Returns the end of an answer.
@@ -204,7 +208,7 @@ pub fn done() -> Script {
         event(
             &json!({ "choices": [], "usage": { "prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18 } }),
         ),
-        say("data: [DONE]\n\n"),
+        send_text("data: [DONE]\n\n"),
     ]
 }
 
@@ -228,14 +232,14 @@ impl FullBacklog {
         listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();
-        let (mut waiting, mut unanswered) = (Vec::new(), 0);
+        let (mut connected, mut unanswered) = (Vec::new(), 0);
         while unanswered < 2 {
             let connect = TcpStream::connect(address);
             match tokio::time::timeout(Duration::from_secs(1), connect).await {
-                Ok(one) => waiting.push(one.unwrap()),
+                Ok(connection) => connected.push(connection.unwrap()),
                 Err(_) => unanswered += 1,
             }
         }
-        Self { address, _listener: listener, _waiting: waiting }
+        Self { address, _listener: listener, _waiting: connected }
     }
 }

@@ -16,7 +16,7 @@ use actix_service::{
 use actix_web::dev::{AppConfig, ServerHandle};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
-use socket2::{Domain, Type};
+use socket2::{Domain, Socket, Type};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
@@ -42,28 +42,51 @@ pub struct Server {
     pub running: actix_web::dev::Server,
 }
 
-/// Binds every address and starts to serve the hub there.
-pub fn start(state: Data<AppState>, listen: &[SocketAddr]) -> std::io::Result<Server> {
-    let (workers, max_connections) = (state.settings.workers, state.settings.max_connections);
-    serve(state, listen, false, workers, max_connections)
+/// Sockets that are bound, but do not listen yet.
+pub struct BoundSockets(Vec<(SocketAddr, Socket)>);
+
+/// Binds every address, so that one that cannot be used is found before anything else is started.
+pub fn bind(addresses: &[SocketAddr]) -> std::io::Result<BoundSockets> {
+    let bind = |address: &SocketAddr| {
+        let socket = bind_one(*address).map_err(|e| cannot_listen(*address, &e))?;
+        Ok((*address, socket))
+    };
+    addresses.iter().map(bind).collect::<std::io::Result<_>>().map(BoundSockets)
 }
 
-/// Starts the admin listener, if it has addresses. Its server is separate, so that clients of the
-/// hub cannot use up its connections.
+fn bind_one(address: SocketAddr) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+}
+
+/// Starts to serve the hub on these sockets.
+pub fn start(state: Data<AppState>, sockets: BoundSockets) -> std::io::Result<Server> {
+    let (workers, max_connections) = (state.settings.workers, state.settings.max_connections);
+    serve(state, sockets, false, workers, max_connections)
+}
+
+/// Starts the admin listener, if it has sockets. Its server is separate, so that clients of the hub
+/// cannot use up its connections.
 pub fn start_admin(
     state: Data<AppState>,
-    listen: &[SocketAddr],
+    sockets: BoundSockets,
 ) -> std::io::Result<Option<Server>> {
-    if listen.is_empty() {
+    if sockets.0.is_empty() {
         Ok(None)
     } else {
-        serve(state, listen, true, 1, MAX_ADMIN_CONNECTIONS).map(Some)
+        serve(state, sockets, true, 1, MAX_ADMIN_CONNECTIONS).map(Some)
     }
 }
 
 fn serve(
     state: Data<AppState>,
-    listen: &[SocketAddr],
+    sockets: BoundSockets,
     is_admin_listener: bool,
     workers: usize,
     max_connections: usize,
@@ -75,10 +98,9 @@ fn serve(
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
     let mut addresses = Vec::new();
-    for address in listen {
-        let listener = bind(*address).map_err(|e| {
-            std::io::Error::new(e.kind(), format!("cannot listen on {address}: {e}"))
-        })?;
+    for (address, socket) in sockets.0 {
+        socket.listen(BACKLOG).map_err(|e| cannot_listen(address, &e))?;
+        let listener = TcpListener::from(socket);
         addresses.push(listener.local_addr()?);
         let (state, stopping) = (state.clone(), stopping.clone());
         server = server.listen(address.to_string(), listener, move || {
@@ -123,12 +145,4 @@ async fn worker(
     let h2 = Rc::new(service().into_factory().new_service(()).await?);
     let connections = Rc::new(Acceptor { state, h1, h2, stopping, is_admin_listener });
     Ok(fn_service(move |stream: TcpStream| connections.clone().serve(stream)))
-}
-
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }

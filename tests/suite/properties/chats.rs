@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn an_accepted_request_can_be_forwarded(text in text_of(JSON)) {
-        chats::ask(text.as_bytes());
+        chats::request(text.as_bytes());
     }
 
     #[test]
@@ -77,6 +77,6 @@ proptest! {
         parts in proptest::collection::vec(any::<String>(), 0..20),
         together in proptest::collection::vec(any::<bool>(), 0..24),
     ) {
-        chats::faces(&parts, &together);
+        chats::response_formats(&parts, &together);
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::net::IpAddr;
 
 /// Header lines that a client may send: any text without control characters.
-fn said() -> impl Strategy<Value = Vec<String>> {
+fn header_lines() -> impl Strategy<Value = Vec<String>> {
     let text = text_of(&[
         "for=6.6.6.6",
         "for=6.6.6.6;",
@@ -31,7 +31,7 @@ fn refs(lines: &[String]) -> Vec<&str> {
     lines.iter().map(String::as_str).collect()
 }
 
-fn whose() -> impl Strategy<Value = RevocationTarget> {
+fn target() -> impl Strategy<Value = RevocationTarget> {
     let name = prop_oneof![any::<String>(), "[a-c]", text_of(&["\n", "é", "日本", "\"", "}"])];
     (name, 0..3u8).prop_map(|(name, which)| match which {
         0 => RevocationTarget::Jti(name),
@@ -84,24 +84,24 @@ proptest! {
 
     #[test]
     fn without_a_trusted_proxy_the_client_is_the_peer(
-        (forwarded, x, peer) in (said(), said(), any::<IpAddr>()),
+        (forwarded, x, peer) in (header_lines(), header_lines(), any::<IpAddr>()),
     ) {
-        clients::nobody_is_believed(peer, &refs(&forwarded), &refs(&x));
+        clients::untrusted_headers_are_ignored(peer, &refs(&forwarded), &refs(&x));
     }
 
     #[test]
     fn a_client_is_the_proxy_or_an_address_of_the_headers(
-        (forwarded, x) in (said(), said()),
+        (forwarded, x) in (header_lines(), header_lines()),
     ) {
-        clients::nobody_is_invented(&refs(&forwarded), &refs(&x));
+        clients::client_is_the_proxy_or_in_the_headers(&refs(&forwarded), &refs(&x));
     }
 
     #[test]
     fn a_client_cannot_forge_its_address(
-        (said, real) in (said(), any::<IpAddr>()),
+        (lines, real) in (header_lines(), any::<IpAddr>()),
         (on_same_line, quoted) in any::<(bool, bool)>(),
     ) {
-        clients::nobody_is_somebody_else(&said, real, on_same_line, quoted);
+        clients::client_cannot_be_forged(&lines, real, on_same_line, quoted);
     }
 }
 
@@ -114,8 +114,8 @@ proptest! {
         text in text_of(&[".", "eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJub25lIn0", "e30", "=", "-_"]),
     ) {
         let access = credentials::access();
-        credentials::mutated(&access, at, byte, how);
-        credentials::unsigned(&access, &text);
+        credentials::changed_credential(&access, at, byte, how);
+        credentials::unsigned_text(&access, &text);
     }
 
     #[test]
@@ -156,7 +156,7 @@ proptest! {
 
     #[test]
     fn an_acknowledged_revocation_survives_a_crash(
-        all in proptest::collection::vec(whose(), 1..4),
+        all in proptest::collection::vec(target(), 1..4),
         cut in any::<usize>(),
     ) {
         credentials::torn_revocations(&all, cut);
@@ -166,8 +166,8 @@ proptest! {
     fn a_file_of_revocations_opens_again_or_is_refused_with_the_invalid_line(
         lines in proptest::collection::vec(
             prop_oneof![
-                4 => (whose(), prop_oneof![Just(1u64), Just(4_000_000_000_000)]).prop_map(
-                    |(whose, at)| serde_json::json!({ "at": at, "whose": whose }).to_string(),
+                4 => (target(), prop_oneof![Just(1u64), Just(4_000_000_000_000)]).prop_map(
+                    |(target, at)| serde_json::json!({ "at": at, "whose": target }).to_string(),
                 ),
                 1 => "[ -~é]{0,12}",
             ],

@@ -18,22 +18,22 @@ fn tokens() -> impl Strategy<Value = Vec<String>> {
             .prop_map(|text| vec![text.to_owned()]),
     ];
     leaf.prop_recursive(3, 24, 4, move |inner| {
-        let listed = |open: &'static str, close: &'static str| {
+        let join = |open: &'static str, close: &'static str| {
             move |items: Vec<Vec<String>>| {
-                let mut all = vec![open.to_owned()];
-                for (at, item) in items.into_iter().enumerate() {
-                    all.extend((at > 0).then(|| ",".to_owned()));
-                    all.extend(item);
+                let mut tokens = vec![open.to_owned()];
+                for (index, item) in items.into_iter().enumerate() {
+                    tokens.extend((index > 0).then(|| ",".to_owned()));
+                    tokens.extend(item);
                 }
-                all.push(close.to_owned());
-                all
+                tokens.push(close.to_owned());
+                tokens
             }
         };
         let member = (string.clone(), inner.clone())
             .prop_map(|(name, value)| [vec![name, ":".to_owned()], value].concat());
         prop_oneof![
-            proptest::collection::vec(inner, 0..4).prop_map(listed("[", "]")),
-            proptest::collection::vec(member, 0..4).prop_map(listed("{", "}")),
+            proptest::collection::vec(inner, 0..4).prop_map(join("[", "]")),
+            proptest::collection::vec(member, 0..4).prop_map(join("{", "}")),
         ]
     })
 }
@@ -47,7 +47,7 @@ fn kind() -> impl Strategy<Value = &'static str> {
 }
 
 /// An object with the members of event types that have a shape, mostly valid.
-fn shaped() -> impl Strategy<Value = String> {
+fn schema_object() -> impl Strategy<Value = String> {
     let text = || any::<String>().prop_map(|text| Value::from(text).to_string());
     let member = |name: &'static str, value: BoxedStrategy<String>| {
         let one = prop_oneof![9 => value, 1 => json_text()];
@@ -82,15 +82,15 @@ fn event() -> impl Strategy<Value = String> {
         2 => Just(json!(["a", "b.é"])),
         1 => proptest::sample::select(vec![json!(""), json!(["a", "a"]), json!(5), json!([])]),
     ];
-    let data = prop_oneof![json_text(), shaped(), Just("\"\\ud800\"".to_owned())];
+    let data = prop_oneof![json_text(), schema_object(), Just("\"\\ud800\"".to_owned())];
     let kind = proptest::option::of(kind().prop_map(|kind| format!(",\"type\":{kind:?}")));
     let key = proptest::option::of(proptest::sample::select(&["\"k\"", "\"\"", "null", "7"][..]));
-    let more = proptest::option::weighted(0.1, Just(",\"strem\":1".to_owned()));
-    (stream, data, kind, key, more, "[ \n\r\t]{0,2}").prop_map(
-        |(stream, data, kind, key, more, space)| {
+    let extra = proptest::option::weighted(0.1, Just(",\"strem\":1".to_owned()));
+    (stream, data, kind, key, extra, "[ \n\r\t]{0,2}").prop_map(
+        |(stream, data, kind, key, extra, space)| {
             let key = key.map(|key| format!(",\"key\":{key}")).unwrap_or_default();
-            let (kind, more) = (kind.unwrap_or_default(), more.unwrap_or_default());
-            format!("{space}{{{space}\"stream\":{stream}{kind}{key},{space}\"data\":{data}{more}}}{space}")
+            let (kind, extra) = (kind.unwrap_or_default(), extra.unwrap_or_default());
+            format!("{space}{{{space}\"stream\":{stream}{kind}{key},{space}\"data\":{data}{extra}}}{space}")
         },
     )
 }
@@ -125,19 +125,19 @@ proptest! {
         tokens in tokens(),
         spaces in proptest::collection::vec("[ \n\r\t]{0,3}", 0..40),
     ) {
-        bodies::spaced(&tokens, &spaces);
+        bodies::white_space(&tokens, &spaces);
     }
 
     #[test]
     fn json_data_keeps_its_meaning_and_is_normalized_once(
-        (kind, text) in (kind(), prop_oneof![json_text(), shaped()]),
+        (kind, text) in (kind(), prop_oneof![json_text(), schema_object()]),
     ) {
         bodies::json_data(kind, &text);
     }
 
     #[test]
     fn text_data_is_kept_as_written(
-        (kind, text) in (kind(), prop_oneof![payload(), shaped(), json_text()]),
+        (kind, text) in (kind(), prop_oneof![payload(), schema_object(), json_text()]),
     ) {
         bodies::text_data(kind, &text);
     }
@@ -156,8 +156,8 @@ proptest! {
     ) {
         // First with each event on one line, as NDJSON requires.
         let flat = events.iter().map(|event| event.replace(['\n', '\r'], " "));
-        bodies::lines(flat.collect::<Vec<_>>().join(end).as_bytes());
-        bodies::lines(events.join(end).as_bytes());
+        bodies::ndjson_lines(flat.collect::<Vec<_>>().join(end).as_bytes());
+        bodies::ndjson_lines(events.join(end).as_bytes());
     }
 
     #[test]

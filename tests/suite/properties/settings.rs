@@ -82,7 +82,7 @@ proptest! {
         ][..]),
         value in value(),
     ) {
-        settings::said_anywhere(name, &value);
+        settings::same_value_from_every_source(name, &value);
     }
 }
 

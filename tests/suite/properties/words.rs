@@ -19,7 +19,7 @@ fn selector() -> impl Strategy<Value = String> {
     (pattern, prop_oneof![2 => Just(""), 1 => Just(".**")]).prop_map(|(text, end)| text + end)
 }
 
-fn crooked() -> impl Strategy<Value = String> {
+fn malformed() -> impl Strategy<Value = String> {
     text_of(&["*", "**", ".", "..", "a", " ", "\u{a0}", "\u{85}", "\0", "é", "hub.", "chat."])
 }
 
@@ -33,15 +33,15 @@ proptest! {
 
     #[test]
     fn a_name_is_accepted_unchanged_or_refused(
-        text in prop_oneof![crooked(), name(), "[a-zé.]{250,260}"],
+        text in prop_oneof![malformed(), name(), "[a-zé.]{250,260}"],
     ) {
         words::stream_name(&text);
     }
 
     #[test]
     fn a_selector_matches_by_its_parts(
-        text in prop_oneof![4 => selector(), 1 => crooked()],
-        name in prop_oneof![4 => name(), 1 => crooked()],
+        text in prop_oneof![4 => selector(), 1 => malformed()],
+        name in prop_oneof![4 => name(), 1 => malformed()],
     ) {
         words::selector(&text, &name);
         words::selector(&name, &name);
@@ -102,7 +102,7 @@ proptest! {
     fn a_formatted_time_parses_back_and_sorts(
         ms in prop_oneof![0..300_000_000_000_000u64, any::<u64>()],
     ) {
-        words::moment_reads_back(ms);
+        words::timestamp_round_trip(ms);
     }
 
     #[test]

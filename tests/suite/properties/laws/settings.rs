@@ -9,42 +9,42 @@ fn flags(words: &[&str]) -> ArgMatches {
 }
 
 /// Resolves a configuration with the environment variable `name` set to `value`.
-fn meant(name: &str, value: &str) -> Result<Config, Vec<ConfigError>> {
-    let env = |asked: &str| (asked == name).then(|| value.to_owned());
+fn config_with_variable(name: &str, value: &str) -> Result<Config, Vec<ConfigError>> {
+    let env = |variable: &str| (variable == name).then(|| value.to_owned());
     Config::resolve(RawConfig::collect(&flags(&[]), env))
 }
 
 /// Returns `text` in milliseconds if it has the usual form: numbers with units from the largest to
 /// the smallest, each once.
-fn milliseconds(text: &str) -> Option<u64> {
+fn expected_ms(text: &str) -> Option<u64> {
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-    let (mut rest, mut units, mut sum) = (text, &units[..], 0u64);
+    let (mut rest, mut units, mut total) = (text, &units[..], 0u64);
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         // A larger number may exceed the range of a span, which this law does not cover.
         let number: u64 = rest.get(..digits).filter(|d| d.len() <= 6)?.parse().ok()?;
         rest = &rest[digits..];
         let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let at = units.iter().position(|(unit, _)| *unit == &rest[..letters])?;
-        sum = sum.checked_add(number.checked_mul(units[at].1)?)?;
-        (rest, units) = (&rest[letters..], &units[at + 1..]);
+        let index = units.iter().position(|(unit, _)| *unit == &rest[..letters])?;
+        total = total.checked_add(number.checked_mul(units[index].1)?)?;
+        (rest, units) = (&rest[letters..], &units[index + 1..]);
     }
-    (!text.is_empty()).then_some(sum)
+    (!text.is_empty()).then_some(total)
 }
 
 /// A duration is the sum of its parts.
 pub fn duration(text: &str) {
-    match (meant("FANFARE_DRAIN", text), milliseconds(text)) {
+    match (config_with_variable("FANFARE_DRAIN", text), expected_ms(text)) {
         (Ok(config), Some(ms)) => assert_eq!(config.drain.as_millis(), u128::from(ms), "{text:?}"),
-        (Err(wrong), None) => names_a_place(&wrong, Path::new("-"), ""),
+        (Err(errors), None) => check_locations(&errors, Path::new("-"), ""),
         // Other forms are valid, too, but not a number without a unit.
         (Ok(_), None) => assert!(text.parse::<f64>().is_err(), "{text:?} has no unit"),
-        (Err(wrong), Some(_)) => panic!("{text:?}: {wrong:?}"),
+        (Err(errors), Some(_)) => panic!("{text:?}: {errors:?}"),
     }
 }
 
 /// Returns `text` in bytes: digits and an optional unit.
-fn size(text: &str) -> Option<u64> {
+fn expected_bytes(text: &str) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number: u128 = text[..digits].parse().ok()?;
     let factor = match text[digits..].trim_start() {
@@ -64,30 +64,30 @@ fn size(text: &str) -> Option<u64> {
 
 /// A size is its number times its unit.
 pub fn bytes(text: &str) {
-    let config = meant("FANFARE_MIN_FREE_BYTES", text);
-    match (config, size(text)) {
+    let config = config_with_variable("FANFARE_MIN_FREE_BYTES", text);
+    match (config, expected_bytes(text)) {
         (Ok(config), Some(bytes)) => assert_eq!(config.min_free_bytes, bytes, "{text:?}"),
-        (Err(wrong), None) => names_a_place(&wrong, Path::new("-"), ""),
+        (Err(errors), None) => check_locations(&errors, Path::new("-"), ""),
         // White space and a plus sign are allowed.
         (Ok(config), None) => {
-            let plain = text.trim().trim_start_matches('+');
-            assert_eq!(size(plain), Some(config.min_free_bytes), "{text:?}");
+            let digits = text.trim().trim_start_matches('+');
+            assert_eq!(expected_bytes(digits), Some(config.min_free_bytes), "{text:?}");
         }
-        (Err(wrong), Some(_)) => panic!("{text:?}: {wrong:?}"),
+        (Err(errors), Some(_)) => panic!("{text:?}: {errors:?}"),
     }
 }
 
 /// A setting has the same value, or the same errors, as a flag, in the environment and in the file.
-pub fn said_anywhere(name: &str, value: &str) {
+pub fn same_value_from_every_source(name: &str, value: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("f.toml");
     let quoted = serde_json::Value::from(value).to_string();
     std::fs::write(&path, format!("{name} = {quoted}\n")).expect("writes");
     let file = path.to_str().expect("text");
     let variable = format!("FANFARE_{}", name.to_uppercase().replace('-', "_"));
-    let env = |asked: &str| (asked == variable).then(|| value.to_owned());
+    let env = |requested: &str| (requested == variable).then(|| value.to_owned());
     let flag = format!("--{name}={value}");
-    let told = [
+    let results = [
         RawConfig::collect(&flags(&[&flag]), |_| None),
         RawConfig::collect(&flags(&[]), env),
         RawConfig::collect(&flags(&["--config", file]), |_| None),
@@ -95,24 +95,27 @@ pub fn said_anywhere(name: &str, value: &str) {
     .map(Config::resolve)
     .map(|config| match config {
         Ok(config) => {
-            let kept = config.retention.otherwise;
-            Ok((config.drain, config.heartbeat, kept, config.limits, config.max_body_bytes))
+            let retention = config.retention.otherwise;
+            Ok((config.drain, config.heartbeat, retention, config.limits, config.max_body_bytes))
         }
-        Err(wrong) => Err(wrong.into_iter().map(|wrong| wrong.why).collect::<Vec<_>>()),
+        Err(errors) => Err(errors.into_iter().map(|errors| errors.why).collect::<Vec<_>>()),
     });
-    assert_eq!(told[0], told[1], "{name} = {value:?}");
-    assert_eq!(told[0], told[2], "{name} = {value:?}");
+    assert_eq!(results[0], results[1], "{name} = {value:?}");
+    assert_eq!(results[0], results[2], "{name} = {value:?}");
 }
 
 /// Checks that each error names a flag, a variable or a line of the file.
-fn names_a_place(wrong: &[ConfigError], file: &Path, text: &str) {
-    assert!(!wrong.is_empty());
+fn check_locations(errors: &[ConfigError], file: &Path, text: &str) {
+    assert!(!errors.is_empty());
     let lines = text.matches('\n').count() + 1;
     let file = format!("{}:", file.display());
-    for ConfigError { place, why } in wrong {
+    for ConfigError { place, why } in errors {
         let line = place.strip_prefix(&file).and_then(|line| line.parse::<usize>().ok());
-        let is_named = place.starts_with("--") || place.starts_with("FANFARE_");
-        assert!(is_named || line.is_some_and(|l| (1..=lines).contains(&l)), "{place:?}: {why}");
+        let is_flag_or_variable = place.starts_with("--") || place.starts_with("FANFARE_");
+        assert!(
+            is_flag_or_variable || line.is_some_and(|l| (1..=lines).contains(&l)),
+            "{place:?}: {why}"
+        );
         assert!(!why.is_empty(), "{place}");
     }
 }
@@ -130,7 +133,7 @@ pub fn file(folder: &Path, text: &str) {
         _ => None,
     };
     let flags = flags(&["--config", path.to_str().expect("text")]);
-    if let Err(wrong) = Config::resolve(RawConfig::collect(&flags, env)) {
-        names_a_place(&wrong, &path, text);
+    if let Err(errors) = Config::resolve(RawConfig::collect(&flags, env)) {
+        check_locations(&errors, &path, text);
     }
 }

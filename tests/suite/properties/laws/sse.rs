@@ -16,7 +16,7 @@ pub struct Message {
 
 /// The result of a whole stream.
 #[derive(Default, PartialEq, Eq, Debug)]
-pub struct Told {
+pub struct InterpretedStream {
     pub messages: Vec<Message>,
     pub retry: Option<u64>,
     pub last_id: String,
@@ -27,23 +27,23 @@ pub struct Told {
 fn lines(text: &str) -> Vec<&str> {
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = Vec::new();
-    while let Some(at) = rest.find(['\n', '\r']) {
-        lines.push(&rest[..at]);
-        rest = match rest[at..].strip_prefix("\r\n") {
+    while let Some(index) = rest.find(['\n', '\r']) {
+        lines.push(&rest[..index]);
+        rest = match rest[index..].strip_prefix("\r\n") {
             Some(rest) => rest,
-            None => &rest[at + 1..],
+            None => &rest[index + 1..],
         };
     }
     lines
 }
 
 /// Interprets a stream as WHATWG HTML §9.2.6 says.
-pub fn interpret(text: &str) -> Told {
-    let mut told = Told::default();
+pub fn interpret(text: &str) -> InterpretedStream {
+    let mut stream = InterpretedStream::default();
     let (mut kind, mut data, mut id) = (String::new(), String::new(), String::new());
     for line in lines(text) {
         if line.is_empty() {
-            told.last_id.clone_from(&id);
+            stream.last_id.clone_from(&id);
             if data.is_empty() {
                 kind.clear();
                 continue;
@@ -53,8 +53,8 @@ pub fn interpret(text: &str) -> Told {
             }
             let kind = std::mem::take(&mut kind);
             let kind = if kind.is_empty() { "message".to_owned() } else { kind };
-            let last_id = told.last_id.clone();
-            told.messages.push(Message { kind, data: std::mem::take(&mut data), last_id });
+            let last_id = stream.last_id.clone();
+            stream.messages.push(Message { kind, data: std::mem::take(&mut data), last_id });
             continue;
         }
         let (field, value) = match line.split_once(':') {
@@ -69,12 +69,12 @@ pub fn interpret(text: &str) -> Told {
             }
             "id" if !value.contains('\0') => id = value.to_owned(),
             "retry" if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => {
-                told.retry = value.parse().ok();
+                stream.retry = value.parse().ok();
             }
             _ => {}
         }
     }
-    told
+    stream
 }
 
 /// Returns a text with each line end as LF, as clients read it.
@@ -101,20 +101,20 @@ pub fn block(kind: &str, text: &str, number: u64, retry_ms: u64) {
     wire::heartbeat(&mut plain, &View::default(), false, now);
     wire::heartbeat(&mut plain, &View::default(), true, now);
     let plain = String::from_utf8(plain).expect("UTF-8");
-    let told = interpret(&plain);
+    let stream = interpret(&plain);
     let event = Message {
         kind: kind.as_str().to_owned(),
         data: normalized(payload),
         last_id: id.to_string(),
     };
-    assert_eq!(told.messages.len(), 2, "{plain:?}");
-    assert_eq!(told.messages[0], event, "{plain:?}");
-    assert_eq!((told.retry, told.last_id), (Some(retry_ms), id.to_string()), "{plain:?}");
+    assert_eq!(stream.messages.len(), 2, "{plain:?}");
+    assert_eq!(stream.messages[0], event, "{plain:?}");
+    assert_eq!((stream.retry, stream.last_id), (Some(retry_ms), id.to_string()), "{plain:?}");
 
-    let mut enveloped = Vec::new();
-    wire::entry(&mut enveloped, id, &entry, &View { envelope: true, ..View::default() }, None);
-    let told = interpret(std::str::from_utf8(&enveloped).expect("UTF-8"));
-    let [message] = &told.messages[..] else { panic!("{told:?}") };
+    let mut envelope_bytes = Vec::new();
+    wire::entry(&mut envelope_bytes, id, &entry, &View { envelope: true, ..View::default() }, None);
+    let stream = interpret(std::str::from_utf8(&envelope_bytes).expect("UTF-8"));
+    let [message] = &stream.messages[..] else { panic!("{stream:?}") };
     let envelope: Value = serde_json::from_str(&message.data).expect("JSON");
     assert_eq!((&message.kind, &message.last_id), (&event.kind, &event.last_id));
     assert_eq!(envelope["stream"], serde_json::json!(["a.b", "c"]));
