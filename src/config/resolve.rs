@@ -240,7 +240,7 @@ impl Resolver {
         let path = |text: &str| Ok::<_, InvalidValue>(PathBuf::from(text));
         let (certificate, key) = (self.value("tls-cert", path), self.value("tls-key", path));
         if let (Some(_), Some(h2c)) = (&certificate, self.raw.of("h2c"))
-            && h2c.values == ["on"]
+            && h2c.values.iter().any(|value| matches!(parse_switch(value), Ok(true)))
         {
             self.raw.add_error(h2c.location, "h2c is HTTP/2 without TLS; remove it or --tls-cert");
         }
@@ -317,7 +317,7 @@ pub(super) fn parse_switch(text: &str) -> Result<bool, InvalidValue> {
     match text {
         "on" | "true" => Ok(true),
         "off" | "false" => Ok(false),
-        _ => Err(InvalidValue::word(text, "on, off")),
+        _ => Err(InvalidValue::word(text, "on, off, true, false")),
     }
 }
 
@@ -425,6 +425,25 @@ mod tests {
         assert_eq!(seconds, [6, 5, 3]);
         assert_eq!(config.write_timeout.as_secs(), 30);
         assert_eq!(config.listen, ["127.0.0.1:8080".parse().expect("ok")]);
+    }
+
+    #[test]
+    fn switches_take_their_value_with_and_without_an_equals_sign() {
+        let switches = |config: Config| (config.publish_log, config.h2c);
+        for (flags, expected) in [
+            (&["--publish-log", "--h2c"][..], (true, true)),
+            (&["--publish-log", "off", "--h2c", "on"], (false, true)),
+            (&["--publish-log=false", "--h2c=off"], (false, false)),
+            (&["--h2c", "true", "--publish-log", "--retry", "1s"], (true, true)),
+        ] {
+            assert_eq!(switches(resolve(flags, &[], "").expect("ok")), expected, "{flags:?}");
+        }
+        let (env, file) = ([("FANFARE_PUBLISH_LOG", "off")], "h2c = true\n");
+        assert_eq!(switches(resolve(&[], &env, file).expect("ok")), (false, true));
+        let errors = resolve(&["--h2c", "maybe"], &[], "").expect_err("wrong");
+        assert!(errors[0].to_string().contains("on, off, true, false"), "{}", errors[0]);
+        let tls = "tls-cert = \"c\"\ntls-key = \"k\"\n";
+        assert!(resolve(&["--h2c", "true"], &[], tls).is_err(), "h2c is HTTP/2 without TLS");
     }
 
     #[test]

@@ -223,7 +223,8 @@ pub fn command() -> Command {
             .hide(missing_for_setting(setting.name).is_some())
             .help(help);
         match setting.value {
-            SWITCH => arg.num_args(0..=1).require_equals(true).default_missing_value("on"),
+            // Without a value it is on, so that another flag may follow it.
+            SWITCH => arg.num_args(0..=1).allow_hyphen_values(false).default_missing_value("on"),
             _ => arg,
         }
     });
