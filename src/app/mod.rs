@@ -56,6 +56,11 @@ pub fn run(load_config: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<(
     })
 }
 
+/// Checks what a start reads beside the configuration: the certificate and its key.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    tls(config).map(drop)
+}
+
 async fn serve(
     config: Config,
     load_config: impl Fn() -> anyhow::Result<Config>,

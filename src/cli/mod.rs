@@ -11,7 +11,7 @@ mod clients;
 mod journal;
 mod token;
 
-use crate::config::{Config, FEATURES, RawConfig, command};
+use crate::config::{Config, FEATURES, RawConfig, SETTINGS, command, env_name};
 use anyhow::bail;
 use clap::{ArgMatches, Command};
 use std::ffi::OsString;
@@ -74,7 +74,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
                 std::io::stdout().write_all(crate::config::markdown().as_bytes())?;
             }
             Some(("check", flags)) => {
-                resolve(flags)?;
+                crate::app::check(&resolve(flags)?)?;
                 writeln!(std::io::stdout(), "the configuration is valid")?;
             }
             _ => bail!("missing subcommand of `config`"),
@@ -110,6 +110,36 @@ pub fn raise_file_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// Variables that are read beside those of settings.
+const OTHER_VARIABLES: [&str; 5] =
+    ["FANFARE_CONFIG", "FANFARE_URL", "FANFARE_TOKEN", "FANFARE_RUN", "FANFARE_STREAM"];
+
+/// Warns of variables that look like settings and are none.
+fn warn_of_unknown_variables() {
+    let known: Vec<String> = SETTINGS
+        .iter()
+        .map(|setting| env_name(setting.name))
+        .chain(OTHER_VARIABLES.map(str::to_owned))
+        .collect();
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let is_known = known.iter().any(|known| *known == name);
+        if !name.starts_with("FANFARE_") || is_known || is_of_kubernetes(&name) {
+            continue;
+        }
+        let distance = |known: &&String| strsim::damerau_levenshtein(&name, known);
+        let nearest = known.iter().min_by_key(distance).filter(|known| distance(known) <= 3);
+        let hint = nearest.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
+        let _ = writeln!(std::io::stderr(), "fanfare: unknown variable {name}{hint}");
+    }
+}
+
+/// Returns true for a variable that Kubernetes sets for a service of the name `fanfare`.
+fn is_of_kubernetes(name: &str) -> bool {
+    let rest = name.trim_start_matches("FANFARE_");
+    rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_")
+}
+
 fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
     for (name, value) in std::env::vars_os() {
         let name = name.to_string_lossy();
@@ -117,6 +147,7 @@ fn resolve(flags: &ArgMatches) -> anyhow::Result<Config> {
             bail!("{name} is not UTF-8");
         }
     }
+    warn_of_unknown_variables();
     Config::resolve(RawConfig::collect(flags, |name| std::env::var(name).ok())).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(|error| format!("\n  {error}")).collect();
         anyhow::anyhow!("invalid configuration:{}", lines.concat())

@@ -153,6 +153,15 @@ fn is_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
 
+/// Parses a host name or address, without a port.
+pub(super) fn parse_host(text: &str) -> Result<String, InvalidValue> {
+    let is_valid = |c: char| c.is_alphanumeric() || "-._:[]".contains(c);
+    if text.is_empty() || !text.chars().all(is_valid) {
+        return Err(InvalidValue::word(text, "a host name, such as hub.example.com"));
+    }
+    Ok(text.to_owned())
+}
+
 fn parse_bool(text: &str) -> Result<bool, InvalidValue> {
     text.parse().map_err(|_| InvalidValue::word(text, "true, false"))
 }

@@ -4,6 +4,7 @@ use super::raw::{RawValue, Table};
 use super::resolve::{Resolver, parse_count, parse_directory, parse_positive_duration};
 use crate::source::{JobSpec, RunAs, check_job_name};
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 /// Default time for a run to stop.
@@ -22,6 +23,16 @@ impl Resolver {
         let command = rule.remove("command").map(|value| value.values).unwrap_or_default();
         if command.first().is_none_or(String::is_empty) {
             let why = "missing `command` in [job.NAME]: a list of the program and its arguments";
+            self.raw.add_error(location, why);
+        }
+        if let [program] = command.as_slice()
+            && program.contains(char::is_whitespace)
+            && !Path::new(program).exists()
+        {
+            let why = format!(
+                "no program {program:?}: `command` is a list of the program and its arguments, \
+                 such as [\"make\", \"all\"]"
+            );
             self.raw.add_error(location, why);
         }
         let passed = rule.remove("pass-env").map(|value| value.values).unwrap_or_default();

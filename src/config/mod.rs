@@ -29,5 +29,5 @@ pub use invalid_value::InvalidValue;
 pub use raw::{ConfigError, RawConfig};
 pub use resolve::Config;
 pub(crate) use resolve::HEARTBEAT_RANGE;
-pub use settings::{SETTINGS, Setting, command};
+pub use settings::{SETTINGS, Setting, command, env_name};
 pub(crate) use units::duration;

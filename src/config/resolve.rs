@@ -1,5 +1,6 @@
 //! Resolution of raw settings into the configuration.
 
+use super::access::parse_host;
 use super::invalid_value::InvalidValue;
 use super::limits::connections_by_file_limit;
 #[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
@@ -167,7 +168,7 @@ impl Config {
             drain: r.value("drain", units::duration).unwrap_or_default(),
             workers: r.value("workers", parse_count).map_or_else(cores, |n| n as usize),
             cors_origins: r.list("cors-origin", parse_origin),
-            public_hosts: r.list("public-host", |t| Ok::<_, InvalidValue>(t.to_owned())),
+            public_hosts: r.list("public-host", parse_host),
             access: r.access(),
             #[cfg(feature = "remote-keys")]
             jwks_url: r.jwks_url(),

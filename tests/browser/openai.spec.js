@@ -10,7 +10,7 @@ import { createOpenAI } from '@ai-sdk/openai';
 const TEXTS = ['Once', ' upon', ' a ', 'tïme\n', '\r\n', 'there — ', 'w😀s', ' ', 'data: x\n\n', 'end.'];
 const REQUEST = { model: 'm', messages: [{ role: 'user', content: 'hi' }] };
 /** Length of a pause: realistic in a full run, otherwise shorter. */
-const PAUSE_MS = process.env.FANFARE_TESTS === 'full' ? 20_000 : 1_500;
+const PAUSE_MS = process.env.TEST_EXTENT === 'full' ? 20_000 : 1_500;
 
 /** Answers with a pause before the first text and one in the middle, with comments as some upstreams send. */
 const answerWithPauses = async ({ startStream, sendComment, sendText, endStream }) => {

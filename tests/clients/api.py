@@ -1,7 +1,7 @@
 """Tests the real hub against its API description (`/openapi.json`) with schemathesis.
 
 usage: api.py BINARY. No response has a status of 500 or above, and every response is documented. The
-cases are the same in each run, so that the result of a commit is stable; FANFARE_TESTS=full runs more
+cases are the same in each run, so that the result of a commit is stable; TEST_EXTENT=full runs more
 and different cases.
 
 A schema cannot express every rule (names are limited in bytes, some belong to the hub), so the refusal
@@ -74,7 +74,7 @@ class ReconnectingSession:
 
 
 def main(binary):
-    is_full = os.environ.get("FANFARE_TESTS") == "full"
+    is_full = os.environ.get("TEST_EXTENT") == "full"
     examples = ["--max-examples", "150"] if is_full else ["--max-examples", "40", "--seed", "1"]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

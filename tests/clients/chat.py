@@ -1,6 +1,6 @@
 """Tests the OpenAI client for Python, LangChain and LiteLLM, unmodified, with a hub as their base URL.
 
-usage: chat.py BINARY. FANFARE_TESTS=full makes the pauses as long as those of real models.
+usage: chat.py BINARY. TEST_EXTENT=full makes the pauses as long as those of real models.
 
 Each check scripts its upstream. The last check is a control: it shows that the OpenAI client fails on blocks
 that the hub must not send, so that the other checks would detect them.
@@ -29,7 +29,7 @@ litellm.suppress_debug_info = True
 TEXTS = ["Once", " upon", " a ", "tïme\n", "\r\n", "there — ", "w😀s", " ", "data: x\n\n", "end."]
 FULL_TEXT = "".join(TEXTS)
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-PAUSE_S = 20 if os.environ.get("FANFARE_TESTS") == "full" else 1.5
+PAUSE_S = 20 if os.environ.get("TEST_EXTENT") == "full" else 1.5
 
 
 class UpstreamServer(http.server.ThreadingHTTPServer):

@@ -3,8 +3,8 @@
 //! `filesystem.rs` is mounted with FUSE; `medium.rs` separates the view of readers from the
 //! contents of the medium. A scenario runs the real binary on it, stops it at a counted operation,
 //! kills it, cuts the power and starts it again; `ledger.rs` checks what must hold then. A seed
-//! determines all choices: `FANFARE_POWERLOSS_SEED=7 cargo test --test powerloss NAME` runs one
-//! seed, and `FANFARE_TESTS=full` runs many.
+//! determines all choices: `POWERLOSS_SEED=7 cargo test --test powerloss NAME` runs one
+//! seed, and `TEST_EXTENT=full` runs many.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

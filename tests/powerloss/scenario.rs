@@ -17,7 +17,7 @@ const STARTS_SYNCS: u64 = 5;
 
 /// Returns true if the long runs are requested.
 pub fn is_full() -> bool {
-    std::env::var("FANFARE_TESTS").is_ok_and(|value| value == "full")
+    std::env::var("TEST_EXTENT").is_ok_and(|value| value == "full")
 }
 
 /// Returns the seeds of a short or a long run.
@@ -25,21 +25,20 @@ pub fn seeds(short: u64, long: u64) -> std::ops::Range<u64> {
     0..if is_full() { long } else { short }
 }
 
-/// Runs `test` for every seed, or only for those of `FANFARE_POWERLOSS_SEED` (`7` or `100..200`),
+/// Runs `test` for every seed, or only for those of `POWERLOSS_SEED` (`7` or `100..200`),
 /// and reports the failures.
 pub fn run_seeds(
     scenario: &str,
     seeds: impl IntoIterator<Item = u64>,
     mut test: impl FnMut(u64) -> Result<(), String>,
 ) {
-    let chosen = std::env::var("FANFARE_POWERLOSS_SEED").ok().map(|text| parse_seeds(&text));
+    let chosen = std::env::var("POWERLOSS_SEED").ok().map(|text| parse_seeds(&text));
     let seeds: Vec<u64> = chosen.unwrap_or_else(|| seeds.into_iter().collect());
     let mut failures = Vec::new();
     for seed in &seeds {
         let Err(error) = test(*seed) else { continue };
         if failures.len() < MAX_DETAILED {
-            let reproduce =
-                format!("FANFARE_POWERLOSS_SEED={seed} cargo test --test powerloss {scenario}");
+            let reproduce = format!("POWERLOSS_SEED={seed} cargo test --test powerloss {scenario}");
             eprintln!("FAILED: {scenario}, seed {seed}\n  reproduce: {reproduce}\n{error}\n");
         }
         failures.push(format!("seed {seed}: {}", error.lines().next().unwrap_or_default()));
@@ -54,7 +53,7 @@ pub fn run_seeds(
 }
 
 fn parse_seeds(text: &str) -> Vec<u64> {
-    let parse = |number: &str| number.parse().expect("FANFARE_POWERLOSS_SEED is 7 or 100..200");
+    let parse = |number: &str| number.parse().expect("POWERLOSS_SEED is 7 or 100..200");
     match text.split_once("..") {
         Some((first, end)) => (parse(first)..parse(end)).collect(),
         None => vec![parse(text)],

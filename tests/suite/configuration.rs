@@ -122,6 +122,36 @@ async fn a_build_without_chats_refuses_their_settings_and_streams() {
     assert_eq!(hub.get("/chats/x").await.0, 404);
 }
 
+#[test]
+fn a_check_finds_what_a_start_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.toml");
+    let run = |config: &str, flags: &[&str], variable: &str| {
+        std::fs::write(&file, config).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+            .args(["config", "check", "--config", file.to_str().unwrap()])
+            .args(flags)
+            .env(variable, "1s")
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (is_valid, error) = run("", &[], "FANFARE_RETRYY");
+    assert!(is_valid, "{error}");
+    assert_eq!(error, "fanfare: unknown variable FANFARE_RETRYY; did you mean FANFARE_RETRY?\n");
+    assert_eq!(run("", &[], "FANFARE_RETRY"), (true, String::new()));
+    let tls = ["--tls-cert", "/missing", "--tls-key", "/missing"];
+    for (config, flags, expected) in [
+        ("", &tls[..], "cannot set up TLS: /missing: "),
+        ("", &["--public-host", "a b"][..], "--public-host: \"a b\""),
+        #[cfg(feature = "jobs")]
+        ("[job.x]\ncommand = \"make all\"\n", &[][..], "no program \"make all\""),
+    ] {
+        let (is_valid, error) = run(config, flags, "FANFARE_RETRY");
+        assert!(!is_valid && error.contains(expected), "{flags:?}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn a_start_that_fails_says_why_in_one_line() {
     let folder = tempfile::tempdir().unwrap();

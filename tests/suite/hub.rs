@@ -13,9 +13,9 @@ use tempfile::TempDir;
 /// Maximum time that a test waits for a condition.
 pub const TEST_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Returns true if `FANFARE_TESTS=full` asks for the long tests.
+/// Returns true if `TEST_EXTENT=full` asks for the long tests.
 pub fn is_full_run() -> bool {
-    std::env::var("FANFARE_TESTS").is_ok_and(|v| v == "full")
+    std::env::var("TEST_EXTENT").is_ok_and(|v| v == "full")
 }
 
 /// Returns an HTTP client for tests.

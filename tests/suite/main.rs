@@ -2,7 +2,7 @@
 //!
 //! `hub.rs` starts and stops it, `reader.rs` and `follower.rs` are its clients, `credentials.rs`
 //! has their credentials. A test asserts order, counts, bounds and that something happens at all;
-//! it never asserts a time or relies on a sleep. `FANFARE_TESTS=full` makes the long tests long.
+//! it never asserts a time or relies on a sleep. `TEST_EXTENT=full` makes the long tests long.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
