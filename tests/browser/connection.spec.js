@@ -25,7 +25,8 @@ test('delays grow with each attempt, also if connections are accepted and closed
   const server = createServer((request, response) => {
     if (refuse) return response.writeHead(503).end();
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
-    response.end('retry: 100\nevent: hub-open\nid: 00000000-0000000000000001\ndata: {"resume":"live","requested":null,"from":"00000000-0000000000000001","session":"s"}\n\n');
+    // A connection that is open for longer than `retry` would not count as a failure.
+    response.end('retry: 60000\nevent: hub-open\nid: 00000000-0000000000000001\ndata: {"resume":"live","requested":null,"from":"00000000-0000000000000001","session":"s"}\n\n');
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -11,6 +11,9 @@ const run = promisify(execFile);
 const here = fileURLToPath(new URL('.', import.meta.url));
 const folder = join(here, '../../target/browser-package');
 
+// The tests share a folder.
+test.describe.configure({ mode: 'default' });
+
 test.beforeAll(async () => {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
