@@ -10,7 +10,6 @@ import io
 import json
 import logging
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
@@ -255,29 +254,6 @@ def eventsource_reconnects_after_a_refusal():
             page.wait_until(lambda seen: "hub-open live" in seen)
 
 
-def readme_curl_commands_succeed():
-    readme = pathlib.Path(__file__).parents[2] / "README.md"
-    commands = re.findall(r"^curl (.*)$", readme.read_text(), re.M)
-    assert len(commands) >= 3
-    # Configures the job of the README with a command that does nothing.
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
-        config.write('[job.backup]\ncommand = ["true"]\n')
-        config.flush()
-        run_curl_commands(commands, "--config", config.name)
-
-
-def run_curl_commands(commands, *flags):
-    with running_hub(*flags) as hub:
-        address = hub.url.removeprefix("http://")
-        for arguments in commands:
-            # Skips commands that follow a stream, because they do not end.
-            if "-N" in arguments.split()[0]:
-                continue
-            arguments = arguments.replace("localhost:8080", address).replace("127.0.0.1:8080", address)
-            result = subprocess.run(f"curl -fsS -m 20 {arguments}", shell=True, capture_output=True, text=True)
-            assert result.returncode == 0, (arguments, result.stderr)
-
-
 CHECKS = [
     httpx_sse_reads_all_events_and_ignores_heartbeats,
     sseclient_resumes_after_the_last_event,
@@ -289,7 +265,6 @@ CHECKS = [
     csv_module_reads_csv,
     eventsource_misses_nothing_while_the_hub_is_down,
     eventsource_reconnects_after_a_refusal,
-    readme_curl_commands_succeed,
 ]
 
 for check in CHECKS:
