@@ -596,3 +596,17 @@ async fn revocations_are_listed_and_undone() {
     assert_eq!(publish(&hub).await, 200);
     assert_eq!(send(&hub, Method::GET, "").await.1["revocations"], json!([]));
 }
+
+/// RFC 6750 §3.1.
+#[tokio::test]
+async fn a_challenge_has_an_error_code_only_if_a_credential_was_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = file_with_keys(folder.path(), &[("page", "p", "subscribe = [\"a\"]")]);
+    let hub = Hub::start(&["--config", &file]).await;
+    let get = || (Method::GET, "/streams/a/events");
+    let (status, _, challenge) = send_request(&hub, get(), &[]).await;
+    assert_eq!((status, challenge.as_str()), (401, "Bearer realm=\"fanfare\""));
+    let (status, _, challenge) = send_request(&hub, get(), &[("Authorization", "Bearer x")]).await;
+    assert_eq!(status, 401);
+    assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+}

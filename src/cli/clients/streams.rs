@@ -46,16 +46,16 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let prefix = quoted(flags.get_one::<String>("prefix").map_or("", String::as_str));
     let as_json = flags.get_flag("json");
     let mut out = BufWriter::new(std::io::stdout().lock());
-    if !as_json {
-        let names = ["EVENTS", "BYTES", "READERS", "STATE", "LAST", "NAME"];
-        row(&mut out, names.map(str::to_owned))?;
-    }
     let mut after = String::new();
     loop {
         let path = format!("/streams?limit={AT_ONCE}&prefix={prefix}{after}");
         let answer = client.send(client.request(Method::GET, &path)).await?;
         let answer = answer.bytes().await.map_err(|error| client.connection_failure(error))?;
         let list: List = serde_json::from_slice(&answer)?;
+        if after.is_empty() && !as_json {
+            let names = ["EVENTS", "BYTES", "READERS", "STATE", "LAST", "NAME"];
+            row(&mut out, names.map(str::to_owned))?;
+        }
         for stream in &list.streams {
             if as_json {
                 writeln!(out, "{}", stream.get())?;

@@ -120,6 +120,8 @@ pub(crate) struct Problem {
     pub(crate) bound: Option<BoundHit>,
     /// Seconds after which the client may retry.
     pub(crate) retry_after: Option<u64>,
+    /// True for a 401 because the request had no credential.
+    lacks_credential: bool,
     /// `Set-Cookie` value that ends an invalid cookie.
     cookie: Option<String>,
 }
@@ -133,6 +135,7 @@ impl Problem {
             limit: None,
             bound: None,
             retry_after: None,
+            lacks_credential: false,
             cookie: None,
         }
     }
@@ -159,8 +162,17 @@ impl Problem {
         Self { field: Some(invalid.field), ..Self::new(Code::Malformed, invalid.detail) }
     }
 
-    /// Returns the challenge of a 401 (RFC 6750 §3).
+    /// Returns the problem of a request without a credential.
+    pub(crate) fn missing_credential(detail: impl Into<String>) -> Self {
+        Self { lacks_credential: true, ..Self::new(Code::Unauthorized, detail) }
+    }
+
+    /// Returns the challenge of a 401 (RFC 6750 §3). It has no error code if the request had no
+    /// credential (§3.1).
     fn challenge(&self) -> String {
+        if self.lacks_credential {
+            return "Bearer realm=\"fanfare\"".to_owned();
+        }
         format!(
             "Bearer realm=\"fanfare\", error=\"invalid_token\", error_description=\"{}\"",
             self.detail

@@ -43,9 +43,10 @@ pub(crate) fn require_admin(state: &AppState, request: &HttpRequest) -> Result<(
 /// Counts a refused credential and returns its problem.
 pub(crate) fn credential_problem(state: &AppState, why: Denied) -> Problem {
     state.telemetry.credential_refused(why);
-    let code = match why {
-        Denied::Expired => Code::TokenExpired,
-        _ => Code::Unauthorized,
-    };
-    Problem::new(code, problem_detail(why))
+    let detail = problem_detail(why);
+    match why {
+        Denied::Missing => Problem::missing_credential(detail),
+        Denied::Expired => Problem::new(Code::TokenExpired, detail),
+        _ => Problem::new(Code::Unauthorized, detail),
+    }
 }

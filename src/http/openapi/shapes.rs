@@ -65,7 +65,7 @@ pub(crate) struct EventShape {
     /// Any JSON value. A string is sent as its text.
     data: Value,
     /// Idempotency key. A second publish with the key within ten minutes publishes nothing and
-    /// returns the first receipt, unless the stream was deleted since.
+    /// returns the id of the first one, unless the stream was deleted since.
     #[schema(nullable = false, min_length = 1, max_length = 128)]
     key: Option<String>,
 }
@@ -123,9 +123,9 @@ pub(crate) struct Receipt {
     /// The event's id.
     id: String,
     stream: Streams,
-    /// Number of sessions that the event goes to.
+    /// Number of sessions that the event goes to; 0 for a duplicate.
     subscribers: u32,
-    /// True if the key was used before; this is the receipt of that publish.
+    /// True if the key was used before; the id is that of the first publish.
     duplicate: bool,
 }
 
@@ -149,6 +149,8 @@ pub(crate) enum Receipts {
 pub(crate) struct EndReceipt {
     id: String,
     stream: String,
+    /// `ended`.
+    state: String,
     /// Number of sessions that are notified.
     subscribers: u32,
 }
