@@ -317,25 +317,29 @@ async fn job_output_is_published_once_the_journal_accepts_it_again() {
 
 #[tokio::test]
 async fn no_job_outlives_a_hub_that_shuts_down() {
-    let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo $$; while :; do sleep 0.1; done\"]\n\
+    let jobs = "[job.j]\ncommand = [\"sh\", \"-c\", \"trap 'echo terminated' TERM; echo $$; while :; do sleep 0.1; done\"]\n\
                 stop-after = \"5m\"\nat-most = 3\n\
-                [job.timed]\ncommand = [\"sh\", \"-c\", \"trap '' TERM; echo $$; while :; do sleep 0.1; done\"]\n\
+                [job.timed]\ncommand = [\"sh\", \"-c\", \"trap 'echo terminated' TERM; echo $$; while :; do sleep 0.1; done\"]\n\
                 stop-after = \"5m\"\ntimeout = \"100ms\"\n";
     let folder = tempfile::tempdir().unwrap();
     let file = config(folder.path(), jobs);
     // The second SIGINT stops the hub without waiting for the drain window.
-    for (is_immediate, window) in [(false, "3s"), (true, "5m")] {
+    for (is_immediate, window) in [(false, "10s"), (true, "5m")] {
         let mut hub = Hub::start(&["--config", &file, "--drain", window]).await;
-        let (mut processes, mut runs) = (Vec::new(), Vec::new());
+        let (mut processes, mut runs, mut readers) = (Vec::new(), Vec::new(), Vec::new());
         for job in ["j", "j", "timed"] {
             let run = start_run(&hub, job).await;
-            processes.push(process(&mut read(&hub, &run).await).await);
+            let mut reader = read(&hub, &run).await;
+            processes.push(process(&mut reader).await);
+            readers.push(reader);
             runs.push(run);
         }
         let path = format!("/jobs/j/runs/{}", runs[0]["run"].as_str().unwrap());
         assert_eq!(hub.http.delete(hub.url(&path)).send().await.unwrap().status(), 202);
-        // The timeout of `timed` passes.
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        // One is stopped, and the timeout of another passes.
+        for index in [0, 2] {
+            while readers[index].next_event().await.unwrap().json()["message"] != "terminated" {}
+        }
         let pid = Pid::from_raw(hub.pid() as i32).unwrap();
         if is_immediate {
             kill_process(pid, Signal::INT).unwrap();

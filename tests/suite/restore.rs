@@ -160,11 +160,11 @@ async fn a_backup_needs_an_admin_and_a_damaged_one_is_refused() {
 async fn a_table_damaged_while_the_hub_runs_is_reported_by_readyz() {
     let hub = Hub::start(&["--recent-bytes", "1"]).await;
     let started = std::time::Instant::now();
+    let ready = hub.get("/readyz").await.1;
+    assert_eq!(ready["checks"]["reads"], json!({ "ok": true }));
     // The store decides which events are in tables and not in memory.
     while !hub.log().contains("a file may be damaged") {
         assert!(started.elapsed() < crate::hub::TEST_TIMEOUT, "no damage is found");
-        let ready = hub.get("/readyz").await.1;
-        assert_eq!(ready["checks"]["reads"], json!({ "ok": true }));
         for n in 0..100 {
             hub.publish("s", &format!("{n}/{}", "x".repeat(200_000))).await;
         }
