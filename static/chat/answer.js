@@ -60,7 +60,7 @@ export class Answer {
   /** Ends the answer, because the request has failed. @param {unknown} error */
   fail(error) {
     const hint = error instanceof HubError && error.status === 401 ? ': log in on the dashboard, under Access' : '';
-    this.update({ status: `not asked: ${errorMessage(error)}${hint}`, kind: 'bad', end: { type: 'error', code: 'not_asked', message: errorMessage(error) } });
+    this.update({ status: `not sent: ${errorMessage(error)}${hint}`, kind: 'bad', end: { type: 'error', code: 'not_asked', message: errorMessage(error) } });
   }
 
   /** Reads the answer from its start, over as many connections as necessary. @param {string} chat */

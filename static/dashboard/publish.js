@@ -19,7 +19,7 @@ export function nameError(name) {
   if (name === '') return 'a stream has a name';
   if (new TextEncoder().encode(name).length > MAX_NAME_BYTES) return `a name has at most ${MAX_NAME_BYTES} bytes`;
   if (/[\s\u0000-\u001f\u007f-\u009f]/.test(name)) return 'a name has no spaces and no control characters';
-  if (name.includes('*')) return 'a star is for those who read: publish to one stream';
+  if (name.includes('*')) return 'the name of a stream has no wildcards';
   if (name === '.' || name === '..') return 'this is no name';
   return HUB_STREAMS.test(name) ? 'only the hub publishes to it' : '';
 }
@@ -31,7 +31,7 @@ function jsonError(text) {
     JSON.parse(text);
     return '';
   } catch (error) {
-    return error instanceof Error ? error.message : 'this is no JSON';
+    return error instanceof Error ? error.message : 'invalid JSON';
   }
 }
 
@@ -110,7 +110,7 @@ export function publish({ main, query }) {
     } else {
       const parseError = jsonError(dataInput.value);
       dataJson = parseError || dataInput.value.trim() === '' ? toJson(dataInput.value) : dataInput.value;
-      noteElement.textContent = parseError && /^\s*[[{"]/.test(dataInput.value) ? `It is sent as a text, as it is no JSON: ${parseError}` : '';
+      noteElement.textContent = parseError && /^\s*[[{"]/.test(dataInput.value) ? `Not valid JSON, so it is sent as text: ${parseError}` : '';
       const isReserved = /^hub-|^open$|^error$/.test(typeName);
       const isTooLong = [...typeName].length > MAX_TYPE_CHARS;
       const error = typeName === '' ? 'a type has a name'

@@ -468,7 +468,7 @@ test('the form for publishing checks input while typing and shows a receipt', as
   await page.getByLabel('Stream').fill('typed');
   await page.getByLabel('Stream').fill('typed');
   await page.getByLabel('Data: JSON').fill('{"a": ');
-  await expect(page.locator('main')).toContainText('sent as a text');
+  await expect(page.locator('main')).toContainText('sent as text');
   await page.getByLabel('Data: JSON').fill('[12345678901234567890]');
   await expect(page.locator('main pre')).toContainText('[12345678901234567890]');
   await page.getByLabel('Type').selectOption('metric');
