@@ -67,7 +67,7 @@ pub(super) fn retry(out: &mut Vec<u8>, retry_ms: u64) {
 fn append(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.push(tag);
-    // An event has at most `--max-event-size` bytes, which is far below 4 GiB.
+    // An event has at most `--max-event-bytes` bytes, which is far below 4 GiB.
     out.extend_from_slice(&(length as u32).to_le_bytes());
     for part in parts {
         out.extend_from_slice(part);

@@ -66,7 +66,9 @@ async fn bytes_and_age_limit_streams_and_a_rule_applies_only_to_its_pattern() {
     );
     assert_eq!(hub.get("/streams/other").await.1["events"], 20);
     // A stream without history and readers is gone.
+    let started = std::time::Instant::now();
     while hub.get("/streams/young").await.0 != 404 {
+        assert!(started.elapsed() < crate::hub::TEST_TIMEOUT, "the stream is not removed");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     hub.wait_for_metric("fanfare_journal_streams", |n| n == 2.0).await;

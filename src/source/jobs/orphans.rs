@@ -36,7 +36,7 @@ mod tests {
     use super::super::exit::event;
     use super::*;
     use crate::journal::memory_journal;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     #[tokio::test]
     async fn open_runs_get_an_exit_and_their_end() {
@@ -49,7 +49,9 @@ mod tests {
         }
         end_orphaned_runs(&journal.history, &journal.publisher).expect("reads");
         let view = |stream| journal.history.stream(stream).expect("reads").expect("a stream");
+        let started = Instant::now();
         while !view(&stream).ended {
+            assert!(started.elapsed() < Duration::from_secs(180), "the run gets no end");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(view(&stream).published, 2, "its start and its exit");
