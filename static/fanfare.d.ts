@@ -30,6 +30,10 @@ export type State =
       from: string;
       /** Name of the session in the hub's logs and in `GET /sessions`. */
       session: string;
+      /** Selectors that are read, if not all that was requested is granted, else null. */
+      granted: string[] | null;
+      /** Requested selectors that are not granted, or only in part. */
+      denied: string[];
       /** `leader` if this tab reads for others, `follower` if another reads for it, else null. */
       shared: 'leader' | 'follower' | null;
     }

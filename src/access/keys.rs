@@ -63,9 +63,12 @@ fn digits(bytes: &[u8]) -> String {
 }
 
 /// Returns the key with this secret. Takes the same time whichever key it is, or if there is none.
-pub(super) fn find<'a>(keys: &'a [ApiKey], secret: &str) -> Option<&'a ApiKey> {
+pub(super) fn find<'a>(
+    keys: impl IntoIterator<Item = &'a ApiKey>,
+    secret: &str,
+) -> Option<&'a ApiKey> {
     let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
-    keys.iter()
+    keys.into_iter()
         .fold(None, |found, key| if bool::from(key.hash.ct_eq(&hash)) { Some(key) } else { found })
 }
 

@@ -120,6 +120,8 @@ pub fn problem_detail(denied: Denied) -> &'static str {
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     keys: Vec<ApiKey>,
+    /// Key that the hub made for a configuration without keys and tokens.
+    admin_key: Option<ApiKey>,
     verifier: Option<Verifier>,
     /// The anonymous caller, shared by all sessions that have no credential.
     anonymous: Option<Arc<Caller>>,
@@ -156,6 +158,21 @@ impl Access {
         self.max_lifetime
     }
 
+    /// Adds the key that the hub made. A caller without a credential then has only configured grants.
+    #[must_use]
+    pub fn with_admin_key(mut self, key: ApiKey) -> Self {
+        if self.is_open {
+            (self.is_open, self.anonymous) = (false, None);
+        }
+        self.admin_key = Some(key);
+        self
+    }
+
+    /// Returns true if the hub made a key for itself.
+    pub fn has_admin_key(&self) -> bool {
+        self.admin_key.is_some()
+    }
+
     /// Adds tickets and revocations.
     #[must_use]
     pub fn with_tickets(self, tickets: Tickets, revocations: Arc<Revocations>) -> Self {
@@ -164,10 +181,15 @@ impl Access {
         Self { tickets: Some(tickets), revocations: Some(revocations), generation, ..self }
     }
 
-    /// Takes over the tickets and revocations of `previous` and, if the key set is the same, the
-    /// keys that were fetched.
+    /// Takes over the tickets and revocations of `previous`, the key that the hub made if there is
+    /// no other credential, and, if the key set is the same, the keys that were fetched.
     #[must_use]
-    pub fn inherit_from(self, previous: &Self, is_same_key_set: bool) -> Self {
+    pub fn inherit_from(mut self, previous: &Self, is_same_key_set: bool) -> Self {
+        if let Some(key) = &previous.admin_key
+            && self.has_no_credentials()
+        {
+            self = self.with_admin_key(key.clone());
+        }
         if is_same_key_set
             && let Some(new) = self.remote_keys()
             && let Some(old) = previous.remote_keys()
@@ -184,7 +206,7 @@ impl Access {
 
     /// Returns the marks of the API keys of that name.
     pub fn marks_of(&self, name: &str) -> Vec<RevocationMark> {
-        self.keys.iter().filter(|key| key.name == name).map(ApiKey::mark).collect()
+        self.all_keys().filter(|key| key.name == name).map(ApiKey::mark).collect()
     }
 
     /// Returns the key set that is fetched, if there is one.
@@ -223,11 +245,15 @@ impl Access {
         let Some(mark) = caller.mark else {
             return self.anonymous.as_ref().is_some_and(|anonymous| is_within(&anonymous.grants));
         };
-        let key = self.keys.iter().find(|key| key.mark() == mark);
+        let key = self.all_keys().find(|key| key.mark() == mark);
         match (key, &caller.key) {
             (Some(key), Some(name)) => key.name == *name && is_within(&key.grants),
             _ => self.verifier.as_ref().is_some_and(|verifier| verifier.has(mark)),
         }
+    }
+
+    fn all_keys(&self) -> impl Iterator<Item = &ApiKey> {
+        self.keys.iter().chain(&self.admin_key)
     }
 
     /// Returns true if no credential is configured: there are neither keys nor a verifier.
@@ -255,7 +281,7 @@ impl Access {
         if credential.is_empty() || credential.len() > MAX_CREDENTIAL_BYTES {
             return Err(Denied::Malformed);
         }
-        if let Some(key) = keys::find(&self.keys, credential) {
+        if let Some(key) = keys::find(self.all_keys(), credential) {
             let name = Some(key.name.clone());
             let (subject, grants, mark) = (name.clone(), key.grants.clone(), Some(key.mark()));
             let caller = Caller { subject, key: name, grants, mark, ..Caller::anonymous_caller() };

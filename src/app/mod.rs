@@ -4,15 +4,17 @@
 //! manager, HTTP, and stop in reverse order, so that no acknowledged publish is left waiting in
 //! between.
 
+mod admin_key;
+mod banner;
 mod reload;
 mod runs;
 mod watch;
 
-use crate::access::{Revocations, Tickets};
+use crate::access::{Access, Revocations, Tickets};
 use crate::config::Config;
 use crate::http::{
     self, AppState, BodyBudget, ConnectionLimiter, DiskBounds, HttpSettings, SHUTDOWN_TIMEOUT,
-    SelectorUsage, Server, Tls, TlsFiles,
+    SelectorUsage, Tls, TlsFiles,
 };
 use crate::hub::{ConnectionManager, Drain, RetryPacer};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
@@ -24,7 +26,6 @@ use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -70,7 +71,7 @@ async fn serve(
     // Before the journal is opened, so that a mistake is reported at once and by itself.
     let (tls, sockets) = (tls(&config)?, http::bind(&config.listen)?);
     let admin_sockets = http::bind(&config.metrics_listen)?;
-    let (state, journal) = build(&config, tls)?;
+    let Built { state, journal, new_secret } = build(&config, tls)?;
     if let Err(error) = source::end_orphaned_runs(&state.history, &state.publisher) {
         tracing::warn!(%error, "failed to end job runs of the last start");
     }
@@ -83,14 +84,15 @@ async fn serve(
     let admin = http::start_admin(state.clone(), admin_sockets)?;
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    announce(&server, admin.as_ref(), config.tls.is_some());
+    let access = state.access.load_full();
+    banner::print(&server, admin.as_ref(), &config, &access, new_secret.as_deref());
     let admin = admin.map(|admin| (actix::spawn(admin.running), admin.handle));
     let (mut running, mut server_result) = (tokio::spawn(server.running), None);
     loop {
         tokio::select! {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload::apply(&state, load_config()).await,
+            _ = hangup.recv() => reload::apply(&state, &config, load_config()).await,
             result = &mut running => {
                 server_result = Some(result.map_err(anyhow::Error::from).and_then(|result| {
                     result.context("the server failed")
@@ -107,8 +109,16 @@ async fn serve(
     server_result.unwrap_or(Ok(()))
 }
 
+/// The parts of a hub.
+struct Built {
+    state: Data<AppState>,
+    journal: Journal,
+    /// Secret of a new admin key.
+    new_secret: Option<String>,
+}
+
 /// Builds all parts of the hub.
-fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<(Data<AppState>, Journal)> {
+fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
     let telemetry = Telemetry::new().context("cannot register the metrics")?;
     let (dispatch_sender, batches) = mpsc::channel(MAX_WAITING_BATCHES);
     let dispatched = dispatch_sender.downgrade();
@@ -118,6 +128,7 @@ fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<(Data<AppState>, J
     let manager = manager(config, batches, &journal, telemetry.clone());
     let revocations = Arc::new(revocations(config)?);
     let access = config.access.clone().with_tickets(tickets(config)?, revocations.clone());
+    let (access, new_secret) = with_admin_key(config, access)?;
     #[cfg(feature = "chat")]
     let chats = source::Chats::new(
         config.chats.clone(),
@@ -166,7 +177,7 @@ fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<(Data<AppState>, J
         disk_bounds: DiskBounds { disk_readers: MAX_DISK_READERS, lookups: MAX_LOOKUPS },
         settings: http_settings(config),
     });
-    Ok((state, journal))
+    Ok(Built { state, journal, new_secret })
 }
 
 /// Ends runs and requests in flight, then the journal.
@@ -270,6 +281,15 @@ fn manager(
     ConnectionManager::new(batches, head, limits, telemetry, &config.metrics_streams).start()
 }
 
+/// Adds an admin key where nobody could be an admin otherwise. Returns the secret of a new one.
+fn with_admin_key(config: &Config, access: Access) -> anyhow::Result<(Access, Option<String>)> {
+    if !config.needs_admin_key {
+        return Ok((access, None));
+    }
+    let made = admin_key::open(beside_journal(config, admin_key::FILE).as_deref())?;
+    Ok((access.with_admin_key(made.key), made.secret))
+}
+
 /// Opens the key of tickets, stored with the journal so that tickets survive a restart as it does.
 fn tickets(config: &Config) -> anyhow::Result<Tickets> {
     Tickets::open(beside_journal(config, "tickets.key").as_deref())
@@ -291,29 +311,6 @@ fn beside_journal(config: &Config, name: &str) -> Option<PathBuf> {
 fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     let Some((certificate, key)) = config.tls.clone() else { return Ok(None) };
     Tls::open(TlsFiles { certificate, key }).context("cannot set up TLS").map(Some)
-}
-
-/// Prints the addresses. A failed write is ignored, because the parent may close the pipe after the
-/// first line.
-fn announce(server: &Server, admin: Option<&Server>, is_tls: bool) {
-    let mut out = std::io::stdout().lock();
-    let scheme = if is_tls { "https" } else { "http" };
-    for address in &server.addresses {
-        let _ = writeln!(out, "listening on {scheme}://{address}");
-    }
-    for address in admin.iter().flat_map(|admin| &admin.addresses) {
-        let _ = writeln!(out, "metrics on http://{address}/metrics");
-    }
-    if let Some(address) = server.addresses.first() {
-        let _ = writeln!(
-            out,
-            "  watch:   curl -N {scheme}://{address}/streams/hello/events\n  \
-               publish: curl -d 'hello, world' {scheme}://{address}/streams/hello/events"
-        );
-        #[cfg(feature = "dashboard")]
-        let _ = writeln!(out, "  or open  {scheme}://{address}/ in a browser");
-    }
-    let _ = out.flush();
 }
 
 fn journal_settings(config: &Config, limits: Arc<ArcSwap<Limits>>) -> Settings {

@@ -14,8 +14,12 @@ use crate::telemetry::set_log_filter;
 use actix_web::web::Data;
 use std::sync::Arc;
 
-/// Replaces the configuration by a reloaded one.
-pub(super) async fn apply(state: &Data<AppState>, config: anyhow::Result<Config>) {
+/// Replaces the configuration by a reloaded one. `started` is the configuration of the start.
+pub(super) async fn apply(
+    state: &Data<AppState>,
+    started: &Config,
+    config: anyhow::Result<Config>,
+) {
     if let Some(tls) = &state.tls {
         certificate(tls);
     }
@@ -28,7 +32,8 @@ pub(super) async fn apply(state: &Data<AppState>, config: anyhow::Result<Config>
             );
         }
     };
-    if config.access.is_open() && !state.access.load().is_open() {
+    let is_open = config.access.is_open() && !state.access.load().has_admin_key();
+    if is_open && !state.access.load().is_open() {
         // A file that is gone or empty for a moment must not open the hub to everybody.
         return tracing::error!(
             "refused to reload: without a key or token the hub would be open to everybody; \
@@ -49,10 +54,12 @@ pub(super) async fn apply(state: &Data<AppState>, config: anyhow::Result<Config>
         }
     }
     state.memory.set(config.memory_budget);
-    tracing::info!(
-        "reloaded keys, limits, anonymous grants, the memory budget and the log filter; other \
-         settings require a restart"
-    );
+    tracing::info!("reloaded keys, limits, anonymous grants, the memory budget and the log filter");
+    let changed = started.fixed.changed(&config.fixed);
+    if !changed.is_empty() {
+        let settings = changed.join(", ");
+        tracing::warn!(settings, "settings have changed that require a restart; not applied");
+    }
 }
 
 /// Applies the configured keys and token settings.

@@ -22,37 +22,17 @@ impl Resolver {
         let max_lifetime =
             self.value("jwt-max-lifetime", parse_positive_duration).unwrap_or_default();
         let verifier = self.verifier(max_lifetime);
-        let access = Access::new(keys, verifier, self.anonymous()).with_max_lifetime(max_lifetime);
-        if access.is_open() && self.raw.errors.is_empty() {
-            self.reject_open_public_hub();
-        }
-        access
+        Access::new(keys, verifier, self.anonymous()).with_max_lifetime(max_lifetime)
     }
 
-    /// Refuses a configuration in which other machines reach the hub and anyone may do everything
-    /// only by default.
-    fn reject_open_public_hub(&mut self) {
-        let address = |text: &str| text.parse::<SocketAddr>().map_err(|e| e.to_string());
-        let listen = self.raw.of("listen");
-        for text in listen.iter().flat_map(|value| &value.values) {
-            // A host name may resolve to any address; only `localhost` is always local.
-            let is_local = match address(text) {
-                Ok(address) => address.ip().is_loopback(),
-                Err(_) => text.starts_with("localhost:"),
-            };
-            if let Some(value) = &listen
-                && !is_local
-            {
-                self.raw.add_error(
-                    value.location.clone(),
-                    format!(
-                        "{text} is reachable from other machines without authentication: configure \
-                         a [[key]], --jwt-secret, --jwt-public-key or --jwks, or grant access \
-                         without a credential with --anonymous subscribe,publish"
-                    ),
-                );
-            }
-        }
+    /// Returns true if other machines may reach the hub. A host name may resolve to any address;
+    /// only `localhost` is always local.
+    pub(super) fn is_reachable(&self) -> bool {
+        let is_local = |text: &String| match text.parse::<SocketAddr>() {
+            Ok(address) => address.ip().is_loopback(),
+            Err(_) => text.starts_with("localhost:"),
+        };
+        self.raw.of("listen").is_some_and(|listen| !listen.values.iter().all(is_local))
     }
 
     fn anonymous(&mut self) -> Option<Grants> {
@@ -160,6 +140,19 @@ pub(super) fn parse_host(text: &str) -> Result<String, InvalidValue> {
         return Err(InvalidValue::word(text, "a host name, such as hub.example.com"));
     }
     Ok(text.to_owned())
+}
+
+/// Parses the origin of a page, or `*`.
+pub(super) fn parse_origin(text: &str) -> Result<String, InvalidValue> {
+    let is_origin = text == "*"
+        || text.split_once("://").is_some_and(|(scheme, host)| {
+            matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
+        });
+    if is_origin {
+        Ok(text.to_owned())
+    } else {
+        Err(InvalidValue::form(text, "an origin like https://app.example, or *"))
+    }
 }
 
 fn parse_bool(text: &str) -> Result<bool, InvalidValue> {

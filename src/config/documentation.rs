@@ -12,7 +12,9 @@ Every setting is a flag of `fanfare serve`, an environment variable, and a membe
 file. The file is the one that `--config FILE` or `FANFARE_CONFIG` names, otherwise `fanfare.toml`
 in the working directory. A flag takes precedence over the variable, and the variable over the file.
 If a setting is invalid, the hub does not start; it reports all errors at once, each with its place.
-`fanfare config check` does the same without starting the hub.
+`fanfare config check` does the same without starting the hub. On SIGHUP the hub reads the
+configuration again. It applies the settings that are marked so, and the tables `[[key]]` and
+`[[limit]]`; of the others it logs the names of those that have changed and require a restart.
 
 Durations are written as `500ms`, `3s`, `10m`, `1h30m` or `7d`; sizes as `1048576`, `256KiB`, `8MiB`
 or `10GB`. The values of a repeatable setting are a list in the file, and can be separated by commas
@@ -216,10 +218,11 @@ pub fn markdown() -> String {
             "" => "none".to_owned(),
             default => format!("`{default}`"),
         };
+        let reload = if setting.is_reloaded { " Reloaded on SIGHUP." } else { "" };
         // Writing to a `String` cannot fail.
         let _ = writeln!(
             page,
-            "| `--{} {}`{repeat} | `{}` | {default} | {} |",
+            "| `--{} {}`{repeat} | `{}` | {default} | {}{reload} |",
             setting.name,
             setting.value.replace('|', "\\|"),
             env_name(setting.name),

@@ -26,7 +26,7 @@ mod units;
 pub use documentation::markdown;
 pub use features::{FEATURES, enabled_features};
 pub use invalid_value::InvalidValue;
-pub use raw::{ConfigError, RawConfig};
+pub use raw::{ConfigError, FixedSettings, RawConfig};
 pub use resolve::Config;
 pub(crate) use resolve::HEARTBEAT_RANGE;
 pub use settings::{SETTINGS, Setting, command, env_name};

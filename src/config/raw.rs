@@ -3,7 +3,7 @@
 use super::features::{missing_for_setting, missing_for_table};
 use super::settings::{SETTINGS, env_name};
 use clap::ArgMatches;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -38,6 +38,8 @@ pub(super) type Table = HashMap<String, RawValue>;
 struct Tables {
     /// Name of the tables.
     name: &'static str,
+    /// True if SIGHUP applies new values.
+    is_reloaded: bool,
     /// True if each has a name, as in `[job.backup]`, which becomes its member `name`.
     is_named: bool,
     /// Members that are lists.
@@ -47,18 +49,43 @@ struct Tables {
 }
 
 const TABLES: [Tables; 7] = [
-    Tables { name: "retention", is_named: false, lists: &["streams"], maps: &[] },
-    Tables { name: "limit", is_named: false, lists: &["streams"], maps: &[] },
+    Tables {
+        name: "retention",
+        is_reloaded: false,
+        is_named: false,
+        lists: &["streams"],
+        maps: &[],
+    },
+    Tables { name: "limit", is_reloaded: true, is_named: false, lists: &["streams"], maps: &[] },
     Tables {
         name: "key",
+        is_reloaded: true,
         is_named: false,
         lists: &["publish", "end", "subscribe", "run", "files", "chat"],
         maps: &[],
     },
-    Tables { name: "job", is_named: true, lists: &["command", "pass-env"], maps: &["environment"] },
-    Tables { name: "files", is_named: true, lists: &[], maps: &[] },
-    Tables { name: "chat.upstream", is_named: true, lists: &["models"], maps: &["headers"] },
-    Tables { name: "source.tail", is_named: false, lists: &["paths"], maps: &[] },
+    Tables {
+        name: "job",
+        is_reloaded: false,
+        is_named: true,
+        lists: &["command", "pass-env"],
+        maps: &["environment"],
+    },
+    Tables { name: "files", is_reloaded: false, is_named: true, lists: &[], maps: &[] },
+    Tables {
+        name: "chat.upstream",
+        is_reloaded: false,
+        is_named: true,
+        lists: &["models"],
+        maps: &["headers"],
+    },
+    Tables {
+        name: "source.tail",
+        is_reloaded: false,
+        is_named: false,
+        lists: &["paths"],
+        maps: &[],
+    },
 ];
 
 /// Parent tables of `[[source.tail]]` and `[chat.upstream.NAME]`.
@@ -71,6 +98,18 @@ fn child_tables(parent: &str) -> String {
         if tables.is_named { format!("{}.NAME", tables.name) } else { format!("[{}]", tables.name) }
     };
     children.map(named).collect::<Vec<_>>().join(", ")
+}
+
+/// Settings and tables that only a restart applies, by name, as they are written.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct FixedSettings(BTreeMap<&'static str, String>);
+
+impl FixedSettings {
+    /// Returns the names of those that differ in `other`.
+    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
+        let names: BTreeSet<_> = self.0.keys().chain(other.0.keys()).copied().collect();
+        names.into_iter().filter(|name| self.0.get(name) != other.0.get(name)).collect()
+    }
 }
 
 /// All raw settings.
@@ -125,6 +164,22 @@ impl RawConfig {
             }
         }
         raw
+    }
+
+    /// Returns what is configured beside the settings and tables that SIGHUP applies.
+    pub(super) fn fixed(&self) -> FixedSettings {
+        let settings = SETTINGS.iter().filter(|setting| !setting.is_reloaded);
+        let settings = settings.filter_map(|setting| {
+            self.values.get(setting.name).map(|value| (setting.name, format!("{:?}", value.values)))
+        });
+        let tables = TABLES.iter().filter(|tables| !tables.is_reloaded);
+        let tables = tables.filter_map(|tables| {
+            let written = self.tables.get(tables.name)?.iter().map(|(_, table)| {
+                table.iter().map(|(name, value)| (name, &value.values)).collect::<BTreeMap<_, _>>()
+            });
+            Some((tables.name, format!("{:?}", written.collect::<Vec<_>>())))
+        });
+        FixedSettings(settings.chain(tables).collect())
     }
 
     /// Returns the raw value of a setting.

@@ -1,11 +1,11 @@
 //! Resolution of raw settings into the configuration.
 
-use super::access::parse_host;
+use super::access::{parse_host, parse_origin};
 use super::invalid_value::InvalidValue;
 use super::limits::connections_by_file_limit;
 #[cfg(any(feature = "chat", feature = "files", feature = "jobs", feature = "tail"))]
 use super::raw::Table;
-use super::raw::{ConfigError, RawConfig, RawValue};
+use super::raw::{ConfigError, FixedSettings, RawConfig, RawValue};
 use super::settings::SETTINGS;
 use super::units;
 use crate::access::Access;
@@ -102,9 +102,13 @@ pub struct Config {
     pub public_hosts: Vec<String>,
     /// Keys and grants that credentials are checked against.
     pub access: Access,
+    /// True if other machines may reach the hub and neither keys nor tokens are configured.
+    pub needs_admin_key: bool,
     /// URL of the key set.
     #[cfg(feature = "remote-keys")]
     pub jwks_url: Option<String>,
+    /// Settings that only a restart applies.
+    pub fixed: FixedSettings,
     /// Log filter.
     pub log: String,
     /// Log format.
@@ -116,6 +120,7 @@ impl Config {
     pub fn resolve(raw: RawConfig) -> Result<Self, Vec<ConfigError>> {
         let mut r = Resolver { raw };
         r.raw.refuse_missing_features();
+        let fixed = r.raw.fixed();
         let durability = r.value("durability", parse_durability).unwrap_or(Durability::Sync);
         #[cfg(feature = "chat")]
         let chats = r.chats();
@@ -129,7 +134,9 @@ impl Config {
         let tailed_files = if tails.is_empty() { 0 } else { crate::source::MAX_TAILED };
         #[cfg(not(feature = "tail"))]
         let tailed_files = 0;
+        let access = r.access();
         let config = Self {
+            fixed,
             listen: r.list("listen", parse_address).concat(),
             metrics_listen: r.list("metrics-listen", parse_address).concat(),
             metrics_streams: r.list("metrics-streams", parse_selector),
@@ -169,7 +176,8 @@ impl Config {
             workers: r.value("workers", parse_count).map_or_else(cores, |n| n as usize),
             cors_origins: r.list("cors-origin", parse_origin),
             public_hosts: r.list("public-host", parse_host),
-            access: r.access(),
+            needs_admin_key: access.has_no_credentials() && r.is_reachable(),
+            access,
             #[cfg(feature = "remote-keys")]
             jwks_url: r.jwks_url(),
             log: r.value("log", parse_log).unwrap_or_default(),
@@ -378,18 +386,6 @@ pub(super) fn parse_size(text: &str) -> Result<usize, InvalidValue> {
 pub(super) fn parse_directory(text: &str) -> Result<PathBuf, InvalidValue> {
     let path = PathBuf::from(text);
     if path.is_dir() { Ok(path) } else { Err(InvalidValue::NoDirectory(text.to_owned())) }
-}
-
-fn parse_origin(text: &str) -> Result<String, InvalidValue> {
-    let is_origin = text == "*"
-        || text.split_once("://").is_some_and(|(scheme, host)| {
-            matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
-        });
-    if is_origin {
-        Ok(text.to_owned())
-    } else {
-        Err(InvalidValue::form(text, "an origin like https://app.example, or *"))
-    }
 }
 
 fn cores() -> usize {

@@ -13,6 +13,8 @@ pub struct Setting {
     pub default: &'static str,
     /// True if it may be given several times (a list in the file, commas in the environment).
     pub repeatable: bool,
+    /// True if SIGHUP applies a new value.
+    pub is_reloaded: bool,
     /// Help text, one or two sentences.
     pub help: &'static str,
 }
@@ -21,18 +23,23 @@ pub struct Setting {
 const SWITCH: &str = "on|off";
 
 macro_rules! settings {
-    ($($name:literal $value:literal = $default:literal $($list:ident)? : $help:literal;)*) => {
+    ($($name:literal $value:literal = $default:literal $($flag:ident)* : $help:literal;)*) => {
         /// Every setting, in the order of `--help`.
         pub const SETTINGS: &[Setting] = &[$(Setting {
             name: $name,
             value: $value,
             default: $default,
-            repeatable: settings!(@list $($list)?),
+            repeatable: settings!(@list $($flag)*),
+            is_reloaded: settings!(@reloaded $($flag)*),
             help: $help,
         },)*];
     };
-    (@list list) => { true };
+    (@list list $($rest:ident)*) => { true };
+    (@list $other:ident $($rest:ident)*) => { settings!(@list $($rest)*) };
     (@list) => { false };
+    (@reloaded reloaded $($rest:ident)*) => { true };
+    (@reloaded $other:ident $($rest:ident)*) => { settings!(@reloaded $($rest)*) };
+    (@reloaded) => { false };
 }
 
 settings! {
@@ -40,8 +47,8 @@ settings! {
         "Address and port to serve on; port 0 selects a free one.";
     "tls-cert" "FILE" = "":
         "Certificate chain (PEM) for TLS: the certificate, then its intermediates. Requires \
-         `--tls-key`. Clients that negotiate HTTP/2 (ALPN) get it. Reloaded on SIGHUP and when the \
-         file changes.";
+         `--tls-key`. Clients that negotiate HTTP/2 (ALPN) get it. The file is read again on SIGHUP \
+         and when it changes.";
     "tls-key" "FILE" = "":
         "Private key (PEM) of `--tls-cert`.";
     "h2c" "on|off" = "off":
@@ -96,37 +103,37 @@ settings! {
          late on the stream `heartbeats`.";
     "heartbeat-down" "DURATION" = "90s":
         "Time without a `heartbeat` event after which a service is reported as down.";
-    "max-connections" "N" = "":
+    "max-connections" "N" = "" reloaded:
         "Maximum subscriber sessions. Without it: as many as the open file limit allows, less a \
          reserve.";
-    "max-connections-per-client" "N" = "1000":
+    "max-connections-per-client" "N" = "1000" reloaded:
         "Maximum sessions of one client, identified by its address (IPv6: by its /64). The default \
          does not apply to clients on the hub's own machine; a configured value does.";
-    "max-connections-per-subject" "N" = "10000":
+    "max-connections-per-subject" "N" = "10000" reloaded:
         "Maximum sessions of one API key, or of one `sub` of tokens. Sessions with a ticket count \
          for whoever created it.";
-    "max-connections-per-stream" "N" = "":
+    "max-connections-per-stream" "N" = "" reloaded:
         "Maximum sessions that name one stream or one pattern. Without it: only \
          `--max-connections` applies.";
-    "max-selectors" "N" = "100":
+    "max-selectors" "N" = "100" reloaded:
         "Maximum selectors of one subscription (1 to 100).";
-    "max-streams" "N" = "200000":
+    "max-streams" "N" = "200000" reloaded:
         "Maximum streams with history; each takes about 1 KB of memory. Events for further streams \
          are refused.";
-    "publish-events-per-client" "N" = "10000":
+    "publish-events-per-client" "N" = "10000" reloaded:
         "Maximum events per second that one client, identified by its address, may publish. Like \
          the other three publish rates, it always allows one whole request at once, and the \
          default does not apply to clients on the hub's own machine.";
-    "publish-bytes-per-client" "BYTES" = "64MiB":
+    "publish-bytes-per-client" "BYTES" = "64MiB" reloaded:
         "Maximum bytes of event data per second that one client may publish.";
-    "publish-events-per-subject" "N" = "20000":
+    "publish-events-per-subject" "N" = "20000" reloaded:
         "Maximum events per second that one API key, or one `sub` of tokens, may publish.";
-    "publish-bytes-per-subject" "BYTES" = "128MiB":
+    "publish-bytes-per-subject" "BYTES" = "128MiB" reloaded:
         "Maximum bytes of event data per second that one API key, or one `sub` of tokens, may \
          publish.";
-    "max-chats" "N" = "200":
+    "max-chats" "N" = "200" reloaded:
         "Maximum running chats.";
-    "max-chats-per-subject" "N" = "20":
+    "max-chats-per-subject" "N" = "20" reloaded:
         "Maximum running chats of one API key, of one `sub` of tokens, or of one address without a \
          credential. The default does not apply to clients on the hub's own machine; a configured \
          value does.";
@@ -148,7 +155,7 @@ settings! {
         "Time for which a chat is kept after its end.";
     "chat-keep-prompts" "on|off" = "off":
         "Also store the prompt of each chat in the journal, in its first event.";
-    "memory-budget" "BYTES" = "":
+    "memory-budget" "BYTES" = "" reloaded:
         "Memory budget of the process. At 90 % of it new subscribers and publishes are refused, at \
          95 % no connection is accepted. Without it: 80 % of the memory of the machine or its \
          control group.";
@@ -173,30 +180,30 @@ settings! {
         "Host name of the hub. If anonymous clients have grants, requests without a credential are \
          answered only under these names, `localhost` and IP addresses, which prevents DNS \
          rebinding.";
-    "anonymous" "WHAT" = "" list:
+    "anonymous" "WHAT" = "" list reloaded:
         "Grant of requests without a credential: `subscribe`, `publish`, `end` (streams), \
          `metrics`, `chat`. Without it: everything on a loopback address if neither a key nor a \
          token is configured, otherwise nothing.";
-    "jwt-secret" "SECRET" = "":
+    "jwt-secret" "SECRET" = "" reloaded:
         "Secret that verifies tokens (HS256; at least 32 bytes). Set it in the environment or the \
          file, because other users can see a command line.";
-    "jwt-public-key" "FILE" = "":
+    "jwt-public-key" "FILE" = "" reloaded:
         "Public key (PEM: RSA, EC, Ed25519) that verifies tokens.";
-    "jwks" "FILE|URL" = "":
+    "jwks" "FILE|URL" = "" reloaded:
         "Key set (RFC 7517) whose keys verify tokens. A key set at a URL is fetched every 5 \
          minutes, and when a token names an unknown key, at most every 10 seconds.";
-    "jwt-algorithms" "NAME" = "" list:
+    "jwt-algorithms" "NAME" = "" list reloaded:
         "Accepted algorithm of tokens, among those that the keys can be used with. Without it: \
          HS256, RS256, ES256 or ES384, EdDSA, according to the key, or the algorithm that a key \
          set names.";
-    "jwt-issuer" "TEXT" = "":
+    "jwt-issuer" "TEXT" = "" reloaded:
         "Required `iss` of tokens.";
-    "jwt-audience" "TEXT" = "":
+    "jwt-audience" "TEXT" = "" reloaded:
         "Required `aud` of tokens.";
-    "jwt-max-lifetime" "DURATION" = "24h":
+    "jwt-max-lifetime" "DURATION" = "24h" reloaded:
         "Maximum lifetime of a token: from its `iat`, or from now if it has none, to its `exp`, \
          which every token needs.";
-    "log" "FILTER" = "info":
+    "log" "FILTER" = "info" reloaded:
         "Filter of the log on standard error, such as `warn` or `info,fanfare::hub=debug`.";
     "log-format" "FORMAT" = "auto":
         "Format of the log: `text`, `json`, or `auto` (text on a terminal, JSON otherwise).";

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 const HEADER: &[u8] = b"fanfare backup 1\n";
 /// Files beside the store that belong to a journal.
-const FILES: [&str; 3] = ["stream-keys", "tickets.key", "revocations"];
+const FILES: [&str; 4] = ["stream-keys", "tickets.key", "revocations", "admin-key.sha256"];
 /// Maximum length of a key or value of a record; a longer one is damage.
 const MAX_FIELD_BYTES: u32 = 1 << 30;
 /// Bytes per commit of a restore.

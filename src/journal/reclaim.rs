@@ -39,6 +39,10 @@ const MIN_REPLACED_BYTES: u64 = 64 * 1024 * 1024;
 /// tables.
 const DROP_OVERHEAD_BYTES: u64 = 1024 * 1024;
 
+/// Attempts to remove replaced table files after a rewrite, and the pause before each.
+const REMOVE_ATTEMPTS: u32 = 5;
+const REMOVE_PAUSE: Duration = Duration::from_secs(1);
+
 /// A request to the reclaim thread.
 struct ReclaimRequest {
     /// Bytes of live entries.
@@ -216,7 +220,22 @@ impl Worker {
             return Ok(false);
         }
         self.kv.compact()?;
+        self.remove_replaced()?;
         Ok(true)
+    }
+
+    /// Removes the table files that the rewrite has replaced and that a concurrent compaction has
+    /// kept: an idle hub would keep them.
+    fn remove_replaced(&self) -> Result<(), JournalError> {
+        for _ in 0..REMOVE_ATTEMPTS {
+            let (active_compactions, _) = self.kv.compactions();
+            if active_compactions == 0 && self.kv.replaced_bytes() == 0 {
+                break;
+            }
+            std::thread::sleep(REMOVE_PAUSE);
+            self.kv.drop_obsolete()?;
+        }
+        Ok(())
     }
 }
 

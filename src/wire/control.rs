@@ -8,7 +8,7 @@
 use super::record;
 use super::sse::{self, line};
 use super::view::{Format, View};
-use crate::event::{EndReason, Entry, EventId, Timestamp};
+use crate::event::{EndReason, Entry, EventId, Selector, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -61,6 +61,17 @@ pub struct Opening<'a> {
     pub from: EventId,
     /// Gap, with [`Resume::Gap`].
     pub gap: Option<Gap>,
+    /// Selectors, if not all that was requested is granted.
+    pub narrowed: Option<Narrowed<'a>>,
+}
+
+/// Selectors of a subscription to more than is granted.
+#[derive(Clone, Copy, Debug)]
+pub struct Narrowed<'a> {
+    /// Selectors that the session reads.
+    pub granted: &'a [Selector],
+    /// Requested selectors that are not granted, or only in part.
+    pub denied: &'a [Selector],
 }
 
 /// Appends the first block of a session.
@@ -73,7 +84,12 @@ pub fn hub_open(out: &mut Vec<u8>, format: Format, retry_ms: u64, opening: &Open
         from: String,
         #[serde(flatten)]
         gap: Option<Missing>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        granted: Option<Vec<String>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        denied: Option<Vec<String>>,
     }
+    let texts = |selectors: &[Selector]| selectors.iter().map(ToString::to_string).collect();
     retry(out, format, retry_ms);
     let data = Data {
         session: opening.session,
@@ -81,6 +97,8 @@ pub fn hub_open(out: &mut Vec<u8>, format: Format, retry_ms: u64, opening: &Open
         requested: opening.requested,
         from: opening.from.to_string(),
         gap: opening.gap.map(Missing::from),
+        granted: opening.narrowed.map(|narrowed| texts(narrowed.granted)),
+        denied: opening.narrowed.map(|narrowed| texts(narrowed.denied)),
     };
     write_control(out, format, "hub-open", Some(opening.from), &data);
 }
@@ -245,6 +263,7 @@ mod tests {
             requested: Some("x\"y"),
             from,
             gap,
+            narrowed: None,
         };
         let mut out = Vec::new();
         hub_open(&mut out, Format::Sse, 3000, &opening);

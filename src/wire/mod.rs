@@ -23,7 +23,7 @@ mod view;
 pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_log, read_ndjson};
 pub use chunk::{LAST_CHUNK, chunk};
 pub use control::{
-    Gap, Opening, Resume, heartbeat, hub_error, hub_gap, hub_notice, hub_open, retry,
+    Gap, Narrowed, Opening, Resume, heartbeat, hub_error, hub_gap, hub_notice, hub_open, retry,
 };
 pub use csv::{Columns, header};
 pub use reply::{end_receipt, receipt, receipts, summary};

@@ -25,7 +25,7 @@ pub(super) fn entry(
         }
         Body::End(_) => {}
         Body::Event { kind, payload } => {
-            if !kind.is_default() {
+            if !kind.is_default() && !view.without_types {
                 line(out, b"event: ", kind.as_str().as_bytes());
             }
             line(out, b"id: ", &id.text());
@@ -62,20 +62,13 @@ mod tests {
     use super::*;
     use crate::event::Epoch;
 
-    const PLAIN: View = View {
-        format: Format::Sse,
-        envelope: false,
-        columns: None,
-        escape_formulas: false,
-        without_control: false,
-    };
-    const ENVELOPE: View = View {
-        format: Format::Sse,
-        envelope: true,
-        columns: None,
-        escape_formulas: false,
-        without_control: false,
-    };
+    fn plain() -> View {
+        View::default()
+    }
+
+    fn enveloped() -> View {
+        View { envelope: true, ..View::default() }
+    }
 
     fn encode(streams: &[&str], kind: &str, text: &str, view: View) -> String {
         let event = example(streams, kind, text);
@@ -87,11 +80,11 @@ mod tests {
     #[test]
     fn data_is_split_on_every_line_ending() {
         assert_eq!(
-            encode(&["a"], "message", "1\n2\r\n3\r4\n\n5\u{2028}\u{0}\n", PLAIN),
+            encode(&["a"], "message", "1\n2\r\n3\r4\n\n5\u{2028}\u{0}\n", plain()),
             "id: 00000000-0000000000001000\ndata: 1\ndata: 2\ndata: 3\ndata: 4\ndata: \ndata: 5\u{2028}\u{0}\ndata: \n\n"
         );
         assert_eq!(
-            encode(&["a"], "x", "", PLAIN),
+            encode(&["a"], "x", "", plain()),
             "event: x\nid: 00000000-0000000000001000\ndata: \n\n"
         );
     }
@@ -99,10 +92,15 @@ mod tests {
     #[test]
     fn envelope_names_the_streams_of_an_event() {
         assert_eq!(
-            encode(&["a", "b"], "x", "[1.0, 2]", ENVELOPE),
+            encode(&["a", "b"], "x", "[1.0, 2]", enveloped()),
             "event: x\nid: 00000000-0000000000001000\ndata: {\"stream\":[\"a\",\"b\"],\"type\":\"x\",\"time\":\"1970-01-01T00:00:01.000Z\",\"data\":[1.0,2]}\n\n"
         );
-        assert!(encode(&["a"], "x", "l\nm", ENVELOPE).contains(r#""stream":"a""#));
-        assert!(encode(&["a"], "x", "l\nm", ENVELOPE).contains(r#""data":"l\nm""#));
+        let untyped = View { without_types: true, ..enveloped() };
+        assert_eq!(
+            encode(&["a"], "x", "1", untyped),
+            "id: 00000000-0000000000001000\ndata: {\"stream\":\"a\",\"type\":\"x\",\"time\":\"1970-01-01T00:00:01.000Z\",\"data\":1}\n\n"
+        );
+        assert!(encode(&["a"], "x", "l\nm", enveloped()).contains(r#""stream":"a""#));
+        assert!(encode(&["a"], "x", "l\nm", enveloped()).contains(r#""data":"l\nm""#));
     }
 }

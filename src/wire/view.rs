@@ -80,6 +80,8 @@ pub struct View {
     /// True if data is sent as `{"stream","type","time","data"}`, for a client of several streams.
     /// NDJSON always has that form.
     pub envelope: bool,
+    /// True if events have no `event:` line, so that an EventSource gives all of them to `onmessage`.
+    pub without_types: bool,
     /// Columns of a table, once they are known.
     pub columns: Option<Arc<Columns>>,
     /// True if texts of a table that a spreadsheet would run as formulas are escaped.

@@ -1,7 +1,8 @@
 // Page `Access`: login and logout, and tickets and a token decoder for developers.
 
-import { copyable, field, h, notify, replaceChildren, setText } from './dom.js';
+import { copyable, field, h, replaceChildren } from './dom.js';
 import { HUB, errorMessage, request } from './hub.js';
+import { loginForm } from './login.js';
 
 /** @param {import('./main.js').Context} context */
 export function access({ main, user, onUserChange }) {
@@ -14,19 +15,6 @@ const joinNames = (names) => (names.length === 0 ? 'nothing' : names.join(', '))
 
 /** @param {import('./hub.js').User} user @param {() => void} onUserChange */
 function userCard(user, onUserChange) {
-  const token = h('input', { name: 'token', type: 'password', required: true, autocomplete: 'current-password', spellcheck: 'false' });
-  const errorElement = h('span', { class: 'bad', role: 'status' });
-  const login = async (/** @type {Event} */ event) => {
-    event.preventDefault();
-    try {
-      await request('session', { method: 'POST', headers: { Authorization: `Bearer ${token.value.trim()}` } });
-      token.value = '';
-      notify('You are logged in.', 'good');
-      onUserChange();
-    } catch (error) {
-      setText(errorElement, errorMessage(error));
-    }
-  };
   const logout = async () => {
     try {
       await request('session', { method: 'DELETE' });
@@ -48,12 +36,7 @@ function userCard(user, onUserChange) {
       h('dt', {}, 'admin'), h('dd', {}, user.admin ? 'yes' : 'no'),
       user.expires_at ? [h('dt', {}, 'until'), h('dd', {}, new Date(user.expires_at).toLocaleString())] : null),
     user.subject ? h('p', {}, h('button', { type: 'button', onclick: logout }, 'Log out')) : null,
-    h('form', { class: 'form', onsubmit: login },
-      // For password managers.
-      h('input', { name: 'username', autocomplete: 'username', value: user.subject ?? 'fanfare', hidden: true }),
-      field('An API key or a token', token),
-      h('p', { class: 'muted' }, 'It is kept in a cookie that no script can read.'),
-      h('div', { class: 'bar' }, h('button', { class: 'main' }, 'Log in'), errorElement)));
+    loginForm(onUserChange, user.subject ?? undefined));
 }
 
 /** @param {import('./hub.js').User} user */

@@ -4,8 +4,9 @@ import { access } from './access.js';
 import { closePanel, mountPanel } from './connection.js';
 import { clearErrors, h, notify, replaceChildren, showStale } from './dom.js';
 import { formatTime } from './figures.js';
-import { errorMessage, fetchFeatures, fetchUser, onUnauthorized } from './hub.js';
+import { HubError, errorMessage, fetchFeatures, fetchUser, onUnauthorized } from './hub.js';
 import { jobs } from './jobs.js';
+import { drawLogin, logIn } from './login.js';
 import { overview } from './overview.js';
 import { publish } from './publish.js';
 import { sessions } from './sessions.js';
@@ -55,20 +56,38 @@ async function showPage() {
   showStale('');
   closePanel();
   for (const link of nav.querySelectorAll('[aria-current]')) link.scrollIntoView({ block: 'nearest', inline: 'center' });
+  let loginError = '';
+  if (page === 'login' && query.has('key')) {
+    // The key must not stay in the history of the browser.
+    history.replaceState(null, '', '#/login');
+    try {
+      await logIn(query.get('key') ?? '');
+      user = null;
+      channel.postMessage('changed');
+    } catch (error) {
+      loginError = `The link does not log you in: ${errorMessage(error)}.`;
+    }
+  }
   try {
     user ??= await fetchUser();
   } catch (error) {
     if (signal.aborted) return;
-    replaceChildren(main, h('p', { class: 'bad' }, `The hub does not answer: ${errorMessage(error)}`),
+    replaceChildren(main);
+    // Without a credential the hub answers only to known hosts.
+    if (error instanceof HubError && error.status === 421) return drawLogin(main, errorMessage(error), handleUserChange);
+    main.append(h('p', { class: 'bad' }, `The hub does not answer: ${errorMessage(error)}`),
       h('button', { type: 'button', onclick: showPage }, 'Try again'));
     return;
   }
   if (signal.aborted) return;
+  if (page === 'login' && user.subject) return void location.replace('#/overview');
   userLink.textContent = user.subject ?? 'not logged in';
   scheduleLoginWarning(user);
   replaceChildren(main);
   clearErrors();
-  PAGES[page]({ main, path, query, user, onUserChange: handleUserChange, signal });
+  const needsLogin = page === 'login' || !user.isKnown;
+  if (needsLogin) drawLogin(main, loginError || (user.isKnown ? 'Log in to see what your key or token grants.' : 'This hub requires a login.'), handleUserChange);
+  else PAGES[page]({ main, path, query, user, onUserChange: handleUserChange, signal });
   if (!hasShownPage) return void (hasShownPage = true);
   // Puts screen readers and the keyboard at the beginning of the page.
   const heading = main.querySelector('h1');
@@ -100,7 +119,7 @@ function parseLocation() {
     }
   };
   const [name = '', ...path] = address.split('/').map(decode);
-  return [Object.hasOwn(PAGES, name) ? name : 'overview', path, new URLSearchParams(search)];
+  return [Object.hasOwn(PAGES, name) || name === 'login' ? name : 'overview', path, new URLSearchParams(search)];
 }
 
 const pageTitle = (/** @type {string} */ page) => page[0].toUpperCase() + page.slice(1);

@@ -354,9 +354,9 @@ function toStates(type, { resume, requested, missed = null, first = null, stream
   const gap = { state: /** @type {const} */ ('gap'), missed, first };
   switch (type) {
     case 'hub-open': {
-      const { from, session } = rest;
+      const { from, session, granted = null, denied = [] } = rest;
       /** @type {State} */
-      const live = { state: 'live', resume, requested, from, session, shared: null };
+      const live = { state: 'live', resume, requested, from, session, granted, denied, shared: null };
       if (resume === 'gap') return [live, gap];
       return resume === 'reset' ? [live, { state: 'reset', requested }] : [live];
     }

@@ -26,6 +26,19 @@ export function selects(selector, name) {
 }
 
 /**
+ * Returns the part of a connection's grants that concerns the selectors of one of its subscriptions.
+ *
+ * @param {string[]} selectors
+ * @param {{ granted: string[] | null, denied: string[] }} grants
+ */
+export function grantsOf(selectors, { granted, denied }) {
+  const ownDenied = denied.filter((selector) => selectors.includes(selector));
+  if (granted === null || ownDenied.length === 0) return { granted: null, denied: [] };
+  const isOwn = (/** @type {string} */ grant) => selectors.some((selector) => selector === grant || selects(selector, grant));
+  return { granted: granted.filter(isOwn), denied: ownDenied };
+}
+
+/**
  * Throws if the hub would refuse the selector, because a refusal would end a shared connection.
  *
  * @param {unknown} selector

@@ -8,7 +8,7 @@ import { Connection, callSafely } from './connection.js';
 import { createPositionStore } from './memory.js';
 import { Queue } from './queue.js';
 import { Secret } from './secret.js';
-import { checkSelector, selects } from './selector.js';
+import { checkSelector, grantsOf, selects } from './selector.js';
 import { TabGroup, canShare } from './tabs.js';
 
 /** Maximum approximate size of the events that are buffered while a subscription reads from history. */
@@ -227,7 +227,7 @@ export class LiveSubscription {
 
   /** Sets and reports the state. @param {State} state */
   setState(state) {
-    const reported = state.state === 'live' ? { ...state, shared: this.tabGroup?.role() ?? null } : state;
+    const reported = state.state === 'live' ? { ...state, ...grantsOf(this.streams, state), shared: this.tabGroup?.role() ?? null } : state;
     this.state = reported;
     callSafely(() => this.options.onState?.(reported));
   }
@@ -261,6 +261,8 @@ export class LiveSubscription {
       this.tabGroup?.announceStreams();
       return;
     }
+    // On a connection of its own it is refused, with the reason.
+    if (grantsOf(this.streams, openState).granted?.length === 0) return this.stopSharing();
     if (!this.isAttached || !this.hasRead(position) || openState.resume === 'reset') {
       return this.catchUp(position, openState);
     }
@@ -269,11 +271,7 @@ export class LiveSubscription {
     }
   }
 
-  /**
-   * Joins a connection that a leader opened for this subscription alone, at its position.
-   *
-   * @param {LiveState} openState
-   */
+  /** Joins a connection that a leader opened for this subscription alone, at its position. @param {LiveState} openState */
   attachInitial(openState) {
     this.isAttached = true;
     this.handleState(openState, openState.from);

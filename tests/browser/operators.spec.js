@@ -57,15 +57,16 @@ test.describe('access', () => {
   });
 
   test('a user logs in and out and sees the grants', async ({ hub, page, context }) => {
-    await page.goto(hub.url);
-    await expect(page.locator('main')).toContainText('Only admins can see');
-    await page.getByRole('link', { name: 'Access' }).click();
+    // Every page is a login until there is one.
+    await page.goto(`${hub.url}/#/access`);
+    await expect(page.locator('h1')).toHaveText('Log in');
     await page.getByLabel('An API key').fill('wrong');
     await page.getByRole('button', { name: 'Log in' }).click();
     await expect(page.locator('main form .bad')).not.toBeEmpty();
     await page.getByLabel('An API key').fill('a viewer');
     await page.getByRole('button', { name: 'Log in' }).click();
     await expect(page.locator('.user')).toHaveText('key viewer');
+    await expect(page.locator('h1')).toHaveText('Access');
     await expect(page.locator('main')).toContainText('a.*');
     expect(await page.evaluate(() => document.cookie), 'no script can read the cookie').toBe('');
     // Another client reads with the ticket.
@@ -139,12 +140,26 @@ test.describe('access', () => {
     await expect(page.locator('.health')).toHaveText(/^Ready/);
     await fetch(`${hub.url}/revocations`, { method: 'POST', headers: { Authorization: 'Bearer a boss' }, body: '{"key": "boss"}' });
     await expect(page.locator('.user')).toHaveText('not logged in');
-    await expect(page.locator('main')).toContainText('Only admins can see');
+    await expect(page.locator('h1')).toHaveText('Log in');
     await page.reload();
+    await expect(page.locator('h1')).toHaveText('Log in');
+  });
+
+  test('a login link logs in and its key leaves the address', async ({ hub, page }) => {
+    await page.goto(`${hub.url}/#/login?key=wrong`);
+    await expect(page.locator('h1')).toHaveText('Log in');
+    await expect(page.locator('main')).toContainText('the credential is unknown');
+    await page.goto(`${hub.url}/#/login?key=a%20boss`);
+    await expect(page.locator('.user')).toHaveText('key boss');
     await expect(page.locator('h1')).toHaveText('Overview');
+    expect(await page.evaluate(() => location.href)).not.toContain('boss');
+    await page.goBack();
+    expect(await page.evaluate(() => location.href)).not.toContain('boss');
   });
 
   test('a token is decoded in the page', async ({ hub, page }) => {
+    await page.goto(`${hub.url}/#/login?key=a%20viewer`);
+    await expect(page.locator('.user')).toHaveText('key viewer');
     await page.goto(`${hub.url}/#/access`);
     const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
     const token = (claims) => `${encode({ alg: 'HS256' })}.${encode(claims)}.c2ln`;

@@ -38,12 +38,17 @@ pub struct Hub {
     has_ended: Arc<AtomicBool>,
 }
 
+/// Returns the path of the tested program: `FANFARE`, or the one that Cargo built with the tests.
+pub fn program() -> String {
+    std::env::var("FANFARE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_fanfare").to_owned())
+}
+
 impl Hub {
     /// Starts the process and does not wait for it.
     pub fn spawn(disk: &Disk, flags: &[&str]) -> Self {
         let log = tempfile::tempdir().unwrap();
         let stderr = std::fs::File::create(log.path().join("log")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        let mut child = Command::new(program())
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "text"])
             .args(["--system", "off", "--publish-log=off", "--workers", "1"])
             .arg("--data-dir")

@@ -155,7 +155,7 @@ fn a_check_of_a_journal_with_a_torn_write_succeeds_with_a_remark() {
         disk.lose_power(Unsynced::Torn, seed);
         let is_torn = wal_bytes(&disk) > synced;
         disk.resume(Faults::default());
-        let check = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        let check = Command::new(crate::hub::program())
             .args(["journal", "check", "--data-dir"])
             .arg(disk.data())
             .output()

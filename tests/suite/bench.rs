@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 fn bench(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    Command::new(crate::hub::program())
         .arg("bench")
         .args(args)
         .args(["--settle", "100ms"])
@@ -240,7 +240,7 @@ fn latency_includes_the_time_that_a_publish_waits_to_be_sent() {
 fn an_interrupted_bench_ends_its_hub_and_cleans_up_unless_killed() {
     let folder = tempfile::tempdir().unwrap();
     for (signal, cleans_up) in [(Signal::INT, true), (Signal::TERM, true), (Signal::KILL, false)] {
-        let mut bench = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        let mut bench = Command::new(crate::hub::program())
             .args(["bench", "idle", "--subscribers", "1", "--duration", "10m"])
             .env("TMPDIR", folder.path())
             .spawn()
@@ -259,7 +259,7 @@ fn an_interrupted_bench_ends_its_hub_and_cleans_up_unless_killed() {
 /// The kernel sends no signal for a parent that exited before the signal was requested.
 #[test]
 fn a_child_of_an_exited_bench_does_not_start() {
-    let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let output = Command::new(crate::hub::program())
         .args(["bench-child", "1", "--", "echo", "it runs"])
         .output()
         .unwrap();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn fanfare(hub: &Hub, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    let mut command = Command::new(crate::hub::program());
     command.args(args).env("FANFARE_URL", hub.url("")).stdin(Stdio::null());
     command
 }
@@ -433,8 +433,8 @@ async fn terminals_are_shown_colours_unless_disabled() {
     let log = json!({ "level": "error", "message": "it \u{1b}]0;failed\u{7}" });
     hub.post("/publish", json!({ "stream": "s", "type": "log", "data": log })).await;
     let on_terminal = |format: &str, no_color: Option<&str>| {
-        let tail = env!("CARGO_BIN_EXE_fanfare").to_owned()
-            + &format!(" tail s --from start --no-follow --format {format}");
+        let tail =
+            crate::hub::program() + &format!(" tail s --from start --no-follow --format {format}");
         let mut command = Command::new("script");
         command
             .args(["-qec", &tail, "/dev/null"])

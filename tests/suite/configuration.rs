@@ -5,11 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 fn fanfare(args: &[&str], env: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fanfare"))
-        .args(args)
-        .envs(env.iter().copied())
-        .output()
-        .unwrap()
+    Command::new(crate::hub::program()).args(args).envs(env.iter().copied()).output().unwrap()
 }
 
 #[test]
@@ -81,7 +77,7 @@ async fn a_newer_format_is_refused_with_both_versions() {
 
 #[tokio::test]
 async fn the_hub_listens_on_several_addresses_and_names_one_in_use() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let mut child = Command::new(crate::hub::program())
         .args(["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0", "--durability", "memory"])
         .stdout(Stdio::piped())
         .spawn()
@@ -106,7 +102,7 @@ async fn the_hub_listens_on_several_addresses_and_names_one_in_use() {
 #[cfg(not(feature = "chat"))]
 #[tokio::test]
 async fn a_build_without_chats_refuses_their_settings_and_streams() {
-    let check = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let check = Command::new(crate::hub::program())
         .args(["config", "check", "--chat-kept", "2h", "--system", "off"])
         .output()
         .unwrap();
@@ -128,7 +124,7 @@ fn a_check_finds_what_a_start_would() {
     let file = folder.path().join("f.toml");
     let run = |config: &str, flags: &[&str], variable: &str| {
         std::fs::write(&file, config).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        let output = Command::new(crate::hub::program())
             .args(["config", "check", "--config", file.to_str().unwrap()])
             .args(flags)
             .env(variable, "1s")
@@ -165,7 +161,7 @@ async fn a_start_that_fails_says_why_in_one_line() {
         (&no_certificate[..], "fanfare: cannot set up TLS: /missing: ".to_owned()),
     ] {
         let data = folder.path().join("data");
-        let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        let output = Command::new(crate::hub::program())
             .args(["serve", "--data-dir", data.to_str().unwrap()])
             .args(flags)
             .output()

@@ -203,7 +203,7 @@ async fn damage_in_the_middle_is_reported_with_its_position_until_acknowledged()
     let reason = hub.get("/readyz").await.1["checks"]["loss"]["reason"].clone();
     assert!(reason.as_str().is_some_and(|reason| reason.contains(&ids[99])), "{reason}");
     assert_eq!(damaged_copies(&hub), copies, "one copy of the damage");
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let output = std::process::Command::new(crate::hub::program())
         .args(["journal", "acknowledge-loss", "--url", &hub.url("")])
         .output()
         .unwrap();

@@ -18,6 +18,11 @@ pub fn is_full_run() -> bool {
     std::env::var("TEST_EXTENT").is_ok_and(|v| v == "full")
 }
 
+/// Returns the path of the tested program: `FANFARE`, or the one that Cargo built with the tests.
+pub fn program() -> String {
+    std::env::var("FANFARE").unwrap_or_else(|_| env!("CARGO_BIN_EXE_fanfare").to_owned())
+}
+
 /// Returns an HTTP client for tests.
 pub fn http() -> reqwest::Client {
     // The first call sets the provider for the process; later calls fail.
@@ -42,6 +47,8 @@ pub struct Hub {
     _folder: Option<TempDir>,
     pub http: reqwest::Client,
     log: PathBuf,
+    /// Lines that the last start printed.
+    pub banner: String,
 }
 
 impl Hub {
@@ -96,6 +103,7 @@ impl Hub {
             _folder: None,
             http: http(),
             log: log_file(),
+            banner: String::new(),
         }
     }
 
@@ -116,7 +124,7 @@ impl Hub {
         let limit =
             self.max_open_files.map_or(String::new(), |files| format!("ulimit -n {files}; "));
         let mut child = Command::new("sh")
-            .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_fanfare")])
+            .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), &program()])
             .args(["--listen", &self.listen])
             .args(if self.flags.iter().any(|flag| flag == "--log-format") {
                 &[][..]
@@ -137,19 +145,17 @@ impl Hub {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut next_line = || {
-            let mut line = String::new();
-            stdout.read_line(&mut line).unwrap();
-            line
-        };
-        let line = next_line();
-        self.metrics = None;
-        if self.flags.iter().any(|flag| flag == "--metrics-listen") {
-            let line = next_line();
-            let address = line.trim().strip_prefix("metrics on http://").unwrap();
-            self.metrics = Some(address.strip_suffix("/metrics").unwrap().to_owned());
+        // The line with the command to publish is the last one.
+        self.banner.clear();
+        while !self.banner.contains("  publish: ") {
+            if stdout.read_line(&mut self.banner).unwrap() == 0 {
+                break;
+            }
         }
         self.child = Some(child);
+        let metrics = self.banner.lines().find_map(|line| line.strip_prefix("metrics on http://"));
+        self.metrics = metrics.map(|url| url.strip_suffix("/metrics").unwrap().to_owned());
+        let line = self.banner.lines().next().unwrap_or_default();
         let address = line.trim().strip_prefix("listening on ").and_then(|l| l.split_once("://"));
         let (scheme, address) =
             address.unwrap_or_else(|| panic!("the hub did not start: {line}\n{}", self.log()));

@@ -281,7 +281,7 @@ async fn invalid_job_settings_are_reported_with_their_line() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let file = config(folder.path(), text);
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+        let output = std::process::Command::new(crate::hub::program())
             .args(["config", "check", "--config", &file])
             .output()
             .unwrap();
@@ -396,7 +396,7 @@ async fn a_job_does_not_inherit_the_hubs_settings() {
     let jobs =
         "[job.own]\ncommand = [\"env\"]\n[job.other]\ncommand = [\"env\"]\nuser = \"nobody\"\n";
     let file = config(folder.path(), jobs);
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let mut child = std::process::Command::new(crate::hub::program())
         .args(["--listen", "127.0.0.1:0", "--system", "off", "--config", &file, "--data-dir"])
         .arg(folder.path().join("data"))
         .env("FANFARE_JWT_SECRET", crate::credentials::SECRET)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// Runs `fanfare journal` and returns the exit code, the JSON output and the standard error.
 fn run_journal(data: &std::path::Path, command: &str) -> (i32, Value, String) {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let output = std::process::Command::new(crate::hub::program())
         .args(["journal", command, "--json", "--data-dir"])
         .arg(data)
         .output()

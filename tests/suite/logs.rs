@@ -206,7 +206,7 @@ async fn the_log_filter_can_be_changed_at_run_time() {
 #[tokio::test]
 async fn an_unread_log_delays_no_request_and_lost_lines_are_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let mut child = Command::new(crate::hub::program())
         .args(["--listen", "127.0.0.1:0", "--system", "off", "--publish-log=off"])
         // Lines at this level are not sampled.
         .args(["--log", "trace", "--data-dir"])

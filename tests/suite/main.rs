@@ -58,6 +58,7 @@ mod configuration;
 mod crash;
 mod disk;
 mod drain;
+mod first_start;
 mod formats;
 mod hostile;
 mod http2;

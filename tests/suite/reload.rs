@@ -104,6 +104,29 @@ async fn a_reload_ends_the_sessions_and_tickets_of_removed_and_changed_keys() {
 }
 
 #[tokio::test]
+async fn changed_settings_that_need_a_restart_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f.toml");
+    let rule = |age: &str| format!("[[retention]]\nstreams = [\"a\"]\nmax-age = \"{age}\"\n");
+    std::fs::write(&file, format!("retry = \"3s\"\nmax-events = 10\n{}", rule("1h"))).unwrap();
+    let hub = Hub::start(&["--config", file.to_str().unwrap()]).await;
+    // Applied, or the same on other lines.
+    std::fs::write(
+        &file,
+        format!("\nmax-streams = 9\nretry = \"3s\"\nmax-events = 10\n{}", rule("1h")),
+    )
+    .unwrap();
+    hub.reload();
+    hub.wait_for_log(RELOADED, 1).await;
+    assert!(!hub.log().contains("require a restart"), "{}", hub.log());
+    std::fs::write(&file, format!("heartbeat = \"9s\"\nretry = \"4s\"\n{}", rule("2h"))).unwrap();
+    hub.reload();
+    hub.wait_for_log("require a restart", 1).await;
+    let changed = "settings=\"heartbeat, max-events, retention, retry\"";
+    assert!(hub.log().contains(changed), "{}", hub.log());
+}
+
+#[tokio::test]
 async fn lowered_limits_refuse_new_sessions_and_close_none() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("f.toml");

@@ -12,7 +12,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn run_journal(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    let mut command = Command::new(crate::hub::program());
     command.arg("journal").args(arguments).env_remove("FANFARE_URL").output().unwrap()
 }
 

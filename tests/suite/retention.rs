@@ -267,6 +267,8 @@ async fn byte_counts_stay_exact_across_kills() {
     for _ in 0..20 {
         publish("b", &hub).await;
     }
+    // Retention follows the last batch.
+    hub.wait_for_metric("fanfare_journal_bytes", |bytes| bytes <= 1_048_576.0).await;
     for _ in 0..2 {
         let streams = hub.get("/streams").await.1;
         let streams = streams["streams"].as_array().unwrap();

@@ -205,7 +205,7 @@ async fn a_service_that_died_while_the_hub_was_down_is_reported() {
 #[tokio::test]
 async fn heartbeat_late_must_be_shorter_than_heartbeat_down() {
     let flags = ["config", "check", "--heartbeat-late", "2m", "--heartbeat-down", "1m"];
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare")).args(flags).output();
+    let output = std::process::Command::new(crate::hub::program()).args(flags).output();
     let output = output.unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && stderr.contains("--heartbeat-late"), "{stderr}");

@@ -126,6 +126,31 @@ async fn events_carry_their_type_and_an_envelope_names_their_streams() {
     assert_eq!(both.next().await.unwrap().json()["data"], "once", "no event comes twice");
 }
 
+#[tokio::test]
+async fn events_as_messages_have_their_type_only_in_the_envelope() {
+    let hub = Hub::start(&[]).await;
+    let path = "/events?stream=a&as=message";
+    let mut reader = hub.subscribe(path).await;
+    reader.open().await;
+    hub.post("/publish", json!({"stream": "a", "type": "note", "data": [1]})).await;
+    hub.publish("a", "text").await;
+    hub.post("/streams/a/end", json!({})).await;
+    let events = reader.rest().await;
+    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["message", "message", "hub-end"]);
+    let types: Vec<serde_json::Value> =
+        events[..2].iter().map(|event| event.json()["type"].clone()).collect();
+    assert_eq!(types, [json!("note"), json!("message")]);
+    assert_eq!(
+        (&events[0].json()["stream"], &events[0].json()["data"]),
+        (&json!("a"), &json!([1]))
+    );
+    for query in ["as=message&format=ndjson", "as=messages"] {
+        let (status, problem) = hub.get(&format!("/events?stream=a&{query}")).await;
+        assert_eq!((status, &problem["field"]), (400, &json!("as")), "{query}: {problem}");
+    }
+}
+
 /// Reads until `text` ends with `end`.
 async fn read_until(socket: &mut TcpStream, text: &mut String, end: &str) {
     let mut buffer = [0; 4096];

@@ -289,7 +289,7 @@ async fn deleting_streams_with_shared_events_subtracts_their_bytes_in_steps() {
     hub.restart().await;
     wait_for_bytes(&hub, 0.0).await;
     hub.stop().await;
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let output = std::process::Command::new(crate::hub::program())
         .args(["journal", "check", "--data-dir", hub.data.to_str().unwrap()])
         .output()
         .unwrap();

@@ -410,7 +410,7 @@ async fn invalid_tail_settings_are_reported_with_their_line() {
 }
 
 fn check_config(file: &Path) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let output = Command::new(crate::hub::program())
         .args(["config", "check", "--config"])
         .arg(file)
         .output()

@@ -536,7 +536,7 @@ async fn a_revoked_credential_ends_its_sessions_and_is_refused() {
 
 /// Runs `fanfare token`, with a secret in the environment.
 fn token_command(args: &[&str]) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_fanfare"))
+    let output = Command::new(crate::hub::program())
         .arg("token")
         .args(args)
         .env("FANFARE_JWT_SECRET", SECRET)

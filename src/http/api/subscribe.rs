@@ -1,9 +1,7 @@
 //! `GET /events` and `GET /streams/{stream}/events`.
 
 use crate::access::{Caller, Scope};
-#[cfg(not(feature = "chat"))]
-use crate::event::Selector;
-use crate::event::{Interest, Invalid, StreamName};
+use crate::event::{Interest, Invalid, Selector, StreamName};
 #[cfg(feature = "chat")]
 use crate::http::api::chats::authorization;
 use crate::http::api::event_body::{EventBody, Stalled};
@@ -119,15 +117,20 @@ async fn subscribe(
     let mut query =
         query::read(&pairs, stream, state.settings.heartbeat, now()).map_err(Problem::query)?;
     check_selectors(state, &query.interest)?;
+    let requested_selectors = query.interest.selectors().to_vec();
     query.interest = narrow_to_grants(state, &caller, query.interest)?;
+    let denied = denied_selectors(requested_selectors, query.interest.selectors());
     query.view.format = query.format.unwrap_or_else(|| accepted_format(request));
     if query.view.columns.is_some() && query.view.format != Format::Csv {
         let why = Invalid::new("columns", "columns require format=csv");
         return Err(Problem::query(why));
     }
+    if query.view.without_types && query.view.format != Format::Sse {
+        return Err(Problem::query(Invalid::new("as", "as=message requires format=sse")));
+    }
     query.refusal_as_status |= query.view.format != Format::Sse;
     let requested = requested_id(request, query.last_event_id.as_deref());
-    open(state, request, SubscribeRequest { query, requested, caller, wrap: None }).await
+    open(state, request, SubscribeRequest { query, requested, denied, caller, wrap: None }).await
 }
 
 /// Converts the body of a session, if it is not sent unchanged.
@@ -138,6 +141,8 @@ pub(crate) struct SubscribeRequest {
     pub(crate) query: SubscribeQuery,
     /// Id to resume after.
     pub(crate) requested: Option<String>,
+    /// Requested selectors of which nothing or only a part is granted.
+    pub(crate) denied: Vec<Selector>,
     pub(crate) caller: Arc<Caller>,
     pub(crate) wrap: Option<WrapBody>,
 }
@@ -148,7 +153,7 @@ pub(crate) async fn open(
     request: &HttpRequest,
     subscribe_request: SubscribeRequest,
 ) -> Result<HttpResponse, Problem> {
-    let SubscribeRequest { query, requested, caller, wrap } = subscribe_request;
+    let SubscribeRequest { query, requested, denied, caller, wrap } = subscribe_request;
     let as_status = query.refusal_as_status;
     if state.draining.load(Ordering::Relaxed) {
         return Ok(reject_subscriber(state, request, SubscribeRejection::Draining, as_status));
@@ -185,16 +190,21 @@ pub(crate) async fn open(
     let id = registration.subscription.id();
     let socket = session_socket(request).filter(|_| wrap.is_none());
     let sink = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
-    let session_start = opening(state, &query, &resume_point, requested.as_deref(), id, caller);
+    let narrowed = (!denied.is_empty())
+        .then(|| wire::Narrowed { granted: query.interest.selectors(), denied: &denied });
+    let opening = wire::Opening {
+        session: id,
+        resume: resume_point.resume,
+        requested: requested.as_deref(),
+        from: state.history.id(resume_point.cursor),
+        gap: resume_point.gap,
+        narrowed,
+    };
+    let session_start = session_start(state, &query, &resume_point, &opening, caller);
     registration.subscription.begin(SessionStart { sink, until, ..session_start });
     state.telemetry.session_opened(resume_point.resume.as_str());
-    let mut response = HttpResponse::Ok();
-    response
-        .insert_header((header::CONTENT_TYPE, query.view.format.content_type()))
-        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .insert_header((LAST_EVENT_ID, from));
+    let mut response = stream_response(query.view.format);
+    response.insert_header((LAST_EVENT_ID, from));
     if socket.is_some() {
         // The connection serves no other request after the stream.
         response.force_close();
@@ -211,6 +221,17 @@ pub(crate) async fn open(
         None => response.body(body),
     };
     Ok(outcome::with_outcome(response, outcome))
+}
+
+/// Returns the head of a response that proxies and caches must pass on unchanged and at once.
+fn stream_response(format: Format) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, format.content_type()))
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header(("X-Accel-Buffering", "no"));
+    response
 }
 
 /// Returns the format that `Accept` requests.
@@ -282,25 +303,25 @@ fn finished(state: &AppState) -> HttpResponseBuilder {
     answer
 }
 
-fn opening(
+/// Returns the requested selectors that `granted` does not cover in full.
+fn denied_selectors(requested: Vec<Selector>, granted: &[Selector]) -> Vec<Selector> {
+    let is_covered = |selector: &Selector| {
+        granted.iter().any(|grant| selector.intersection(grant).as_ref() == Some(selector))
+    };
+    requested.into_iter().filter(|selector| !is_covered(selector)).collect()
+}
+
+fn session_start(
     state: &AppState,
     query: &SubscribeQuery,
     resume_point: &ResumePoint,
-    requested: Option<&str>,
-    session: uuid::Uuid,
+    opening: &wire::Opening<'_>,
     caller: Arc<Caller>,
 ) -> SessionStart {
     let retry_ms = state.retry_pacer.retry_ms();
     let (view, mut lines) = (&query.view, Vec::new());
     if view.has_control() {
-        let opening = wire::Opening {
-            session,
-            resume: resume_point.resume,
-            requested,
-            from: state.history.id(resume_point.cursor),
-            gap: resume_point.gap,
-        };
-        wire::hub_open(&mut lines, view.format, retry_ms, &opening);
+        wire::hub_open(&mut lines, view.format, retry_ms, opening);
     } else {
         // Clients may take a block without data for an empty message, so `retry` goes into the
         // first event's block.

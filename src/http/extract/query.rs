@@ -23,8 +23,8 @@ const FLUSH_BYTES_RANGE: RangeInclusive<u64> = 1..=256 * 1024;
 const FLUSH_BYTES: u64 = 64 * 1024;
 
 /// Other parameters with a text value.
-const TEXT_NAMES: [&str; 7] =
-    ["from", "format", "heartbeat", "heartbeat_as", "control", "refusal", "ticket"];
+const TEXT_NAMES: [&str; 8] =
+    ["from", "format", "heartbeat", "heartbeat_as", "control", "refusal", "ticket", "as"];
 
 /// Parameters with their values.
 pub(crate) type Pairs = Vec<(String, String)>;
@@ -133,6 +133,7 @@ pub(crate) fn read(
     let default_start = if follow { Start::Now } else { Start::Oldest };
     let control_off = options.has_control == Some(false);
     let envelope = choice("envelope", value("envelope")?, &["false", "true"])?;
+    let without_types = choice("as", value("as")?, &["event", "message"])? == "message";
     let escapes = choice("escape_formulas", value("escape_formulas")?, &["false", "true"])?;
     let format = value("format")?.map(|name| choice("format", Some(name), &Format::NAMES));
     let format = format.transpose()?.and_then(Format::named);
@@ -140,7 +141,9 @@ pub(crate) fn read(
     Ok(SubscribeQuery {
         interest: Interest::new(selectors, types)?,
         view: View {
-            envelope: envelope == "true",
+            // Without an `event:` line, the type is only in the envelope.
+            envelope: envelope == "true" || without_types,
+            without_types,
             columns: value("columns")?.map(Columns::parse).transpose()?.map(Arc::new),
             without_control: control_off,
             escape_formulas: escapes == "true",

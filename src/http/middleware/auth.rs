@@ -70,11 +70,10 @@ async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIden
         check_host(state, request)?;
         check_site(state, request)?;
     }
-    if is_openai_path(request.path()) && state.access.load().has_no_credentials() {
-        // SDKs always send a key, even if none is needed.
-        return Ok(RequestIdentity(state.access.load().anonymous()));
-    }
     let refuse = |why| credential_problem(state, why);
+    if let Some(anonymous) = anonymous_for_openai(state, request) {
+        return Ok(RequestIdentity(Some(anonymous)));
+    }
     let caller = match presented_credential(request).map_err(refuse)? {
         PresentedCredential::Nothing => {
             check_anonymous(state, request)?;
@@ -95,6 +94,20 @@ async fn identify(state: &AppState, request: &HttpRequest) -> Result<RequestIden
         }
     };
     Ok(RequestIdentity(Some(Arc::new(caller.map_err(refuse)?))))
+}
+
+/// Returns the anonymous caller for a request by an SDK of OpenAI to a hub without configured credentials:
+/// SDKs always send a key, even if none is needed.
+fn anonymous_for_openai(state: &AppState, request: &HttpRequest) -> Option<Arc<Caller>> {
+    let access = state.access.load();
+    if !is_openai_path(request.path()) || !access.has_no_credentials() {
+        return None;
+    }
+    let is_valid = match presented_credential(request) {
+        Ok(PresentedCredential::Bearer(credential)) => access.verify(credential, now()).is_ok(),
+        _ => false,
+    };
+    access.anonymous().filter(|_| !is_valid)
 }
 
 /// Returns true for paths that need no credential: pages, and the description of the API.

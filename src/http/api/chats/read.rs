@@ -62,7 +62,12 @@ pub(crate) async fn open(
     let mut query = SubscribeQuery::of_stream(stream, options).map_err(Problem::query)?;
     query.view.format = Format::Records;
     let wrap = Some(Box::new(|session| ChatBody::new(session, format, reader).boxed()) as _);
-    subscribe::open(state, request, SubscribeRequest { query, requested, caller, wrap }).await
+    subscribe::open(
+        state,
+        request,
+        SubscribeRequest { query, requested, denied: Vec::new(), caller, wrap },
+    )
+    .await
 }
 
 /// Fails if the start of a chat was removed, so that a reader does not take the rest for the whole.
