@@ -1,6 +1,7 @@
 //! Signing of tokens, for operators without an issuer, and decoding of tokens.
 
 use super::error::KeyError;
+use super::key_set::MIN_SECRET_BYTES;
 use super::{GrantClaims, Grants};
 use crate::event::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -87,6 +88,10 @@ impl NewToken {
 fn encoding_key(key: &SigningKey) -> Result<(EncodingKey, Vec<Algorithm>), KeyError> {
     use Algorithm::{ES256, ES384, EdDSA, HS256, RS256};
     let pem = match key {
+        // The hub would not start with it.
+        SigningKey::Secret(secret) if secret.len() < MIN_SECRET_BYTES => {
+            return Err(KeyError::ShortSecret);
+        }
         SigningKey::Secret(secret) => {
             return Ok((EncodingKey::from_secret(secret.as_bytes()), vec![HS256]));
         }

@@ -68,7 +68,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
             std::io::stdout().write_all(crate::telemetry::markdown()?.as_bytes())?;
         }
         Some(("journal", flags)) => return journal::run(flags),
-        Some(("token", flags)) => token::run(flags, resolve)?,
+        Some(("token", flags)) => return token::run(flags, resolve),
         Some(("config", sub)) => match sub.subcommand() {
             Some(("docs", _)) => {
                 std::io::stdout().write_all(crate::config::markdown().as_bytes())?;

@@ -3,7 +3,7 @@
 use crate::access::{
     GrantClaims, NewToken, SigningKey, decode_unverified, hash_of, new_secret, problem_detail,
 };
-use crate::config::{Config, duration};
+use crate::config::{Config, SETTINGS, duration};
 use crate::event::Timestamp;
 use crate::journal::now;
 use anyhow::{Context as _, bail};
@@ -11,6 +11,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Default lifetime of a token.
@@ -46,6 +47,12 @@ pub(super) fn command(serve: Command) -> Command {
                 .default_value(DEFAULT_LIFETIME)
                 .value_parser(ValueParser::new(duration)),
         )
+        .arg(
+            text("jwt-max-lifetime", "DURATION", "Maximum lifetime that the hub accepts")
+                .env("FANFARE_JWT_MAX_LIFETIME")
+                .default_value(default_of("jwt-max-lifetime"))
+                .value_parser(ValueParser::new(duration)),
+        )
         .arg(text("iss", "TEXT", "Issuer of the token (`iss`)"))
         .arg(text("aud", "TEXT", "Audience of the token (`aud`)"))
         .arg(text("kid", "TEXT", "Id of the key in a key set (`kid`)"))
@@ -74,15 +81,20 @@ pub(super) fn command(serve: Command) -> Command {
 pub(super) fn run(
     matches: &ArgMatches,
     resolve: impl Fn(&ArgMatches) -> anyhow::Result<Config>,
-) -> anyhow::Result<()> {
-    let text = match matches.subcommand() {
-        Some(("mint", flags)) => mint(flags)? + "\n",
+) -> anyhow::Result<ExitCode> {
+    let (text, code) = match matches.subcommand() {
+        Some(("mint", flags)) => (mint(flags)? + "\n", ExitCode::SUCCESS),
         Some(("inspect", flags)) => inspect(flags, &resolve(flags)?)?,
-        Some(("key", flags)) => key(flags),
+        Some(("key", flags)) => (key(flags), ExitCode::SUCCESS),
         _ => bail!("missing subcommand of `token`"),
     };
     std::io::stdout().write_all(text.as_bytes())?;
-    Ok(())
+    Ok(code)
+}
+
+/// Returns the default of a setting of the hub.
+fn default_of(name: &str) -> &'static str {
+    SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default)
 }
 
 fn grant_claims(flags: &ArgMatches) -> GrantClaims {
@@ -105,10 +117,23 @@ fn mint(flags: &ArgMatches) -> anyhow::Result<String> {
         (None, Ok(secret)) => SigningKey::Secret(secret),
         (None, Err(_)) => bail!("no signing key: set --private-key FILE or {SECRET_VARIABLE}"),
     };
+    let lifetime: Duration = flags.get_one("expires").copied().unwrap_or_default();
+    let max_lifetime: Duration = flags.get_one("jwt-max-lifetime").copied().unwrap_or_default();
+    if lifetime > max_lifetime {
+        bail!(
+            "the hub would refuse the token: its lifetime exceeds --jwt-max-lifetime ({})",
+            flags
+                .get_raw("jwt-max-lifetime")
+                .into_iter()
+                .flatten()
+                .map(|v| v.to_string_lossy())
+                .collect::<String>()
+        );
+    }
     let new = NewToken {
         subject: text("sub"),
         grants: grant_claims(flags),
-        lifetime: flags.get_one("expires").copied().unwrap_or(Duration::ZERO),
+        lifetime,
         issuer: text("iss"),
         audience: text("aud"),
         key_id: text("kid"),
@@ -117,7 +142,8 @@ fn mint(flags: &ArgMatches) -> anyhow::Result<String> {
     new.sign(&key, now()).map_err(anyhow::Error::msg)
 }
 
-fn inspect(flags: &ArgMatches, config: &Config) -> anyhow::Result<String> {
+/// Returns the description of a token; the exit status is a failure if the hub refuses the token.
+fn inspect(flags: &ArgMatches, config: &Config) -> anyhow::Result<(String, ExitCode)> {
     let token = match flags.get_one::<String>("token").map(String::as_str) {
         None | Some("-") => std::io::read_to_string(std::io::stdin())?,
         Some(token) => token.to_owned(),
@@ -132,14 +158,15 @@ fn inspect(flags: &ArgMatches, config: &Config) -> anyhow::Result<String> {
             let _ = writeln!(out, "{label:7} {at}");
         }
     }
-    let result = match config.access.verify(token, now()) {
+    let (result, code) = match config.access.verify(token, now()) {
         Ok(caller) => {
-            format!("accepted, subject {}", caller.subject.as_deref().unwrap_or("none"))
+            let subject = caller.subject.as_deref().unwrap_or("none");
+            (format!("accepted, subject {subject}"), ExitCode::SUCCESS)
         }
-        Err(why) => format!("refused: {}", problem_detail(why)),
+        Err(why) => (format!("refused: {}", problem_detail(why)), ExitCode::FAILURE),
     };
     let _ = writeln!(out, "result  {result}");
-    Ok(out)
+    Ok((out, code))
 }
 
 fn key(flags: &ArgMatches) -> String {

@@ -7,6 +7,48 @@ const colour = () => document.documentElement.classList.toggle('dark-mode', dark
 dark.addEventListener('change', colour);
 colour();
 
+/** @typedef {{ status: string, code: string, cause: string }} ErrorCase */
+
+/**
+ * Returns the errors of a response: one for each code, which is the name of an example.
+ *
+ * @param {string} status
+ * @param {any} response
+ * @returns {ErrorCase[]}
+ */
+const errorsOf = (status, response) => {
+  const examples = Number(status) >= 400 && response.get('content')?.first()?.get('examples');
+  if (!examples) return [];
+  /** @type {[string, any][]} */
+  const entries = examples.entrySeq().toArray();
+  return entries.map(([code, example]) => ({ status, code, cause: example.get('summary') }));
+};
+
+/**
+ * A plugin that shows the errors of an operation in one table, below the other responses.
+ *
+ * @param {any} system
+ */
+const errorTable = ({ React: { createElement: h } }) => {
+  /** @param {any} props */
+  const Errors = ({ errors, Markdown }) => {
+    const names = ['Status', 'Code', 'Cause'].map((name) => h('th', { key: name, scope: 'col' }, name));
+    const rows = errors.map((/** @type {ErrorCase} */ { status, code, cause }) =>
+      h('tr', { key: `${status} ${code}` }, h('td', null, status), h('td', null, h('code', null, code)), h('td', null, h(Markdown, { source: cause }))));
+    const table = h('table', { className: 'error-table' }, h('thead', null, h('tr', null, names)), h('tbody', null, rows));
+    return h('div', { className: 'responses-inner' }, h('h4', null, 'Errors'), table);
+  };
+  const wrap = (/** @type {any} */ Responses) => (/** @type {any} */ props) => {
+    /** @type {[string, any][]} */
+    const entries = props.responses.entrySeq().toArray();
+    const errors = entries.flatMap(([status, response]) => errorsOf(status, response));
+    const others = props.responses.filter((/** @type {any} */ response, /** @type {string} */ status) => !errorsOf(status, response).length);
+    const Markdown = props.getComponent('Markdown', true);
+    return h('div', null, h(Responses, { ...props, responses: others }), errors.length > 0 && h(Errors, { errors, Markdown }));
+  };
+  return { wrapComponents: { responses: wrap } };
+};
+
 SwaggerUIBundle({
   url: new URL('../openapi.json', import.meta.url).href,
   dom_id: '#reference',
@@ -14,4 +56,5 @@ SwaggerUIBundle({
   // No request goes to another host.
   validatorUrl: null,
   defaultModelsExpandDepth: 0,
+  plugins: [errorTable],
 });

@@ -71,6 +71,16 @@ test('pages send requests only to the hub, and its policy forbids all others', a
   expect(policy).not.toContain('unsafe');
 });
 
+test('the API reference shows the summary, an example and the errors of an operation', async ({ hub, page }) => {
+  await page.goto(`${hub.url}/docs`);
+  const operation = page.locator('.opblock', { hasText: 'Publish events' });
+  await operation.locator('.opblock-summary-control').click();
+  await expect(operation.locator('.highlight-code').first()).toContainText('"order-17"');
+  const errors = operation.locator('.error-table');
+  await expect(errors.getByRole('row', { name: '413' })).toContainText('payload_too_large');
+  await expect(operation.locator('.responses-table')).not.toContainText('413');
+});
+
 test.describe('if the hub is killed', () => {
   test.use({ expectedErrors: [DOWN] });
 

@@ -112,9 +112,19 @@ async fn exit_codes_identify_errors_and_a_closed_pipe_is_a_success() {
     );
     let hub = Hub::start(&[]).await;
     let (code, _, stderr) = run_command(fanfare(&hub, &["publish", "a b", "x"]));
-    assert!(code == 1 && stderr.contains("must not contain"), "{code}: {stderr}");
-    let (code, _, _) = run_command(fanfare(&hub, &["publish"]));
-    assert_eq!(code, 2);
+    assert!(code == 2 && stderr.contains("must not contain"), "{code}: {stderr}");
+    for args in [
+        &["publish"][..],
+        &["run", "--stream", "a b", "--", "true"],
+        &["tail", "a**"],
+        &["tail", "a", "--last", "many"],
+        &["tail", "a", "--since", "2026-13-01"],
+        &["streams", "--url", "ftp://localhost"],
+        &["export", "a", "--wait", "long"],
+    ] {
+        let (code, _, stderr) = run_command(fanfare(&hub, args));
+        assert_eq!(code, 2, "{args:?}: {stderr}");
+    }
     let mut unreachable = fanfare(&hub, &["publish", "a", "x"]);
     unreachable.env("FANFARE_URL", "http://127.0.0.1:9");
     let (code, _, stderr) = run_command(unreachable);
@@ -263,12 +273,13 @@ async fn history_moves_from_one_hub_to_another() {
     let file = folder.path().join("export.ndjson");
     let file = file.to_str().unwrap();
     stdout_of(fanfare(&source, &["export", "**", "-o", file]));
-    stdout_of(fanfare(&target, &["import", file]));
+    let (_, _, stderr) = run_command(fanfare(&target, &["import", file]));
+    assert_eq!(stderr, "fanfare: published 3001 events\n");
     let exported = std::fs::read(file).unwrap();
-    assert!(
-        run_with_input(fanfare(&target, &["import"]), &exported).status.success(),
-        "repeated from a pipe"
-    );
+    let repeated = run_with_input(fanfare(&target, &["import", "-"]), &exported);
+    assert!(repeated.status.success(), "repeated from a pipe");
+    let stderr = String::from_utf8(repeated.stderr).unwrap();
+    assert_eq!(stderr, "fanfare: published 0 events; 3001 were published before\n");
     let events = |hub: &Hub| -> Vec<Value> {
         let text = stdout_of(fanfare(hub, &["export", "**"]));
         let event = |line: &str| {
@@ -295,8 +306,79 @@ async fn completions_and_manuals_cover_every_subcommand() {
     }
     assert!(stdout_of(fanfare(&hub, &["man"])).contains("fanfare\\-publish(1)"));
     let folder = tempfile::tempdir().unwrap();
-    stdout_of(fanfare(&hub, &["man", "--folder", folder.path().to_str().unwrap()]));
-    assert!(folder.path().join("fanfare-tail.1").exists());
+    let pages = folder.path().join("share/man1");
+    stdout_of(fanfare(&hub, &["man", "--folder", pages.to_str().unwrap()]));
+    assert!(pages.join("fanfare-tail.1").exists());
+}
+
+#[tokio::test]
+async fn commands_that_end_fail_at_once_without_a_hub_unless_they_wait() {
+    let mut hub = Hub::start(&[]).await;
+    hub.publish("a", "x").await;
+    hub.keep_address();
+    let url = hub.address.clone();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("export.ndjson").to_str().unwrap().to_owned();
+    stdout_of(fanfare(&hub, &["export", "a", "-o", &file, "--url", &url]));
+    let commands: [&[&str]; 4] =
+        [&["export", "a"], &["import", &file], &["streams"], &["tail", "a", "--no-follow"]];
+    hub.stop().await;
+    let mut waiting = Vec::new();
+    for args in commands {
+        let (code, _, stderr) = run_command(fanfare(&hub, args));
+        assert!(
+            code == 3 && stderr.contains("cannot reach the hub at"),
+            "{args:?}: {code} {stderr}"
+        );
+        assert!(!stderr.contains("retrying"), "{args:?}: {stderr}");
+        let mut command = fanfare(&hub, &[args, &["--wait", "10m"]].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        waiting.push((args, command.spawn().unwrap()));
+    }
+    hub.restart().await;
+    for (args, child) in waiting {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_export_of_an_unknown_stream_fails_and_one_of_a_pattern_is_empty() {
+    let hub = Hub::start(&[]).await;
+    hub.publish("known", "x").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out");
+    let args = ["export", "known", "unknown", "-o", file.to_str().unwrap()];
+    let (code, _, stderr) = run_command(fanfare(&hub, &args));
+    assert!(code == 4 && stderr.contains("unknown stream \"unknown\""), "{code}: {stderr}");
+    assert!(!file.exists(), "no file is written");
+    assert_eq!(stdout_of(fanfare(&hub, &["export", "unknown.*"])), "");
+    let since =
+        |when: &str| stdout_of(fanfare(&hub, &["tail", "known", "--no-follow", "--since", when]));
+    for when in ["2020-01-31", "2020-01-31 10:30", "2020-01-31T10:30:05+02:00", "1h", "start"] {
+        assert!(since(when).contains(" known x"), "{when}");
+    }
+    assert_eq!(since("2999-01-01"), "");
+    let mut follow = fanfare(&hub, &["tail", "known", "-f", "--from", "start"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().ends_with(" known x"));
+    hub.post("/streams/known/end", json!({})).await;
+    assert!(follow.wait().unwrap().success());
+}
+
+#[tokio::test]
+#[ignore = "needs openssl"]
+async fn a_wrong_scheme_is_named() {
+    let certificate = crate::certificate::Certificate::make("localhost");
+    let tls = Hub::start(&certificate.flags()).await;
+    let plain = Hub::start(&[]).await;
+    for (hub, scheme, other) in [(&tls, "http", "https"), (&plain, "https", "http")] {
+        let url = format!("{scheme}://{}", hub.address);
+        let (code, _, stderr) = run_command(fanfare(hub, &["streams", "--url", &url]));
+        let hint = format!("does the hub use {other}:// on this port?");
+        assert!(code == 3 && stderr.contains(&hint), "{code}: {stderr}");
+    }
 }
 
 /// An export that a drain interrupts is not taken for a complete one.

@@ -23,6 +23,7 @@ mod reader;
 mod upstream;
 
 mod access;
+mod api_description;
 mod architecture;
 #[cfg(feature = "bench")]
 mod bench;

@@ -558,10 +558,11 @@ async fn the_command_line_mints_and_inspects_tokens_and_creates_keys() {
     let (success, text) = token_command(&["inspect", &token]);
     assert!(success && text.contains("result  accepted, subject ann"), "{text}");
     let (success, text) = token_command(&["inspect", "--jwt-audience", "else", &token]);
-    assert!(success && text.contains("refused: the token is for another audience"), "{text}");
+    assert!(!success && text.contains("refused: the token is for another audience"), "{text}");
     for (args, reason) in [
         (&["mint", "--subscribe", "a**"][..], "a**"),
         (&["mint", "--algorithm", "none"], "none"),
+        (&["mint", "--expires", "25h"], "exceeds --jwt-max-lifetime (24h)"),
         (&["mint", "--algorithm", "RS256"], "RS256"),
         (&["mint", "--private-key", "/dev/null"], "PEM"),
         (&["inspect", "hello"], "not a token"),

@@ -4,13 +4,15 @@
 //! refuses the request, because only the first is worth a retry.
 
 use crate::backoff::Backoff;
+use crate::config::duration;
 use anyhow::Context as _;
+use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Default URL of the hub.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -84,12 +86,33 @@ pub(super) fn arguments() -> [Arg; 2] {
             .value_name("URL")
             .env("FANFARE_URL")
             .default_value(DEFAULT_URL)
-            .help("URL of the hub"),
+            .value_parser(parse_url)
+            .help("URL of the hub; `http://` may be left out"),
         Arg::new("token")
             .long("token-file")
             .value_name("FILE")
             .help("File with the API key or token; without it, FANFARE_TOKEN is used if it is set"),
     ]
+}
+
+/// Returns the argument for commands that fail at once if the hub cannot be reached.
+pub(super) fn wait_argument() -> Arg {
+    Arg::new("wait")
+        .long("wait")
+        .value_name("DURATION")
+        .value_parser(ValueParser::new(duration))
+        .help("Time to wait for a hub that cannot be reached; without it, fail at once")
+}
+
+/// Parses the URL of a hub.
+fn parse_url(text: &str) -> Result<String, String> {
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    match reqwest::Url::parse(&url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {
+            Ok(url.trim_end_matches('/').to_owned())
+        }
+        _ => Err("expected a URL such as http://127.0.0.1:8080".to_owned()),
+    }
 }
 
 impl Client {
@@ -113,12 +136,30 @@ impl Client {
             .tcp_nodelay(true)
             .default_headers(headers)
             .build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
+        Ok(Self { http, base: base.to_owned() })
     }
 
     /// Creates a request to a path of the hub.
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Sends a request that `build` makes, and retries it; returns an error if a retry cannot
+    /// succeed.
+    pub(super) async fn send_with_retry(
+        &self,
+        build: impl Fn(&Self) -> RequestBuilder,
+        pauses: &mut Retries,
+    ) -> Result<Response, Failure> {
+        loop {
+            match self.send(build(self)).await {
+                Ok(answer) => {
+                    pauses.reset();
+                    return Ok(answer);
+                }
+                Err(failure) => pauses.after(failure).await?,
+            }
+        }
     }
 
     /// Sends a request; a status other than success is a failure.
@@ -157,20 +198,42 @@ impl Client {
             why = inner.to_string();
             cause = inner.source();
         }
+        if let Some(scheme) = other_scheme(&self.base, &why) {
+            why.push_str(&format!("; does the hub use {scheme}:// on this port?"));
+        }
         Failure::Unreachable { at: self.base.clone(), why }
+    }
+}
+
+/// Returns the scheme that the port seems to have: a TLS handshake with plain HTTP ends with a
+/// corrupt message, plain HTTP on a TLS port with an alert that is no HTTP.
+fn other_scheme(base: &str, why: &str) -> Option<&'static str> {
+    if base.starts_with("https:") {
+        why.contains("corrupt message").then_some("http")
+    } else {
+        why.contains("invalid HTTP version").then_some("https")
     }
 }
 
 /// Retries of one operation, with pauses between them.
 pub(super) struct Retries {
     backoff: Backoff,
+    /// Time until which a hub may be unreachable that has not answered yet; `None` if always.
+    deadline: Option<Instant>,
     /// True if the user was told about the retries.
     was_reported: bool,
 }
 
 impl Retries {
     pub(super) fn new() -> Self {
-        Self { backoff: Backoff::new(FIRST_PAUSE, MAX_PAUSE), was_reported: false }
+        let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+        Self { backoff, deadline: None, was_reported: false }
+    }
+
+    /// Creates retries that end unless the hub answers within `--wait`.
+    pub(super) fn within_wait(flags: &ArgMatches) -> Self {
+        let wait: Duration = flags.get_one("wait").copied().unwrap_or_default();
+        Self { deadline: Instant::now().checked_add(wait), ..Self::new() }
     }
 
     /// Waits before the next attempt, and tells the user before the first. Returns an error if a
@@ -181,15 +244,20 @@ impl Retries {
             Failure::Unavailable { after, .. } => *after,
             Failure::Unreachable { .. } => None,
         };
+        let pause = after.unwrap_or(Duration::ZERO).max(self.backoff.pause());
+        if self.deadline.is_some_and(|deadline| Instant::now() + pause > deadline) {
+            return Err(failure);
+        }
         if !std::mem::replace(&mut self.was_reported, true) {
             super::print_message(&format!("{failure}; retrying"));
         }
-        tokio::time::sleep(after.unwrap_or(Duration::ZERO).max(self.backoff.pause())).await;
+        tokio::time::sleep(pause).await;
         Ok(())
     }
 
     /// Resets the pauses after a success.
     pub(super) fn reset(&mut self) {
+        self.deadline = None;
         if std::mem::take(&mut self.was_reported) {
             super::print_message("the hub is available again");
         }

@@ -19,6 +19,8 @@ pub(super) struct Subscription {
     pub(super) query: String,
     /// True to continue with new events.
     pub(super) follows: bool,
+    /// Retries of connections.
+    pub(super) pauses: Retries,
 }
 
 /// Reason for the end of a connection.
@@ -46,26 +48,25 @@ impl Subscription {
     /// Calls `event` with every event, in order and once, until none is left or a call fails. A
     /// reconnect repeats no event. `flush` is called when all received events have been passed on.
     pub(super) async fn read(
-        &self,
+        mut self,
         client: &Client,
         event: &mut impl FnMut(&SseEvent) -> anyhow::Result<()>,
         flush: &mut impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let (mut reader, mut pauses) = (SseDecoder::new(MAX_EVENT_BYTES), Retries::new());
+        let mut reader = SseDecoder::new(MAX_EVENT_BYTES);
         loop {
-            match self.connection(client, &mut reader, &mut pauses, event, flush).await? {
+            match self.connection(client, &mut reader, event, flush).await? {
                 Ended::Finished => return Ok(()),
                 Ended::Closed => {}
-                Ended::Failed(failure) => pauses.after(failure).await?,
+                Ended::Failed(failure) => self.pauses.after(failure).await?,
             }
         }
     }
 
     async fn connection(
-        &self,
+        &mut self,
         client: &Client,
         reader: &mut SseDecoder,
-        pauses: &mut Retries,
         event: &mut impl FnMut(&SseEvent) -> anyhow::Result<()>,
         flush: &mut impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Ended> {
@@ -80,7 +81,7 @@ impl Subscription {
             Ok(answer) => answer,
             Err(failure) => return Ok(Ended::Failed(failure)),
         };
-        pauses.reset();
+        self.pauses.reset();
         let (mut why, mut has_ended) = (None, false);
         loop {
             let part = match tokio::time::timeout(IDLE_TIMEOUT, answer.chunk()).await {

@@ -6,7 +6,7 @@
 use super::client::{Client, Failure, Retries};
 use crate::event::MAX_ENTRIES_PER_BATCH;
 use reqwest::Method;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
 
@@ -47,13 +47,20 @@ pub(super) fn take_batch(pending: &mut VecDeque<String>) -> Vec<String> {
     batch
 }
 
-/// Publishes a batch of events, all or none.
-pub(super) async fn publish(client: &Client, events: &[String]) -> Result<(), Failure> {
+/// Publishes a batch of events, all or none. Returns the number of events that were not published
+/// before.
+pub(super) async fn publish(client: &Client, events: &[String]) -> Result<usize, Failure> {
+    #[derive(Deserialize)]
+    struct Receipt {
+        duplicate: bool,
+    }
     let body = format!("[{}]", events.join(","));
     let request = client.request(Method::POST, "/publish").body(body);
     let answer = client.send(request.header("content-type", "application/json")).await?;
     // The response counts once it is read: a hub that dies meanwhile has not acknowledged.
-    answer.bytes().await.map(drop).map_err(|error| client.connection_failure(error))
+    let answer = answer.bytes().await.map_err(|error| client.connection_failure(error))?;
+    let receipts: Vec<Receipt> = serde_json::from_slice(&answer).unwrap_or_default();
+    Ok(events.len() - receipts.iter().filter(|receipt| receipt.duplicate).count())
 }
 
 /// Publishes a batch with retries; returns an error if a retry cannot succeed.
@@ -61,12 +68,12 @@ pub(super) async fn publish_with_retry(
     client: &Client,
     events: &[String],
     pauses: &mut Retries,
-) -> Result<(), Failure> {
+) -> Result<usize, Failure> {
     loop {
         match publish(client, events).await {
-            Ok(()) => {
+            Ok(published) => {
                 pauses.reset();
-                return Ok(());
+                return Ok(published);
             }
             Err(failure) => pauses.after(failure).await?,
         }

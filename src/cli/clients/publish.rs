@@ -33,7 +33,13 @@ pub(super) fn command() -> Command {
              With --key, an interrupted command can be run again within these ten minutes: lines \
              that are published already are not published again.",
         )
-        .arg(Arg::new("stream").value_name("STREAM").required(true).help("Stream to publish to"))
+        .arg(
+            Arg::new("stream")
+                .value_name("STREAM")
+                .required(true)
+                .value_parser(parse_stream)
+                .help("Stream to publish to"),
+        )
         .arg(
             Arg::new("data")
                 .value_name("DATA")
@@ -67,12 +73,16 @@ pub(super) fn command() -> Command {
         )
 }
 
+/// Parses the name of a stream.
+pub(super) fn parse_stream(text: &str) -> Result<String, String> {
+    StreamName::parse(text).map(|_| text.to_owned()).map_err(|invalid| invalid.detail)
+}
+
 pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let client = Client::of(flags)?;
     let text = |name: &str| flags.get_one::<String>(name).cloned();
     let stream = text("stream").unwrap_or_default();
     let kind = text("type").unwrap_or_default();
-    StreamName::parse(&stream).map_err(|why| anyhow::anyhow!("{}", why.detail))?;
     if flags.get_flag("lines") {
         let key = text("key").unwrap_or_else(|| Uuid::new_v4().simple().to_string());
         let lines =

@@ -6,8 +6,8 @@
 use super::client::{Client, Failure, Retries};
 use super::command::{Signals, relay_output, start};
 use super::outgoing::{Event, publish, refused_event_index, take_batch};
+use super::publish::parse_stream;
 use super::spool::Spool;
-use crate::event::StreamName;
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -45,6 +45,7 @@ pub(super) fn command() -> Command {
                 .long("stream")
                 .value_name("STREAM")
                 .required(true)
+                .value_parser(parse_stream)
                 .help("Stream to publish to"),
         )
         .arg(
@@ -82,7 +83,6 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     let client = Client::of(flags)?;
     let stream = flags.get_one::<String>("stream").cloned().unwrap_or_default();
-    StreamName::parse(&stream).map_err(|why| anyhow::anyhow!("{}", why.detail))?;
     let command: Vec<OsString> = flags.get_many("command").unwrap_or_default().cloned().collect();
     let started = Instant::now();
     let mut child = match start(&command) {
@@ -232,7 +232,7 @@ async fn send(client: Client, spool: Arc<OutputSpool>) -> anyhow::Result<()> {
             continue;
         }
         match publish(&client, &batch).await {
-            Ok(()) => {
+            Ok(_) => {
                 pauses.reset();
                 spool.with(|state| state.in_flight.clear());
             }

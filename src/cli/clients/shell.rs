@@ -41,8 +41,9 @@ pub(super) fn man(flags: &ArgMatches, command: Command) -> anyhow::Result<Vec<u8
     let mut out = Vec::new();
     match flags.get_one::<PathBuf>("folder") {
         Some(folder) => {
-            clap_mangen::generate_to(command, folder)
-                .with_context(|| folder.display().to_string())?;
+            std::fs::create_dir_all(folder)
+                .and_then(|()| clap_mangen::generate_to(command, folder))
+                .with_context(|| format!("cannot write to {}", folder.display()))?;
         }
         None => clap_mangen::Man::new(command).render(&mut out)?,
     }

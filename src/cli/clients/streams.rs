@@ -1,6 +1,6 @@
 //! `fanfare streams`: lists the streams.
 
-use super::client::Client;
+use super::client::{Client, Retries, wait_argument};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
@@ -21,6 +21,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print each stream as a line of JSON, as the hub returns it"),
         )
+        .arg(wait_argument())
 }
 
 /// A page of the list of streams.
@@ -46,10 +47,11 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let prefix = quoted(flags.get_one::<String>("prefix").map_or("", String::as_str));
     let as_json = flags.get_flag("json");
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut after = String::new();
+    let (mut after, mut pauses) = (String::new(), Retries::within_wait(flags));
     loop {
         let path = format!("/streams?limit={AT_ONCE}&prefix={prefix}{after}");
-        let answer = client.send(client.request(Method::GET, &path)).await?;
+        let build = |client: &Client| client.request(Method::GET, &path);
+        let answer = client.send_with_retry(build, &mut pauses).await?;
         let answer = answer.bytes().await.map_err(|error| client.connection_failure(error))?;
         let list: List = serde_json::from_slice(&answer)?;
         if after.is_empty() && !as_json {

@@ -1,8 +1,10 @@
 //! `fanfare tail`: shows events as they arrive, and after a disconnect those that were missed.
 
-use super::client::Client;
+use super::client::{Client, Retries, wait_argument};
 use super::follow::Subscription;
 use super::output::{Envelope, Style, escape_controls};
+use crate::config::duration;
+use crate::event::{Selector, Timestamp};
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,11 +29,23 @@ pub(super) fn command() -> Command {
                 .help("Output format: for people, only the data, or one JSON envelope per line"),
         )
         .arg(
+            Arg::new("follow")
+                .short('f')
+                .long("follow")
+                .action(ArgAction::SetTrue)
+                .overrides_with("no-follow")
+                .help("Continue with new events, which is the default"),
+        )
+        .arg(
             Arg::new("no-follow")
                 .long("no-follow")
                 .action(ArgAction::SetTrue)
                 .help("Exit after the newest event"),
         )
+        .arg(wait_argument().help(
+            "Time to wait for a hub that cannot be reached; without it, wait for ever, or with \
+             --no-follow fail at once",
+        ))
         .arg(
             Arg::new("color")
                 .long("color")
@@ -52,15 +66,50 @@ pub(super) fn selection() -> [Arg; 4] {
             .value_name("SELECTOR")
             .num_args(1..)
             .required(true)
+            .value_parser(parse_selector)
             .help("Streams or patterns of streams, such as 'builds.**'"),
         text(
             "from",
             "WHEN",
-            "Position to start at: `start`, `now`, a time, or a duration ago (10m)",
-        ),
-        text("last", "N", "Start with the newest N events").short('n'),
+            "Position to start at: `start`, `now`, a date or time (UTC without an offset), or a \
+             duration ago (10m)",
+        )
+        .visible_alias("since")
+        .value_parser(parse_start),
+        text("last", "N", "Start with the newest N events").short('n').value_parser(parse_count),
         text("types", "LIST", "Only events of these types, separated by commas"),
     ]
+}
+
+fn parse_selector(text: &str) -> Result<String, String> {
+    Selector::parse(text).map(|_| text.to_owned()).map_err(|invalid| invalid.detail)
+}
+
+fn parse_count(text: &str) -> Result<String, String> {
+    text.parse::<u64>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Parses a position to start at. Returns it in the form that the hub accepts: a date may be
+/// followed by a time without seconds or offset.
+fn parse_start(text: &str) -> Result<String, String> {
+    if matches!(text, "start" | "now") || duration(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    let (date, time) = text.split_once([' ', 'T']).unwrap_or((text, "00:00"));
+    let (clock, offset) = match time.find(['Z', '+', '-']) {
+        Some(at) => time.split_at(at),
+        None => (time, "Z"),
+    };
+    let seconds = if clock.len() == "00:00".len() { ":00" } else { "" };
+    let whole = format!("{date}T{clock}{seconds}{offset}");
+    match Timestamp::parse("from", &whole) {
+        Ok(_) => Ok(whole),
+        Err(_) => {
+            Err("expected start, now, a duration such as 10m, a date such as 2026-01-31, or a \
+                       time such as 2026-01-31T12:00"
+                .to_owned())
+        }
+    }
 }
 
 /// Returns the query string of the selection.
@@ -84,7 +133,12 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let follows = !flags.get_flag("no-follow");
     let query = format!("envelope=true&follow={follows}&{}", query(flags));
     let out = RefCell::new(BufWriter::new(std::io::stdout().lock()));
-    Subscription { query, follows }
+    let pauses = if follows && !flags.contains_id("wait") {
+        Retries::new()
+    } else {
+        Retries::within_wait(flags)
+    };
+    Subscription { query, follows, pauses }
         .read(
             &client,
             &mut |event| {

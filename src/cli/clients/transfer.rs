@@ -1,6 +1,6 @@
 //! `fanfare export` and `fanfare import`: copy history out of a hub and into another.
 
-use super::client::{Client, Failure, Retries};
+use super::client::{Client, Failure, Retries, wait_argument};
 use super::outgoing::{Event, publish_with_retry, refused_event_index, take_batch};
 use super::progress::ProgressCounter;
 use super::tail::{query, selection};
@@ -46,6 +46,7 @@ pub(super) fn export_command() -> Command {
                 .value_name("LIST")
                 .help("Members of the data that are columns of csv, separated by commas"),
         )
+        .arg(wait_argument())
 }
 
 pub(super) fn import_command() -> Command {
@@ -57,7 +58,12 @@ pub(super) fn import_command() -> Command {
              unchanged. Running it again within ten minutes publishes nothing twice. Events of \
              streams that only the hub itself can write are skipped and counted.",
         )
-        .arg(Arg::new("input").value_name("FILE").help("File to read; without it, standard input"))
+        .arg(
+            Arg::new("input")
+                .value_name("FILE")
+                .help("File to read; without it, or with -, standard input"),
+        )
+        .arg(wait_argument())
 }
 
 pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
@@ -69,6 +75,8 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
         let columns = utf8_percent_encode(text("columns"), NON_ALPHANUMERIC);
         query.push_str(&format!("&columns={columns}"));
     }
+    let mut pauses = Retries::within_wait(flags);
+    check_streams(&client, flags, &mut pauses).await?;
     let out: Box<dyn Write> = match flags.get_one::<String>("output") {
         Some(file) => Box::new(File::create(file).with_context(|| file.clone())?),
         None => Box::new(std::io::stdout().lock()),
@@ -80,7 +88,6 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
         progress: ProgressCounter::new(if format == "ndjson" { "events" } else { "bytes" }),
         by_line: format == "ndjson",
     };
-    let mut pauses = Retries::new();
     while let Err(failure) = export.connection(&client, &query, &mut pauses).await? {
         if !export.by_line && export.progress.count() > 0 {
             bail!("{failure}; an export as {format} cannot be resumed");
@@ -89,6 +96,21 @@ pub(super) async fn export(flags: &ArgMatches) -> anyhow::Result<()> {
     }
     export.out.flush()?;
     export.progress.finish();
+    Ok(())
+}
+
+/// Fails if a stream that is given by name does not exist.
+async fn check_streams(
+    client: &Client,
+    flags: &ArgMatches,
+    pauses: &mut Retries,
+) -> anyhow::Result<()> {
+    let selectors = flags.get_many::<String>("streams").unwrap_or_default();
+    for stream in selectors.filter(|selector| !selector.contains('*')) {
+        let path = format!("/streams/{}", utf8_percent_encode(stream, NON_ALPHANUMERIC));
+        let build = |client: &Client| client.request(Method::GET, &path);
+        client.send_with_retry(build, pauses).await.with_context(|| format!("stream {stream}"))?;
+    }
     Ok(())
 }
 
@@ -183,11 +205,13 @@ struct Line<'a> {
 
 pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
     let client = Client::of(flags)?;
-    let mut input: Box<dyn BufRead> = match flags.get_one::<String>("input") {
+    let input = flags.get_one::<String>("input").filter(|file| *file != "-");
+    let mut input: Box<dyn BufRead> = match input {
         Some(file) => Box::new(BufReader::new(File::open(file).with_context(|| file.clone())?)),
         None => Box::new(std::io::stdin().lock()),
     };
-    let (mut progress, mut pauses) = (ProgressCounter::new("events"), Retries::new());
+    let (mut progress, mut pauses) = (ProgressCounter::new("events"), Retries::within_wait(flags));
+    let mut duplicates = 0;
     let (mut pending, mut lines, mut skipped) = (VecDeque::new(), VecDeque::new(), 0_u64);
     let (mut line, mut number) = (String::new(), 0_u64);
     loop {
@@ -216,24 +240,42 @@ pub(super) async fn import(flags: &ArgMatches) -> anyhow::Result<()> {
         if batch.is_empty() {
             break;
         }
-        if let Err(failure) = publish_with_retry(&client, &batch, &mut pauses).await {
-            let at = refused_event_index(&failure).and_then(|at| lines.get(at).copied());
-            let prefix =
-                at.map_or_else(String::new, |line| format!("cannot publish line {line}: "));
-            let published = progress.count();
-            return Err(failure)
-                .with_context(|| format!("{prefix}{published} events were published before"));
+        match publish_with_retry(&client, &batch, &mut pauses).await {
+            Ok(published) => duplicates += batch.len() - published.min(batch.len()),
+            Err(failure) => {
+                let at = refused_event_index(&failure).and_then(|at| lines.get(at).copied());
+                let first = lines.front().copied().unwrap_or_default();
+                let last = lines.get(batch.len() - 1).copied().unwrap_or_default();
+                let lines = match at {
+                    Some(line) => format!("line {line}"),
+                    None => format!("lines {first} to {last}"),
+                };
+                let before = progress.count();
+                return Err(failure).with_context(|| {
+                    format!("cannot publish {lines}; {before} events were published before")
+                });
+            }
         }
         lines.drain(..batch.len());
         progress.add(batch.len());
     }
     progress.finish();
+    super::print_message(&summary(progress.count(), duplicates as u64, skipped));
+    Ok(())
+}
+
+/// Describes the result of an import of `sent` events.
+fn summary(sent: u64, duplicates: u64, skipped: u64) -> String {
+    let mut text = format!("published {} events", sent - duplicates);
+    if duplicates > 0 {
+        text.push_str(&format!("; {duplicates} were published before"));
+    }
     if skipped > 0 {
-        super::print_message(&format!(
-            "skipped {skipped} events of streams that only the hub itself can write"
+        text.push_str(&format!(
+            "; skipped {skipped} events of streams that only the hub itself can write"
         ));
     }
-    Ok(())
+    text
 }
 
 /// Parses a line as an event; returns `None` if only a hub itself may publish it.

@@ -7,11 +7,11 @@
 use crate::event::StreamName;
 use crate::http::api::download_progress::{DownloadProgress, MeteredBody, ProgressTarget};
 use crate::http::api::publish::check_publish;
-use crate::http::error::{Code, Document, Problem};
+use crate::http::error::{Code, Problem};
 use crate::http::extract::client::client;
 use crate::http::extract::identity::{quota_owner, require_caller};
 use crate::http::extract::query;
-use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
+use crate::http::openapi::errors::FileErrors;
 use crate::http::resource::Routes;
 use crate::http::state::AppState;
 use crate::telemetry::FileOutcome;
@@ -42,25 +42,27 @@ pub(crate) fn handler(path: &str, method: &str) -> Option<Route> {
 
 /// `GET /files/{folder}/{path}`, whole or in ranges (RFC 9110 §14).
 #[utoipa::path(get, path = "/files/{folder}/{path}", tag = "files",
+    summary = "Download a file",
+    description = "Sends a file of a configured folder, whole or in ranges (RFC 9110 §14). \
+        Requires the grant `files` for the folder. `progress` also requires `publish` for that \
+        stream, and publishes the progress there at most ten times a second. A client reads at \
+        its own pace: memory does not depend on the size of the file.",
     params(
         ("folder" = String, Path, description = "Name of the folder"),
         ("path" = String, Path,
          description = "Path of the file in the folder; may contain slashes"),
-        ("progress" = Option<String>, Query,
-         description = "Stream to publish the progress to, at most ten times a second"),
+        ("progress" = Option<String>, Query, description = "Stream to publish the progress to"),
         ("Range" = Option<String>, Header, description = "Byte range to download"),
     ),
     responses(
-        (status = 200, description = "The file", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "The file", body = Vec<u8>,
+         content_type = "application/octet-stream"),
         (status = 206, description = "The requested range of the file", body = Vec<u8>,
          content_type = "application/octet-stream"),
         (status = 304, description = "The file has not changed"),
-        (status = 404, description = "Unknown folder or file", body = Document,
-         content_type = "application/problem+json"),
         (status = 412, description = "The file does not match `If-Match` or `If-Unmodified-Since`"),
         (status = 416, description = "The range is outside the file"),
-        CommonErrors,
-        HistoryErrors,
+        FileErrors,
     )
 )]
 pub(crate) async fn get(

@@ -2,10 +2,11 @@
 //! run by callers with the grant.
 
 use crate::access::Caller;
-use crate::http::error::{Code, Document, Problem};
+use crate::http::error::{Code, Problem};
 use crate::http::extract::identity::require_caller;
 use crate::http::history::read_history;
-use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors};
+use crate::http::openapi::errors::{CallerErrors, StartRunErrors, StopRunErrors};
+use crate::http::openapi::examples;
 use crate::http::resource::Routes;
 use crate::http::state::AppState;
 use crate::source::{JobView, StartRunError, StartedRun};
@@ -72,9 +73,12 @@ impl From<StartRunError> for Problem {
 
 /// `GET /jobs`
 #[utoipa::path(get, path = "/jobs", tag = "jobs",
+    summary = "List jobs",
+    description = "Lists the jobs that the caller may run, with their running runs. Returns only \
+        jobs that the grant `run` covers.",
     responses(
-        (status = 200, description = "Jobs that the caller may run, with their runs", body = List),
-        CommonErrors,
+        (status = 200, description = "The jobs", body = List, example = examples::jobs),
+        CallerErrors,
     )
 )]
 pub(crate) async fn list(
@@ -88,13 +92,16 @@ pub(crate) async fn list(
 
 /// `POST /jobs/{name}/runs`: the output is a stream, which late readers get from the first line.
 #[utoipa::path(post, path = "/jobs/{name}/runs", tag = "jobs",
+    summary = "Start a run",
+    description = "Starts a run of a configured command; the caller cannot change the command. \
+        Requires the grant `run` for the job. The output goes to a stream, which late readers get \
+        from the first line. Not idempotent: a repeated request starts another run, up to \
+        `at-most`.",
     params(("name" = String, Path, description = "Name of the job")),
     responses(
-        (status = 202, description = "The run was started", body = BegunShape),
-        (status = 404, description = "Unknown job", body = Document,
-         content_type = "application/problem+json"),
-        CommonErrors,
-        BodyErrors,
+        (status = 202, description = "The run was started", body = BegunShape,
+         example = examples::started_run),
+        StartRunErrors,
     )
 )]
 pub(crate) async fn begin(
@@ -113,18 +120,18 @@ pub(crate) async fn begin(
 
 /// `DELETE /jobs/{name}/runs/{run}`: sends SIGTERM, then SIGKILL if the run does not end.
 #[utoipa::path(delete, path = "/jobs/{name}/runs/{run}", tag = "jobs",
+    summary = "Stop a run",
+    description = "Sends SIGTERM to all processes of a run, and SIGKILL after `stop-after`. \
+        Requires the grant `run` for the job. The `exit` event of its stream reports the end; a \
+        repeated request succeeds.",
     params(
         ("name" = String, Path, description = "Name of the job"),
         ("run" = String, Path, description = "Name of the run"),
     ),
     responses(
-        (status = 202, description = "The run is being stopped; its `exit` event reports the end"),
+        (status = 202, description = "The run is being stopped"),
         (status = 204, description = "The run has ended already"),
-        (status = 404, description = "Unknown run, or its history is no longer stored",
-         body = Document,
-         content_type = "application/problem+json"),
-        CommonErrors,
-        HistoryErrors,
+        StopRunErrors,
     )
 )]
 pub(crate) async fn stop(

@@ -2,7 +2,8 @@
 
 use crate::http::error::{Code, Problem};
 use crate::http::extract::identity::require_admin;
-use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
+use crate::http::openapi::errors::{AcknowledgeErrors, AdminErrors, BackupErrors};
+use crate::http::openapi::examples;
 use crate::http::state::AppState;
 use crate::journal::Loss;
 use actix_web::http::header;
@@ -52,10 +53,16 @@ fn answer(losses: Vec<Loss>) -> HttpResponse {
 }
 
 /// `GET /journal/losses`
-#[utoipa::path(get, path = "/journal/losses", tag = "operators", responses(
-    (status = 200, description = "Losses that are not acknowledged yet", body = Losses),
-    CommonErrors,
-))]
+#[utoipa::path(get, path = "/journal/losses", tag = "operators",
+    summary = "List losses",
+    description = "Lists the losses of committed events that the hub found at a start and that \
+        are not acknowledged yet. Requires the grant `admin`.",
+    responses(
+        (status = 200, description = "Losses that are not acknowledged", body = Losses,
+         example = examples::losses),
+        AdminErrors,
+    )
+)]
 pub(crate) async fn losses(
     state: Data<AppState>,
     request: HttpRequest,
@@ -65,11 +72,17 @@ pub(crate) async fn losses(
 }
 
 /// `DELETE /journal/losses`
-#[utoipa::path(delete, path = "/journal/losses", tag = "operators", responses(
-    (status = 200, description = "Losses that this request acknowledged", body = Losses),
-    CommonErrors,
-    HistoryErrors,
-))]
+#[utoipa::path(delete, path = "/journal/losses", tag = "operators",
+    summary = "Acknowledge losses",
+    description = "Acknowledges all losses: they disappear from `/readyz`, from the metrics and \
+        from this list. Requires the grant `admin`. Restores nothing: decide first if a backup \
+        has the lost events. A repeated request acknowledges an empty list.",
+    responses(
+        (status = 200, description = "Losses that this request acknowledged", body = Losses,
+         example = examples::losses),
+        AcknowledgeErrors,
+    )
+)]
 pub(crate) async fn acknowledge_losses(
     state: Data<AppState>,
     request: HttpRequest,
@@ -87,13 +100,18 @@ pub(crate) async fn acknowledge_losses(
 }
 
 /// `GET /journal/backup`
-#[utoipa::path(get, path = "/journal/backup", tag = "operators", responses(
-    (status = 200, description = "Backup of the journal, for `fanfare journal restore`; complete \
-        only with its last record", body = Vec<u8>, content_type = "application/octet-stream"),
-    (status = 409, description = "Another backup is in progress, or the journal is in memory"),
-    CommonErrors,
-    HistoryErrors,
-))]
+#[utoipa::path(get, path = "/journal/backup", tag = "operators",
+    summary = "Back up the journal",
+    description = "Sends a backup of the journal, consistent as of one moment, for `fanfare \
+        journal restore`. Requires the grant `admin`. Reads the whole journal at the pace of the \
+        client while the hub goes on; only one backup runs at a time. A response that breaks off \
+        is incomplete, which a restore detects.",
+    responses(
+        (status = 200, description = "The backup; complete only with its last record",
+         body = Vec<u8>, content_type = "application/octet-stream"),
+        BackupErrors,
+    )
+)]
 pub(crate) async fn backup(
     state: Data<AppState>,
     request: HttpRequest,

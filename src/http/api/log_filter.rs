@@ -4,7 +4,8 @@
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
 use crate::http::extract::identity::require_admin;
-use crate::http::openapi::responses::{BodyErrors, CommonErrors};
+use crate::http::openapi::errors::{AdminErrors, LogFilterErrors};
+use crate::http::openapi::examples;
 use crate::http::state::AppState;
 use crate::telemetry::{InvalidFilter, check_log_filter, log_filter, set_log_filter};
 use actix_web::http::header;
@@ -22,10 +23,15 @@ pub(crate) struct LogFilter {
 }
 
 /// `GET /log-filter`
-#[utoipa::path(get, path = "/log-filter", tag = "operators", responses(
-    (status = 200, description = "The log filter in use", body = LogFilter),
-    CommonErrors,
-))]
+#[utoipa::path(get, path = "/log-filter", tag = "operators",
+    summary = "Get the log filter",
+    description = "Returns the filter of the log in use. Requires the grant `admin`.",
+    responses(
+        (status = 200, description = "The log filter", body = LogFilter,
+         example = examples::log_filter),
+        AdminErrors,
+    )
+)]
 pub(crate) async fn get(
     state: Data<AppState>,
     request: HttpRequest,
@@ -36,11 +42,15 @@ pub(crate) async fn get(
 
 /// `PUT /log-filter {"filter": …}`
 #[utoipa::path(put, path = "/log-filter", tag = "operators",
-    request_body(content = LogFilter),
+    summary = "Change the log filter",
+    description = "Replaces the filter of the log: a level, or levels by module, in the syntax of \
+        `RUST_LOG`. Requires the grant `admin`. The change lasts until the next change or \
+        restart.",
+    request_body(content = LogFilter, example = examples::log_filter),
     responses(
-        (status = 200, description = "The new log filter", body = LogFilter),
-        CommonErrors,
-        BodyErrors,
+        (status = 200, description = "The new log filter", body = LogFilter,
+         example = examples::log_filter),
+        LogFilterErrors,
     )
 )]
 pub(crate) async fn put(

@@ -5,7 +5,8 @@
 use crate::http::error::{Code, Problem};
 use crate::http::extract::cookie;
 use crate::http::extract::identity::require_caller;
-use crate::http::openapi::responses::CommonErrors;
+use crate::http::openapi::errors::{CallerErrors, PublicErrors};
+use crate::http::openapi::examples;
 use crate::http::state::AppState;
 use crate::journal::now;
 use actix_web::http::header::{self};
@@ -40,9 +41,13 @@ pub(crate) struct CallerDescription {
 
 /// `GET /session`
 #[utoipa::path(get, path = "/session", tag = "access",
+    summary = "Describe the caller",
+    description = "Returns the subject, the expiry and the grants of the credential or, without \
+        one, of anonymous callers. Requires no grant.",
     responses(
-        (status = 200, description = "The caller and its grants", body = CallerDescription),
-        CommonErrors,
+        (status = 200, description = "The caller and its grants", body = CallerDescription,
+         example = examples::caller),
+        CallerErrors,
     )
 )]
 pub(crate) async fn describe_caller(
@@ -68,10 +73,16 @@ pub(crate) async fn describe_caller(
 
 /// `POST /session`, with the credential as `Authorization: Bearer`.
 #[utoipa::path(post, path = "/session", tag = "access",
+    summary = "Start a cookie session",
+    description = "Stores the credential of the header `Authorization: Bearer` in a cookie that \
+        no script can read, for pages of the hub's own origin. Requires no grant. The cookie \
+        expires with the credential, that of an API key after `--jwt-max-lifetime`. With the \
+        cookie, requests other than GET and HEAD are accepted only from pages of the hub and of \
+        origins in `--cors-origin`.",
     responses(
         (status = 204, description = "The credential is stored in a cookie",
          headers(("set-cookie" = String, description = "The cookie"))),
-        CommonErrors,
+        CallerErrors,
     )
 )]
 pub(crate) async fn begin(
@@ -92,10 +103,13 @@ pub(crate) async fn begin(
 
 /// `DELETE /session`
 #[utoipa::path(delete, path = "/session", tag = "access",
+    summary = "End a cookie session",
+    description = "Deletes the cookie in the browser; the credential itself stays valid. Requires \
+        no grant, and succeeds without a cookie too.",
     responses(
         (status = 204, description = "The cookie is deleted",
          headers(("set-cookie" = String, description = "Expired cookie that replaces it"))),
-        CommonErrors,
+        PublicErrors,
     )
 )]
 pub(crate) async fn end(request: HttpRequest) -> HttpResponse {

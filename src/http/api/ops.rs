@@ -4,7 +4,8 @@ use crate::config::enabled_features;
 use crate::http::api::readiness::{self, Readiness};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::identity::require_caller;
-use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
+use crate::http::openapi::errors::{MetricsErrors, PublicErrors};
+use crate::http::openapi::examples;
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
 use crate::telemetry::Exposition;
@@ -25,11 +26,15 @@ pub(crate) struct Version {
 }
 
 /// `GET /version`
-#[utoipa::path(get, path = "/version", tag = "operators", responses(
-    (status = 200, description = "Name, version and features of the hub, and its journal format",
-     body = Version),
-    CommonErrors,
-))]
+#[utoipa::path(get, path = "/version", tag = "operators",
+    summary = "Get the version",
+    description = "Returns the name, version and features of the running hub, and the format of \
+        its journal. Requires no credential.",
+    responses(
+        (status = 200, description = "The version", body = Version, example = examples::version),
+        PublicErrors,
+    )
+)]
 pub(crate) async fn version() -> HttpResponse {
     HttpResponse::Ok().json(Version {
         name: env!("CARGO_PKG_NAME"),
@@ -40,10 +45,16 @@ pub(crate) async fn version() -> HttpResponse {
 }
 
 /// `GET /healthz`: the process answers.
-#[utoipa::path(get, path = "/healthz", tag = "operators", responses(
-    (status = 200, description = "The process answers", body = String, content_type = "text/plain"),
-    CommonErrors,
-))]
+#[utoipa::path(get, path = "/healthz", tag = "operators",
+    summary = "Check that the hub answers",
+    description = "Succeeds while the process answers, even if it is not ready: restart the hub \
+        if it fails. Requires no credential. Also answers HEAD.",
+    responses(
+        (status = 200, description = "The process answers", body = String,
+         content_type = "text/plain", example = json!("ok\n")),
+        PublicErrors,
+    )
+)]
 pub(crate) async fn healthz() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -52,11 +63,19 @@ pub(crate) async fn healthz() -> HttpResponse {
 }
 
 /// `GET /readyz`: readiness of the hub. Only admins get the reasons of failed checks.
-#[utoipa::path(get, path = "/readyz", tag = "operators", responses(
-    (status = 200, description = "The hub is ready", body = Readiness),
-    (status = 503, description = "The hub is not ready; admins get the reasons", body = Readiness),
-    CommonErrors,
-))]
+#[utoipa::path(get, path = "/readyz", tag = "operators",
+    summary = "Check that the hub is ready",
+    description = "Returns the result of every readiness check; send traffic elsewhere if it is a \
+        503. Requires no credential, but only callers with the grant `admin` get the reasons. \
+        Also answers HEAD.",
+    responses(
+        (status = 200, description = "The hub is ready", body = Readiness,
+         example = examples::ready),
+        (status = 503, description = "The hub is not ready", body = Readiness,
+         example = examples::not_ready),
+        PublicErrors,
+    )
+)]
 pub(crate) async fn readyz(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     // Reasons contain paths and positions.
     let sees_reasons = require_caller(&state, &request).is_ok_and(|caller| caller.grants.admin);
@@ -81,12 +100,19 @@ fn readiness(ready: Readiness) -> HttpResponse {
 }
 
 /// `GET /metrics`, in Prometheus's text format, or in `OpenMetrics` if `Accept` requests it.
-#[utoipa::path(get, path = "/metrics", tag = "operators", responses(
-    (status = 200, description = "Metrics for Prometheus",
-     content((String = "text/plain"), (String = "application/openmetrics-text"))),
-    CommonErrors,
-    HistoryErrors,
-))]
+#[utoipa::path(get, path = "/metrics", tag = "operators",
+    summary = "Get metrics",
+    description = "Returns the metrics in Prometheus's text format, or in OpenMetrics if `Accept` \
+        requests it. Requires the grant `admin` or `--anonymous metrics`; the listener of \
+        `--metrics-listen` needs no credential.",
+    responses(
+        (status = 200, description = "The metrics", content(
+            (String = "text/plain", example = examples::metrics),
+            (String = "application/openmetrics-text"),
+        )),
+        MetricsErrors,
+    )
+)]
 pub(crate) async fn metrics(
     state: Data<AppState>,
     request: HttpRequest,

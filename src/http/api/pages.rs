@@ -4,6 +4,8 @@
 //! again); a browser that has the current version gets 304. Never: loads a script or a style from
 //! elsewhere.
 
+#[cfg(feature = "chat")]
+use crate::http::openapi::errors::PublicErrors;
 use crate::http::resource::resource;
 use actix_web::http::header::{self, ETag, EntityTag, IfNoneMatch};
 use actix_web::middleware::Compress;
@@ -43,8 +45,13 @@ pub(crate) fn serve(config: &mut ServiceConfig) {
 
 /// `GET /chat`
 #[cfg(feature = "chat")]
-#[utoipa::path(get, path = "/chat", tag = "chats",
-    responses((status = 200, description = "The chat page", content_type = "text/html"))
+#[utoipa::path(get, path = "/chat", tag = "chats", operation_id = "chat_page",
+    summary = "Get the chat page",
+    description = "Returns a page to try models. Requires no credential; chatting does.",
+    responses(
+        (status = 200, description = "The chat page", content_type = "text/html"),
+        PublicErrors,
+    )
 )]
 pub(crate) async fn chat(request: HttpRequest) -> HttpResponse {
     answer(&request, "chat.html")

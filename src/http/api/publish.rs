@@ -2,13 +2,14 @@
 
 use crate::access::{Caller, Scope};
 use crate::event::{Draft, EventType, Key, Receipt, StreamName};
-use crate::http::error::{Code, Document, Problem};
+use crate::http::error::{Code, Problem};
 use crate::http::extract::body::read_body;
 use crate::http::extract::idempotency_key::{IDEMPOTENCY_KEY, idempotency_key};
 use crate::http::extract::identity::{quota_owner, require_caller};
 use crate::http::extract::query;
 use crate::http::ingest::{PublishSource, ingest};
-use crate::http::openapi::responses::{BodyErrors, CommonErrors};
+use crate::http::openapi::errors::PublishErrors;
+use crate::http::openapi::examples;
 use crate::http::openapi::shapes::{Events, LogMessage, Receipt as ReceiptShape, Receipts};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
@@ -26,20 +27,33 @@ const LOGS: &str = "logs";
 
 /// `POST /publish`
 #[utoipa::path(post, path = "/publish", tag = "publish",
+    summary = "Publish events",
+    description = "Publishes one event, or a batch of up to 4,096 events as a whole or not at \
+        all, and responds once they are as durable as `--durability` promises. Requires the grant \
+        `publish` for every stream. For ten minutes a repeated event with the same key, data and \
+        streams publishes nothing, and its receipt has the id of the first one. A full queue \
+        refuses at once: retry after `Retry-After`.",
     request_body(
-        description = "One event, an array of events that is published as a whole or not \
-                       at all, or `application/x-ndjson` with one event per line",
-        content((Events = "application/json"), (String = "application/x-ndjson"))
+        description = "One event, an array of events, or `application/x-ndjson` with one event per \
+                       line",
+        content(
+            (Events = "application/json", examples(
+                ("event" = (summary = "One event", value = json!(examples::event()))),
+                ("events" = (summary = "A batch", value = json!(examples::events()))),
+            )),
+            (String = "application/x-ndjson"),
+        )
     ),
     params(("Idempotency-Key" = Option<String>, Header,
             description = "Idempotency key of a single event")),
     responses(
-        (status = 200, description = "All events were published", body = Receipts),
-        (status = 409,
-         description = "A stream has ended, or a key was used with other data or other streams",
-         body = Document, content_type = "application/problem+json"),
-        CommonErrors,
-        BodyErrors,
+        (status = 200, description = "All events were published", body = Receipts, examples(
+            ("event" = (summary = "One event", value = json!(examples::receipt()))),
+            ("events" = (summary = "A batch", value = json!(examples::receipts()))),
+            ("lines" = (summary = "`application/x-ndjson`",
+                        value = json!(examples::receipt_summary()))),
+        )),
+        PublishErrors,
     )
 )]
 pub(crate) async fn publish(
@@ -52,21 +66,23 @@ pub(crate) async fn publish(
 
 /// `POST /streams/{stream}/events?type=TYPE`
 #[utoipa::path(post, path = "/streams/{stream}/events", tag = "publish",
-    request_body(content = String, content_type = "text/plain",
-                 description = "Data of the event, as text"),
+    summary = "Publish a text event",
+    description = "Publishes the body as one event; the first event creates the stream. Requires \
+        the grant `publish` for the stream. `Content-Type` is ignored, so JSON stays text: use \
+        `POST /publish` for JSON. With an idempotency key a repeated request publishes nothing \
+        and returns the id of the first one.",
     params(
         ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
          description = "Stream to publish to"),
         ("type" = Option<String>, Query, description = "Type of the event, `message` by default"),
         ("Idempotency-Key" = Option<String>, Header, description = "Idempotency key of the event"),
     ),
+    request_body(content = String, content_type = "text/plain",
+                 description = "Data of the event, as text", example = json!("order 17 placed")),
     responses(
-        (status = 200, description = "The event was published", body = ReceiptShape),
-        (status = 409,
-         description = "The stream has ended, or the key was used with other data or other streams",
-         body = Document, content_type = "application/problem+json"),
-        CommonErrors,
-        BodyErrors,
+        (status = 200, description = "The event was published", body = ReceiptShape,
+         example = examples::receipt),
+        PublishErrors,
     )
 )]
 pub(crate) async fn publish_text(
@@ -80,16 +96,18 @@ pub(crate) async fn publish_text(
 /// `POST /log-message {"level": …, "message": …}`: publishes an event on the stream `logs`, for
 /// services that only log.
 #[utoipa::path(post, path = "/log-message", tag = "publish",
-    request_body(content = LogMessage),
+    summary = "Publish a log message",
+    description = "Publishes the body as an event of the type `log` on the stream `logs`, for \
+        services that only log. Requires the grant `publish` for `logs`. Other members are kept, \
+        and a missing `timestamp` is added. With an idempotency key a repeated request publishes \
+        nothing.",
     params(("Idempotency-Key" = Option<String>, Header,
             description = "Idempotency key of the event")),
+    request_body(content = LogMessage, example = examples::log_message),
     responses(
-        (status = 200, description = "The event was published", body = ReceiptShape),
-        (status = 409,
-         description = "The stream has ended, or the key was used with other data or other streams",
-         body = Document, content_type = "application/problem+json"),
-        CommonErrors,
-        BodyErrors,
+        (status = 200, description = "The event was published", body = ReceiptShape,
+         example = examples::log_receipt),
+        PublishErrors,
     )
 )]
 pub(crate) async fn log_message(

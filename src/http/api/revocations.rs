@@ -1,10 +1,11 @@
 //! `/revocations`: credentials that are revoked before they expire.
 
 use crate::access::{RevocationTarget, RevokeError};
-use crate::http::error::{Code, Document, Problem};
+use crate::http::error::{Code, Problem};
 use crate::http::extract::body::read_body;
 use crate::http::extract::identity::require_admin;
-use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors};
+use crate::http::openapi::errors::{AdminErrors, RemoveRevocationErrors, RevokeErrors};
+use crate::http::openapi::examples;
 use crate::http::state::AppState;
 use crate::journal::now;
 use actix_web::http::header;
@@ -45,10 +46,15 @@ struct RevocationList<'a> {
 }
 
 /// `GET /revocations`
-#[utoipa::path(get, path = "/revocations", tag = "access", responses(
-    (status = 200, description = "Revocations in force, newest first", body = RevocationList),
-    CommonErrors,
-))]
+#[utoipa::path(get, path = "/revocations", tag = "access",
+    summary = "List revocations",
+    description = "Lists the revocations in force, newest first. Requires the grant `admin`.",
+    responses(
+        (status = 200, description = "The revocations", body = RevocationList,
+         example = examples::revocations),
+        AdminErrors,
+    )
+)]
 pub(crate) async fn list(
     state: Data<AppState>,
     request: HttpRequest,
@@ -63,14 +69,14 @@ pub(crate) async fn list(
 
 /// `DELETE /revocations {"jti": …} | {"sub": …} | {"key": …}`
 #[utoipa::path(delete, path = "/revocations", tag = "access",
-    request_body(content = WhoseShape),
+    summary = "Remove a revocation",
+    description = "Removes a revocation, so that the credentials that it revoked are accepted \
+        again until they expire. Requires the grant `admin`. The body names the target as in \
+        `POST /revocations`.",
+    request_body(content = WhoseShape, example = examples::revocation_target),
     responses(
         (status = 204, description = "The revocation was removed"),
-        (status = 404, description = "No such revocation",
-         body = Document, content_type = "application/problem+json"),
-        CommonErrors,
-        BodyErrors,
-        HistoryErrors,
+        RemoveRevocationErrors,
     )
 )]
 pub(crate) async fn undo(
@@ -114,14 +120,16 @@ fn refused(error: &RevokeError) -> Problem {
 
 /// `POST /revocations {"jti": …} | {"sub": …} | {"key": …}`
 #[utoipa::path(post, path = "/revocations", tag = "access",
-    request_body(content = WhoseShape),
+    summary = "Revoke credentials",
+    description = "Revokes a token by its `jti`, all tokens of a `sub`, or the API keys of a \
+        name, and the tickets that these created; their sessions end within a second. Requires \
+        the grant `admin`. Tokens that are issued later stay valid. Revocations outlast a \
+        restart; a repeated request updates `revoked_at`.",
+    request_body(content = WhoseShape, example = examples::revocation_target),
     responses(
-        (status = 200,
-         description = "Credentials of the target that were issued until now are revoked",
-         body = Answer),
-        CommonErrors,
-        BodyErrors,
-        HistoryErrors,
+        (status = 200, description = "Credentials that were issued until now are revoked",
+         body = Answer, example = examples::revocation),
+        RevokeErrors,
     )
 )]
 pub(crate) async fn add(

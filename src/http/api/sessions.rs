@@ -1,10 +1,11 @@
 //! `GET /sessions`, `DELETE /sessions/{id}` and `GET /presence/{stream}`: sessions and subscribers.
 
 use crate::event::{Invalid, StreamName, Timestamp};
-use crate::http::error::{Code, Document, Problem};
+use crate::http::error::{Code, Problem};
 use crate::http::extract::identity::require_admin;
 use crate::http::extract::query;
-use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
+use crate::http::openapi::errors::{CloseSessionErrors, ListSessionsErrors, PresenceErrors};
+use crate::http::openapi::examples;
 use crate::http::state::{AppState, manager_unresponsive};
 use crate::hub::{GetPresence, SessionFilter, SessionView, close, sessions};
 use actix_web::http::header;
@@ -77,6 +78,10 @@ impl From<SessionView> for Session {
 
 /// `GET /sessions?stream=&subject=&address=&after=&limit=`
 #[utoipa::path(get, path = "/sessions", tag = "operators",
+    summary = "List sessions",
+    description = "Lists open sessions with their streams, subject and lag, sorted by id. \
+        Requires the grant `admin`. `next` is the value of `after` for the next page. Sessions of \
+        worker threads that do not answer are missing; `silent_workers` is their number.",
     params(
         ("stream" = Option<String>, Query,
          description = "Sessions that an event on this stream would go to"),
@@ -86,12 +91,12 @@ impl From<SessionView> for Session {
         ("after" = Option<String>, Query,
          description = "Id of the session to continue after: `next` of the previous page"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
-         description = "Maximum number of sessions in the response"),
+         description = "Maximum number of sessions in the response, 100 by default"),
     ),
     responses(
-        (status = 200, description = "Open sessions, sorted by id", body = List),
-        CommonErrors,
-        HistoryErrors,
+        (status = 200, description = "A page of sessions", body = List,
+         example = examples::sessions),
+        ListSessionsErrors,
     )
 )]
 pub(crate) async fn list(
@@ -134,14 +139,14 @@ fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
 
 /// `DELETE /sessions/{id}`
 #[utoipa::path(delete, path = "/sessions/{id}", tag = "operators",
+    summary = "Close a session",
+    description = "Closes a session; its client gets `hub-error` with the code \
+        `closed_by_operator`. Requires the grant `admin`. The client may reconnect and resume: to \
+        keep it out, revoke its credential.",
     params(("id" = String, Path, description = "Id of the session")),
     responses(
-        (status = 204,
-         description = "The session is notified and closed; its client may reconnect"),
-        (status = 404, description = "Unknown session", body = Document,
-         content_type = "application/problem+json"),
-        CommonErrors,
-        HistoryErrors,
+        (status = 204, description = "The session was closed"),
+        CloseSessionErrors,
     )
 )]
 pub(crate) async fn delete(
@@ -185,12 +190,16 @@ pub(crate) struct Subject {
 
 /// `GET /presence/{stream}`
 #[utoipa::path(get, path = "/presence/{stream}", tag = "operators",
+    summary = "List the subscribers of a stream",
+    description = "Counts the sessions that an event on the stream would go to, by subject, most \
+        sessions first. Requires the grant `admin`. At most 1,000 subjects are listed; \
+        `subject_count` is the number of all.",
     params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
             description = "Name of the stream")),
     responses(
-        (status = 200, description = "Subscribers of the stream", body = Presence),
-        CommonErrors,
-        HistoryErrors,
+        (status = 200, description = "Subscribers of the stream", body = Presence,
+         example = examples::presence),
+        PresenceErrors,
     )
 )]
 pub(crate) async fn presence(

@@ -3,7 +3,8 @@
 use crate::http::api::readiness::{self, Readiness};
 use crate::http::error::Problem;
 use crate::http::extract::identity::require_admin;
-use crate::http::openapi::responses::{CommonErrors, HistoryErrors};
+use crate::http::openapi::errors::AdminErrors;
+use crate::http::openapi::examples;
 use crate::http::state::AppState;
 use crate::limits::Usage;
 use crate::source::SourceView;
@@ -45,10 +46,13 @@ pub(crate) struct Stats {
 
 /// `GET /stats`
 #[utoipa::path(get, path = "/stats", tag = "operators",
+    summary = "Get statistics",
+    description = "Returns totals, the use of every limit, refusals by reason, sources, jobs and \
+        readiness. Requires the grant `admin`. Totals count from the start of the hub.",
     responses(
-        (status = 200, description = "Totals, limits and readiness of the hub", body = Stats),
-        CommonErrors,
-        HistoryErrors,
+        (status = 200, description = "Totals, limits and readiness of the hub", body = Stats,
+         example = examples::stats),
+        AdminErrors,
     )
 )]
 pub(crate) async fn stats(

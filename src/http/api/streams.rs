@@ -3,12 +3,15 @@
 use crate::access::{Caller, Scope};
 use crate::event::{Invalid, Receipt, StreamName};
 use crate::http::api::publish::{check_end, count_refusal};
-use crate::http::error::{Code, Document, Problem};
+use crate::http::error::{Code, Problem};
 use crate::http::extract::identity::{quota_owner, require_admin, require_caller};
 use crate::http::extract::query;
 use crate::http::history::read_history;
 use crate::http::ingest::{charge_rates, refuse_in_drain};
-use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors};
+use crate::http::openapi::errors::{
+    DeleteStreamErrors, EndErrors, ListStreamsErrors, StreamErrors,
+};
+use crate::http::openapi::examples;
 use crate::http::openapi::shapes::EndReceipt;
 use crate::http::state::AppState;
 use crate::hub::{CountSubscribers, FindNames};
@@ -54,19 +57,22 @@ pub(crate) struct Stream {
 
 /// `GET /streams?prefix=&limit=&after=`
 #[utoipa::path(get, path = "/streams", tag = "streams",
+    summary = "List streams",
+    description = "Lists the streams with history and those that a subscriber names, sorted by \
+        name. Returns only streams that the grant `subscribe` covers. `next` is the value of \
+        `after` for the next page; a page can have fewer streams than `limit` and still have a \
+        `next`.",
     params(
         ("prefix" = Option<String>, Query, description = "Prefix of the names"),
         ("after" = Option<String>, Query,
          description = "Name to continue after: `next` of the previous page"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
-         description = "Maximum number of streams in the response"),
+         description = "Maximum number of streams in the response, 100 by default"),
     ),
     responses(
-        (status = 200,
-         description = "Streams with history or with subscribers that name them, sorted",
-         body = List),
-        CommonErrors,
-        HistoryErrors,
+        (status = 200, description = "A page of streams", body = List,
+         example = examples::stream_list),
+        ListStreamsErrors,
     )
 )]
 pub(crate) async fn list(
@@ -154,14 +160,15 @@ async fn find_names(
 
 /// `GET /streams/{stream}`
 #[utoipa::path(get, path = "/streams/{stream}", tag = "streams",
+    summary = "Describe a stream",
+    description = "Returns the state of a stream, its numbers of events and subscribers, and its \
+        first and last id. Requires the grant `subscribe` for the stream. A stream without \
+        history exists while a subscriber names it.",
     params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
             description = "Name of the stream")),
     responses(
-        (status = 200, description = "The stream", body = Stream),
-        (status = 404, description = "The stream has no history, and no subscriber names it",
-         body = Document, content_type = "application/problem+json"),
-        CommonErrors,
-        HistoryErrors,
+        (status = 200, description = "The stream", body = Stream, example = examples::stream),
+        StreamErrors,
     )
 )]
 pub(crate) async fn get(
@@ -189,14 +196,17 @@ pub(crate) async fn get(
 
 /// `POST /streams/{stream}/end`
 #[utoipa::path(post, path = "/streams/{stream}/end", tag = "streams",
+    summary = "End a stream",
+    description = "Ends a stream: it accepts no more events, its subscribers get `hub-end`, and \
+        its history stays readable. Requires the grant `end` for the stream. A second end returns \
+        the id of the first, and an end of an unknown stream creates it as ended. Counts as one \
+        event for the publish rates.",
     params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
             description = "Name of the stream")),
     responses(
-        (status = 200,
-         description = "The stream accepts no more events; its subscribers are notified",
-         body = EndReceipt),
-        CommonErrors,
-        BodyErrors,
+        (status = 200, description = "The stream has ended", body = EndReceipt,
+         example = examples::end_receipt),
+        EndErrors,
     )
 )]
 pub(crate) async fn end(
@@ -208,15 +218,15 @@ pub(crate) async fn end(
 
 /// `DELETE /streams/{stream}`
 #[utoipa::path(delete, path = "/streams/{stream}", tag = "streams",
+    summary = "Delete a stream",
+    description = "Deletes a stream with its history and its idempotency keys; its subscribers \
+        get `hub-end` with the reason `deleted`. Requires the grant `admin`. Events that also \
+        belong to other streams stay there, and the name can be used again.",
     params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
             description = "Name of the stream")),
     responses(
-        (status = 204,
-         description = "The stream and its history were deleted; its subscribers are notified"),
-        (status = 404, description = "Unknown stream",
-         body = Document, content_type = "application/problem+json"),
-        CommonErrors,
-        BodyErrors,
+        (status = 204, description = "The stream was deleted"),
+        DeleteStreamErrors,
     )
 )]
 pub(crate) async fn delete(

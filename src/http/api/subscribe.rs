@@ -12,7 +12,9 @@ use crate::http::extract::body::{parse_object, read_body};
 use crate::http::extract::identity::{quota_owner, require_caller};
 use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
 use crate::http::extract::query::{self, SubscribeQuery};
-use crate::http::openapi::responses::{BodyErrors, CommonErrors, HistoryErrors, Subscribed};
+use crate::http::openapi::errors::{SubscribeByBodyErrors, SubscribeErrors};
+use crate::http::openapi::examples;
+use crate::http::openapi::responses::EventResponses;
 use crate::http::openapi::shapes::{SubscribeParameters, Subscription};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::session_socket::SessionSocket;
@@ -34,12 +36,18 @@ use std::sync::atomic::Ordering;
 
 /// `GET /events?stream=SELECTOR&stream=…`
 #[utoipa::path(get, path = "/events", tag = "subscribe",
+    summary = "Stream events",
+    description = "Streams the events of up to 100 streams and patterns in the order of the hub; \
+        an event of several of them is sent once. Requires the grant `subscribe` for at least one \
+        stream, and is narrowed to what is granted. `Last-Event-ID` resumes after an event, and \
+        `hub-open` reports whether events are missing. A slow reader delays nobody: it reads from \
+        the journal.",
     params(
         ("stream" = Vec<String>, Query, description = "Streams, or patterns of their names"),
         SubscribeParameters,
         ("Last-Event-ID" = Option<String>, Header, description = "Id of the event to resume after"),
     ),
-    responses(Subscribed, CommonErrors, HistoryErrors),
+    responses(EventResponses, SubscribeErrors),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(crate) async fn events(
@@ -51,12 +59,19 @@ pub(crate) async fn events(
 
 /// `GET /streams/{stream}/events`
 #[utoipa::path(get, path = "/streams/{stream}/events", tag = "subscribe",
+    summary = "Stream the events of a stream",
+    description = "Streams the events of one stream, which need not exist yet. Requires the grant \
+        `subscribe` for the stream. The response stays open unless `follow=false`; \
+        `Last-Event-ID` resumes after an event. A client that accepts `text/event-stream` gets a \
+        refusal at a limit as `hub-error` with status 200, because an EventSource never retries \
+        after another status.",
     params(
-        ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "The stream"),
+        ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
+         description = "The stream"),
         SubscribeParameters,
         ("Last-Event-ID" = Option<String>, Header, description = "Id of the event to resume after"),
     ),
-    responses(Subscribed, CommonErrors, HistoryErrors),
+    responses(EventResponses, SubscribeErrors),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(crate) async fn stream_events(
@@ -73,10 +88,14 @@ pub(crate) async fn stream_events(
 /// `POST /events` with the parameters in a body, for long lists of selectors and for clients that
 /// can send headers. Parameters in the query apply as well.
 #[utoipa::path(post, path = "/events", tag = "subscribe",
-    request_body(content = Subscription),
+    summary = "Stream events, parameters in the body",
+    description = "Same as `GET /events`, for lists of streams that are too long for a URL. \
+        Requires the grant `subscribe` for at least one stream, and is narrowed to what is \
+        granted. Parameters in the query apply as well.",
     params(("Last-Event-ID" = Option<String>, Header,
             description = "Id of the event to resume after")),
-    responses(Subscribed, CommonErrors, BodyErrors, HistoryErrors),
+    request_body(content = Subscription, example = examples::subscription),
+    responses(EventResponses, SubscribeByBodyErrors),
     security((), ("bearer" = []), ("cookie" = []))
 )]
 pub(crate) async fn events_by_body(

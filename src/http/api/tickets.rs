@@ -6,7 +6,8 @@ use crate::event::{Interest, Invalid, Selector};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
 use crate::http::extract::identity::require_caller;
-use crate::http::openapi::responses::{BodyErrors, CommonErrors};
+use crate::http::openapi::errors::TicketErrors;
+use crate::http::openapi::examples;
 use crate::http::state::AppState;
 use crate::journal::now;
 use actix_web::http::header;
@@ -27,7 +28,7 @@ pub(crate) struct TicketRequest {
     /// Streams, or patterns of their names.
     streams: Vec<String>,
     /// Time for which the ticket opens new connections, such as `10m`; at most an hour.
-    #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
+    #[schema(pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
     ttl: Option<String>,
 }
 
@@ -40,11 +41,15 @@ pub(crate) struct Ticket {
 
 /// `POST /tickets {"streams": ["a.*"], "ttl": "10m"}`
 #[utoipa::path(post, path = "/tickets", tag = "access",
-    request_body(content = TicketRequest),
+    summary = "Create a ticket",
+    description = "Creates a ticket: a credential for the URL of an EventSource, which cannot \
+        send headers. Requires the grant `subscribe` for at least one of the streams; the ticket \
+        is narrowed to what is granted and cannot create tickets. It opens new connections until \
+        `expires_at`, and after that only resumes, until the credential that created it expires.",
+    request_body(content = TicketRequest, example = examples::ticket_request),
     responses(
-        (status = 200, description = "A ticket for the URL of an EventSource", body = Ticket),
-        CommonErrors,
-        BodyErrors,
+        (status = 200, description = "The ticket", body = Ticket, example = examples::ticket),
+        TicketErrors,
     )
 )]
 pub(crate) async fn mint(

@@ -305,8 +305,16 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
+        let body = serde_json::to_vec(&self.document()).unwrap_or_default();
+        self.answer("application/problem+json", body)
+    }
+}
+
+impl Problem {
+    /// Returns the problem document.
+    pub(crate) fn document(&self) -> Document<'_> {
         let (code, title, status) = self.code.row();
-        let document = Document {
+        Document {
             r#type: format!("urn:fanfare:problem:{code}"),
             title,
             status: status.as_u16(),
@@ -314,12 +322,9 @@ impl ResponseError for Problem {
             code,
             field: self.field.as_deref(),
             limit: self.limit.map(Limit::as_str),
-        };
-        self.answer("application/problem+json", serde_json::to_vec(&document).unwrap_or_default())
+        }
     }
-}
 
-impl Problem {
     /// Returns a refusal with this body, with the headers of a refusal and with its reason for the
     /// access log.
     pub(crate) fn answer(&self, content_type: &str, body: Vec<u8>) -> HttpResponse {

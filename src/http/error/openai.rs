@@ -25,6 +25,11 @@ fn answer(status: StatusCode) -> HttpResponseBuilder {
 
 /// Returns the response for a problem.
 pub(crate) fn refusal(problem: &Problem) -> HttpResponse {
+    problem.answer("application/json", body(problem).to_string().into_bytes())
+}
+
+/// Returns the body of the response for a problem.
+pub(crate) fn body(problem: &Problem) -> Value {
     let (code, _, status) = problem.code.row();
     let kind = match status.as_u16() {
         401 | 403 => "authentication_error",
@@ -35,8 +40,7 @@ pub(crate) fn refusal(problem: &Problem) -> HttpResponse {
     let object = json!({
         "message": problem.detail, "type": kind, "param": problem.field, "code": code,
     });
-    let body = json!({ "error": object });
-    problem.answer("application/json", body.to_string().into_bytes())
+    json!({ "error": object })
 }
 
 /// Returns the error for a problem that occurs outside the handlers.
@@ -45,32 +49,42 @@ pub(crate) fn as_error(problem: Problem) -> actix_web::Error {
     InternalError::from_response(problem, answer).into()
 }
 
-/// Returns the error response for a chat that failed, with the upstream's status. Failures that the
-/// hub has retried already tell the client not to retry.
-pub(crate) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
-    let mut was_tried = true;
-    let status = match end {
-        ChatEvent::Error { code, upstream_status, .. } => match (code, upstream_status) {
-            (FailureCause::ContentFilter, _) => StatusCode::BAD_REQUEST,
-            // The upstream refused the hub's credential, not the caller's.
-            (FailureCause::UpstreamAuth, _) => StatusCode::BAD_GATEWAY,
-            (FailureCause::UpstreamError, Some(status @ (400 | 404 | 413 | 422 | 429))) => {
-                StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
-            }
-            (FailureCause::UpstreamStalled | FailureCause::Timeout, _) => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
-            (FailureCause::HubRestarted | FailureCause::JournalUnavailable, _) => {
-                was_tried = false;
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            (FailureCause::UpstreamError | FailureCause::UpstreamIncomplete, _) => {
-                StatusCode::BAD_GATEWAY
-            }
-        },
-        ChatEvent::Cancelled { .. } => StatusCode::CONFLICT,
+/// Returns the status of the response for a chat that failed: the upstream's, or one of the hub;
+/// `None` if the chat did not fail.
+pub(crate) fn status_of(end: &ChatEvent) -> Option<StatusCode> {
+    let (code, upstream_status) = match end {
+        ChatEvent::Error { code, upstream_status, .. } => (code, upstream_status),
+        ChatEvent::Cancelled { .. } => return Some(StatusCode::CONFLICT),
         _ => return None,
     };
+    Some(match (code, upstream_status) {
+        (FailureCause::ContentFilter, _) => StatusCode::BAD_REQUEST,
+        // The upstream refused the hub's credential, not the caller's.
+        (FailureCause::UpstreamAuth, _) => StatusCode::BAD_GATEWAY,
+        (FailureCause::UpstreamError, Some(status @ (400 | 404 | 413 | 422 | 429))) => {
+            StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
+        }
+        (FailureCause::UpstreamStalled | FailureCause::Timeout, _) => StatusCode::GATEWAY_TIMEOUT,
+        (FailureCause::HubRestarted | FailureCause::JournalUnavailable, _) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        (FailureCause::UpstreamError | FailureCause::UpstreamIncomplete, _) => {
+            StatusCode::BAD_GATEWAY
+        }
+    })
+}
+
+/// Returns the error response for a chat that failed. Failures that the hub has retried already
+/// tell the client not to retry.
+pub(crate) fn failed(end: &ChatEvent) -> Option<HttpResponse> {
+    let status = status_of(end)?;
+    let was_tried = !matches!(
+        end,
+        ChatEvent::Error {
+            code: FailureCause::HubRestarted | FailureCause::JournalUnavailable,
+            ..
+        }
+    );
     let mut answer = answer(status);
     if was_tried {
         answer.insert_header((SHOULD_RETRY, "false"));

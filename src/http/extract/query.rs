@@ -310,9 +310,16 @@ fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {
     if let Ok(age) = duration(text) {
         return Ok(Start::At(now.minus_ms(age.as_millis() as u64)));
     }
+    // A date alone is its start, in UTC.
+    let is_date =
+        text.len() == 10 && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+    let time = if is_date { format!("{text}T00:00:00Z") } else { text.to_owned() };
     // A `+` in a query is decoded as a space, even the unescaped one of a time offset.
-    Timestamp::parse("from", &text.replace(' ', "+")).map(Start::At).map_err(|_| {
-        Invalid::new("from", format!("{text:?} is not start, now, a time or a duration like 10m"))
+    Timestamp::parse("from", &time.replace(' ', "+")).map(Start::At).map_err(|_| {
+        Invalid::new(
+            "from",
+            format!("{text:?} is not start, now, a date, a time or a duration like 10m"),
+        )
     })
 }
 

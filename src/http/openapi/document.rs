@@ -1,9 +1,11 @@
 //! `GET /openapi.json`: the description of the whole API in OpenAPI 3.1.
 //!
-//! Routes are described at their handlers; this module contains the common parts.
+//! Operations are described at their handlers, by the attributes `summary` and `description` of
+//! `utoipa::path`; their errors are in `errors.rs`, their examples in `examples.rs`. This module
+//! contains the common parts.
 
 #[cfg(feature = "chat")]
-use crate::http::api::chats::{completions, native, ticket};
+use crate::http::api::chats::{completions, models, native, ticket};
 #[cfg(feature = "files")]
 use crate::http::api::files;
 #[cfg(feature = "jobs")]
@@ -15,7 +17,10 @@ use crate::http::api::{
     tickets,
 };
 use crate::http::error::Document;
-use crate::http::openapi::responses::CommonErrors;
+#[cfg(feature = "chat")]
+use crate::http::openapi::chat_errors::OpenAiError;
+use crate::http::openapi::errors::PublicErrors;
+use crate::http::openapi::examples;
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use std::sync::OnceLock;
@@ -23,11 +28,16 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 /// `GET /openapi.json`
-#[utoipa::path(get, path = "/openapi.json", tag = "operators", responses(
-    (status = 200, description = "OpenAPI description of the API",
-     content_type = "application/json"),
-    CommonErrors,
-))]
+#[utoipa::path(get, path = "/openapi.json", tag = "operators",
+    summary = "Get the API description",
+    description = "Returns this description of the API in OpenAPI 3.1, with the operations that \
+        this build has. Requires no credential.",
+    responses(
+        (status = 200, description = "The description", body = Object,
+         content_type = "application/json", example = examples::description),
+        PublicErrors,
+    )
+)]
 pub(crate) async fn openapi() -> HttpResponse {
     static TEXT: OnceLock<String> = OnceLock::new();
     let text = TEXT.get_or_init(|| description().to_json().unwrap_or_default());
@@ -112,20 +122,27 @@ struct JobsApi;
 /// Paths of chats.
 #[cfg(feature = "chat")]
 #[derive(OpenApi)]
-#[openapi(paths(
-    native::create,
-    native::get,
-    native::delete,
-    native::events,
-    native::stop,
-    ticket::tickets,
-    native::chat,
-    completions::create,
-    completions::get,
-    completions::cancel,
-    completions::models,
-    completions::model,
-))]
+#[openapi(
+    paths(
+        native::create,
+        native::get,
+        native::delete,
+        native::events,
+        native::stop,
+        ticket::tickets,
+        native::chat,
+        completions::create,
+        completions::get,
+        completions::cancel,
+        models::models,
+        models::model,
+    ),
+    components(schemas(OpenAiError)),
+    tags(
+        (name = "chats", description = "Chat with models"),
+        (name = "openai", description = "Chat with models by the clients of OpenAI"),
+    )
+)]
 struct ChatApi;
 
 /// The page of chats, which shares its path with a route of [`ChatApi`].
@@ -147,7 +164,22 @@ fn description() -> utoipa::openapi::OpenApi {
         #[cfg(all(feature = "chat", feature = "dashboard"))]
         ChatPage::openapi(),
     ];
-    parts.into_iter().reduce(|merged, part| merged.merge_from(part)).unwrap_or_else(Api::openapi)
+    let whole = parts.into_iter().reduce(|merged, part| merged.merge_from(part));
+    let mut whole = whole.unwrap_or_else(Api::openapi);
+    for item in whole.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            operation.operation_id = operation.summary.as_deref().map(operation_id);
+        }
+    }
+    whole
+}
+
+/// Returns the id of an operation, under which generated clients have it: `Publish events` is
+/// `publish_events`.
+fn operation_id(summary: &str) -> String {
+    let words = summary.split(|c: char| !c.is_ascii_alphanumeric());
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_").to_lowercase()
 }
 
 /// Adds the security schemes.

@@ -1,86 +1,100 @@
-//! Responses that several routes describe.
+//! Responses that several operations describe: event streams, and errors with their codes.
 
+use crate::http::error::Problem;
+use crate::http::openapi::examples;
+use actix_web::http::StatusCode;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use utoipa::IntoResponses;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::schema::{Object, Schema, Type};
 use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
 
-fn problem(description: &str) -> RefOr<Described> {
-    let schema = Ref::from_schema_name("Problem");
-    let content = Content::new(Some(schema));
-    ResponseBuilder::new()
-        .description(description)
-        .content("application/problem+json", content)
-        .build()
-        .into()
+/// Responses by their status.
+pub(super) type Responses = BTreeMap<String, RefOr<Described>>;
+
+/// Causes of errors, each with an example of its problem. Of several causes of one code and status
+/// the last one counts.
+pub(super) type Causes = Vec<(&'static str, Problem)>;
+
+/// A code of an error with its cause and an example of the body.
+pub(super) struct ErrorCase {
+    pub(super) status: StatusCode,
+    pub(super) code: String,
+    pub(super) cause: &'static str,
+    pub(super) body: Value,
 }
 
-/// Defines groups of refusals by their status.
-macro_rules! refusals {
-    ($($(#[$doc:meta])* $name:ident { $($status:literal = $why:literal,)* })*) => {$(
-        $(#[$doc])*
-        pub(crate) struct $name;
-
-        impl IntoResponses for $name {
-            fn responses() -> BTreeMap<String, RefOr<Described>> {
-                let all = [$((stringify!($status), $why)),*];
-                all.into_iter().map(|(status, why)| (status.to_owned(), problem(why))).collect()
-            }
-        }
-    )*};
-}
-
-refusals! {
-    /// Refusals of every route.
-    CommonErrors {
-        400 = "The request cannot be parsed",
-        401 = "Authentication is required, or the credential is invalid",
-        403 = "Permission denied, or a page of another site sent the request",
-        421 = "The request is for another host",
-    }
-    /// Refusals of routes that take a body.
-    BodyErrors {
-        408 = "The body stopped or arrived too slowly",
-        413 = "The body, or the data of an event, is too large",
-        422 = "A value is invalid",
-        429 = "A limit of the client is reached",
-        503 = "A limit of the hub is reached, its disk is full, or it is stopping",
-    }
-    /// Refusals of routes that read the journal.
-    HistoryErrors {
-        500 = "The journal cannot be read",
+impl ErrorCase {
+    /// Returns the case of a problem whose body is in the form that `body` makes.
+    pub(super) fn new(
+        cause: &'static str,
+        problem: &Problem,
+        body: impl Fn(&Problem) -> Value,
+    ) -> Self {
+        let (code, _, status) = problem.code.row();
+        Self { status, code: code.to_owned(), cause, body: body(problem) }
     }
 }
 
-#[cfg(feature = "chat")]
-refusals! {
-    /// Refusals of routes of one chat.
-    ChatErrors {
-        404 = "Unknown chat, or a chat of another subject",
-        410 = "The chat was deleted or is no longer stored",
-    }
+/// Describes errors whose bodies are problem documents.
+pub(super) fn problem_responses(causes: Causes) -> Responses {
+    let body = |problem: &Problem| json!(problem.document());
+    let cases = causes.into_iter();
+    let cases = cases.map(|(cause, problem)| ErrorCase::new(cause, &problem, body));
+    error_responses(cases, "application/problem+json", "Problem")
 }
 
-/// Responses to a subscriber.
-pub(crate) struct Subscribed;
+/// Describes errors: a response for each status, with an example for each code.
+pub(super) fn error_responses(
+    cases: impl Iterator<Item = ErrorCase>,
+    content_type: &str,
+    schema: &str,
+) -> Responses {
+    let mut by_status: BTreeMap<u16, BTreeMap<String, ErrorCase>> = BTreeMap::new();
+    for case in cases {
+        let codes = by_status.entry(case.status.as_u16()).or_default();
+        codes.insert(case.code.clone(), case);
+    }
+    let describe = |codes: BTreeMap<String, ErrorCase>| {
+        let causes = codes.values().map(|case| format!("`{}`: {}", case.code, case.cause));
+        let description = causes.collect::<Vec<_>>().join("; ");
+        let examples = codes.into_iter().map(|(code, case)| {
+            (code, ExampleBuilder::new().summary(case.cause).value(Some(case.body)).build())
+        });
+        let content = ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name(schema)))
+            .examples_from_iter(examples);
+        ResponseBuilder::new().description(description).content(content_type, content.build())
+    };
+    let responses = by_status.into_iter();
+    responses.map(|(status, codes)| (status.to_string(), describe(codes).build().into())).collect()
+}
 
-impl IntoResponses for Subscribed {
-    fn responses() -> BTreeMap<String, RefOr<Described>> {
-        let text = || Content::new(Some(Schema::from(Object::with_type(Type::String))));
+/// Responses with events.
+pub(crate) struct EventResponses;
+
+impl IntoResponses for EventResponses {
+    fn responses() -> Responses {
+        let text = |example: &str| {
+            ContentBuilder::new()
+                .schema(Some(Schema::from(Object::with_type(Type::String))))
+                .example(Some(example.into()))
+                .build()
+        };
+        // The specification of Server-Sent Events defines the format.
+        let blocks = Content::builder().example(Some(examples::EVENT_BLOCKS.into())).build();
         let events = ResponseBuilder::new()
-            .description("Events, or the reason why an EventSource was rejected")
-            // The specification of Server-Sent Events defines the format.
-            .content("text/event-stream", Content::new(None::<Schema>))
-            .content("application/x-ndjson", text())
-            .content("text/plain", text())
-            .content("text/csv", text());
+            .description("Events, or the reason why an EventSource was refused")
+            .content("text/event-stream", blocks)
+            .content("application/x-ndjson", text(examples::EVENT_LINES))
+            .content("text/plain", text("v42 is out\n"))
+            .content("text/csv", text("n,item\r\n2,tea\r\n"));
         let finished = ResponseBuilder::new().description("No events are left, and none will come");
         BTreeMap::from([
             ("200".to_owned(), events.build().into()),
             ("204".to_owned(), finished.build().into()),
-            ("422".to_owned(), problem("The subscription has too many selectors")),
-            ("429".to_owned(), problem("A limit of the client is reached")),
-            ("503".to_owned(), problem("A limit of the hub is reached, or it is stopping")),
         ])
     }
 }

@@ -27,6 +27,9 @@ pub(crate) struct Subscription {
     columns: Option<TextOrList>,
     #[schema(nullable = false)]
     follow: Option<bool>,
+    #[serde(rename = "as")]
+    #[schema(nullable = false, inline)]
+    form: Option<EventForm>,
     #[schema(nullable = false)]
     envelope: Option<bool>,
     #[schema(nullable = false)]
@@ -178,6 +181,10 @@ pub(crate) struct SubscribeParameters {
     /// Columns of `format=csv`, separated by commas; the default is the members of the first event.
     #[param(nullable = false)]
     columns: Option<String>,
+    /// `message` sends events without an `event:` line, so that `onmessage` of an EventSource gets
+    /// all of them; their type is in the envelope (`format=sse`).
+    #[param(inline, nullable = false, rename = "as")]
+    form: Option<EventForm>,
     /// Sends the data as `{"stream","type","time","data"}`.
     #[param(nullable = false)]
     envelope: Option<bool>,
@@ -225,6 +232,14 @@ enum FormatShape {
     Ndjson,
     Text,
     Csv,
+}
+
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what `query.rs` reads")]
+enum EventForm {
+    Event,
+    Message,
 }
 
 #[derive(ToSchema, Serialize)]

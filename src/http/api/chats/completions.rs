@@ -7,9 +7,10 @@ use crate::http::api::chats::authorization;
 use crate::http::api::chats::create::{self, CreatePolicy, create_chat};
 use crate::http::api::chats::read::{self, ChatReadRequest};
 use crate::http::error::{Code, Problem, openai};
-use crate::http::extract::identity::require_caller;
 use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
 use crate::http::extract::query::{self, ReaderOptions};
+use crate::http::openapi::chat_errors::{CancelErrors, CompletionErrors, StoredCompletionErrors};
+use crate::http::openapi::chat_examples;
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
 use crate::source::{Chat, ChatProgress, ChatReader, StopBy};
@@ -18,7 +19,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,12 @@ struct AttachedReader {
 
 /// `POST /v1/chat/completions`
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai",
-    request_body(content = Object, description = "Chat completion in OpenAI's form; `n` must be 1"),
+    summary = "Create a chat completion",
+    description = "Creates a chat and returns its answer in OpenAI's form, as a whole or, with \
+        `stream`, in chunks; `n` must be 1. Requires the grant `chat` for the model, and costs \
+        the tokens of one request to it. With an idempotency key a repeated request returns the \
+        first answer, after `starting_after` if that is given. Without a reader the chat stops \
+        after a minute.",
     params(
         ("Idempotency-Key" = Option<String>, Header,
          description = "Idempotency key: a repeated request returns the chat of the first one"),
@@ -65,9 +71,19 @@ struct AttachedReader {
          description = "`stop` (default) stops the chat a minute after its last reader has \
                         disconnected; `continue` lets it finish"),
     ),
-    responses((status = "default",
-               description = "Completion, chunks or error in OpenAI's form; chunks also have \
-                              `fanfare.seq`, their position"))
+    request_body(content = Object, examples(
+        ("streamed" = (summary = "Streamed answer",
+                       value = json!(chat_examples::streamed_completion_request()))),
+        ("whole" = (summary = "Whole answer", value = json!(chat_examples::completion_request()))),
+    )),
+    responses(
+        (status = 200, description = "The answer; chunks also have `fanfare.seq`, their position",
+         content(
+            (Object = "application/json", example = chat_examples::completion),
+            (String = "text/event-stream", example = chat_examples::chunks),
+        )),
+        CompletionErrors,
+    )
 )]
 pub(crate) async fn create(
     state: Data<AppState>,
@@ -108,6 +124,10 @@ async fn create_one(
 
 /// `GET /v1/chat/completions/{id}`
 #[utoipa::path(get, path = "/v1/chat/completions/{id}", tag = "openai",
+    summary = "Get a chat completion",
+    description = "Returns the answer of an existing chat once it is complete, or streams it with \
+        `stream=true`, after the chunk `starting_after` if that is given. Requires ownership of \
+        the chat, its ticket, or the grant `admin`. Never runs the model.",
     params(
         ("id" = String, Path, description = "Id of the completion, as in its chunks"),
         ("stream" = Option<bool>, Query,
@@ -115,7 +135,13 @@ async fn create_one(
         ("starting_after" = Option<u64>, Query,
          description = "Resumes after the chunk with this `fanfare.seq`"),
     ),
-    responses((status = "default", description = "Same as for `POST /v1/chat/completions`"))
+    responses(
+        (status = 200, description = "The answer", content(
+            (Object = "application/json", example = chat_examples::completion),
+            (String = "text/event-stream", example = chat_examples::chunks),
+        )),
+        StoredCompletionErrors,
+    )
 )]
 pub(crate) async fn get(
     state: Data<AppState>,
@@ -140,8 +166,16 @@ pub(crate) async fn get(
 
 /// `POST /v1/chat/completions/{id}/cancel`
 #[utoipa::path(post, path = "/v1/chat/completions/{id}/cancel", tag = "openai",
+    summary = "Cancel a chat completion",
+    description = "Stops a chat and returns its answer so far, after at most five seconds. \
+        Requires ownership of the chat, or the grant `admin`. Idempotent: a chat that has ended \
+        stays as it is.",
     params(("id" = String, Path, description = "Id of the completion, as in its chunks")),
-    responses((status = "default", description = "Completion with the answer so far"))
+    responses(
+        (status = 200, description = "The answer so far", body = Object,
+         content_type = "application/json", example = chat_examples::completion),
+        CancelErrors,
+    )
 )]
 pub(crate) async fn cancel(
     state: Data<AppState>,
@@ -160,57 +194,6 @@ pub(crate) async fn cancel(
         ))
     };
     openai_response(&state, cancelled.await)
-}
-
-/// `GET /v1/models`
-#[utoipa::path(get, path = "/v1/models", tag = "openai",
-    responses((status = "default",
-               description = "Models that the caller may use, in OpenAI's form"))
-)]
-pub(crate) async fn models(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
-    let listed = granted_models(&state, &request).map(|models| {
-        let data: Vec<Value> =
-            models.iter().map(|(model, upstream)| model_object(model, upstream)).collect();
-        HttpResponse::Ok()
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .json(json!({ "object": "list", "data": data }))
-    });
-    openai_response(&state, listed)
-}
-
-/// `GET /v1/models/{id}`
-#[utoipa::path(get, path = "/v1/models/{id}", tag = "openai",
-    params(("id" = String, Path, description = "Id of the model")),
-    responses((status = "default", description = "The model, in OpenAI's form"))
-)]
-pub(crate) async fn model(
-    state: Data<AppState>,
-    request: HttpRequest,
-    id: Path<String>,
-) -> HttpResponse {
-    let found = granted_models(&state, &request).and_then(|models| {
-        let found = models.iter().find(|(model, _)| *model == *id);
-        found
-            .map(|(model, upstream)| HttpResponse::Ok().json(model_object(model, upstream)))
-            .ok_or_else(|| {
-                Problem::new(Code::NotFound, format!("unknown model {:?}", *id)).field("model")
-            })
-    });
-    openai_response(&state, found)
-}
-
-fn granted_models(
-    state: &AppState,
-    request: &HttpRequest,
-) -> Result<Vec<(String, String)>, Problem> {
-    let caller = require_caller(state, request)?;
-    let mut models = state.chats.models();
-    models.retain(|(model, _)| caller.grants.may_chat(model));
-    Ok(models)
-}
-
-fn model_object(model: &str, upstream: &str) -> Value {
-    json!({ "id": model, "object": "model", "created": 0, "owned_by": upstream })
 }
 
 /// Waits for the upstream and returns its answer.
@@ -372,6 +355,10 @@ fn stops_without_readers(request: &HttpRequest) -> Result<bool, Problem> {
     }
 }
 
-fn openai_response(state: &AppState, result: Result<HttpResponse, Problem>) -> HttpResponse {
+/// Returns the response, or counts a refusal and returns it in OpenAI's form.
+pub(super) fn openai_response(
+    state: &AppState,
+    result: Result<HttpResponse, Problem>,
+) -> HttpResponse {
     create::count_refusal(state, result).unwrap_or_else(|problem| openai::refusal(&problem))
 }

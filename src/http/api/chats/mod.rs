@@ -8,8 +8,10 @@ pub(crate) mod authorization;
 pub(crate) mod chat_body;
 pub(crate) mod completions;
 pub(crate) mod create;
+pub(crate) mod models;
 pub(crate) mod native;
 pub(crate) mod read;
+mod shapes;
 pub(crate) mod ticket;
 
 #[cfg(feature = "dashboard")]
@@ -55,8 +57,8 @@ pub(crate) fn handler(path: &str, method: &str) -> Option<Route> {
         ("POST", "/v1/chat/completions") => web::post().to(completions::create),
         ("GET", "/v1/chat/completions/{id}") => web::get().to(completions::get),
         ("POST", "/v1/chat/completions/{id}/cancel") => web::post().to(completions::cancel),
-        ("GET", "/v1/models/{id}") => web::get().to(completions::model),
-        ("GET", "/v1/models") => web::get().to(completions::models),
+        ("GET", "/v1/models/{id}") => web::get().to(models::model),
+        ("GET", "/v1/models") => web::get().to(models::models),
         _ => return None,
     })
 }

@@ -4,23 +4,25 @@ use crate::access::Caller;
 use crate::http::api::chats::authorization;
 use crate::http::api::chats::create::{self, CreatePolicy, count_refusal, create_chat};
 use crate::http::api::chats::read::{self, ChatReadRequest};
+use crate::http::api::chats::shapes::{BegunShape, ChatAsk, ChatShape};
 use crate::http::api::chats::ticket::{Validity, ticket};
-use crate::http::error::{Code, Document, Problem};
+use crate::http::error::{Code, Problem};
 use crate::http::extract::query::{self, ReaderOptions};
-use crate::http::openapi::responses::{
-    BodyErrors, ChatErrors, CommonErrors, HistoryErrors, Subscribed,
+use crate::http::openapi::chat_errors::{
+    ChatEventsErrors, CreateChatErrors, DeleteChatErrors, ReadChatErrors, StopChatErrors,
+    StreamChatErrors,
 };
+use crate::http::openapi::chat_examples;
+use crate::http::openapi::responses::EventResponses;
 use crate::http::state::AppState;
 use crate::source::{Chat, StopBy};
 use crate::wire::chat::ChatRequest;
 use actix_web::http::header;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use utoipa::ToSchema;
 
 /// Maximum time that a request waits for a deletion, which continues after it.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,104 +30,26 @@ const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
 const NATIVE_POLICY: CreatePolicy =
     CreatePolicy { is_adoptable: false, stops_without_readers: false, must_exist: false };
 
-/// A request for a chat in the native form.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes what `wire/chat/request.rs` reads")]
-pub(crate) struct ChatAsk {
-    /// Message of the user, instead of `messages`.
-    #[schema(nullable = false, min_length = 1)]
-    message: Option<String>,
-    /// Messages so far, each with a `role`.
-    #[schema(nullable = false, min_items = 1)]
-    messages: Option<Vec<Map<String, Value>>>,
-    /// Model; the default one if it is not set.
-    #[schema(nullable = true)]
-    model: Option<String>,
-    /// Maximum number of tokens in the answer.
-    #[schema(nullable = true, minimum = 1)]
-    max_tokens: Option<u64>,
-    /// Sampling temperature, from 0 to 2.
-    #[schema(nullable = false, minimum = 0, maximum = 2)]
-    temperature: Option<f64>,
-    /// Up to 16 texts that are stored with the chat.
-    #[schema(nullable = true)]
-    metadata: Option<std::collections::BTreeMap<String, String>>,
-}
-
-/// A chat that was created.
-#[derive(Serialize, ToSchema)]
-#[schema(as = CreatedChat)]
-pub(crate) struct BegunShape {
-    /// Id of the chat.
-    id: String,
-    /// Stream of the chat.
-    stream: String,
-    /// `begun`; the events report the progress.
-    status: &'static str,
-    /// URL of its events, from the start.
-    events_url: String,
-    /// URL that stops it.
-    stop_url: String,
-    /// A ticket to read the chat.
-    ticket: String,
-    /// Time after which the ticket opens no new connections.
-    expires_at: String,
-}
-
-/// A chat with its answer so far.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Chat)]
-pub(crate) struct ChatShape {
-    /// Id of the chat.
-    id: String,
-    /// Stream of the chat.
-    stream: String,
-    /// The model.
-    model: String,
-    /// Time at which the chat was created.
-    created_at: String,
-    /// `running`, `done`, `cancelled` or `error`.
-    status: &'static str,
-    /// The answer so far.
-    text: String,
-    /// Reasoning before the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning: Option<String>,
-    /// Reason of the model for refusing an answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<String>,
-    /// Tool calls, in OpenAI's form.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_calls: Option<Value>,
-    /// Members of the upstream's answer that the hub does not interpret: of its `delta`, its `choice`
-    /// and its `chunk`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extra: Option<Value>,
-    /// Reason why the model finished, if it did.
-    finish_reason: Option<String>,
-    /// Tokens used.
-    usage: Option<Value>,
-    /// Error, if the chat failed.
-    error: Option<Value>,
-    /// Metadata of the request.
-    #[schema(value_type = Object)]
-    metadata: Map<String, Value>,
-}
-
 /// `POST /chats`
 #[utoipa::path(post, path = "/chats", tag = "chats",
-    request_body(content = ChatAsk),
+    summary = "Create a chat",
+    description = "Creates a chat, whose answer is read at `events_url`, also by several readers. \
+        Requires the grant `chat` for the model, and costs the tokens of one request to it. The \
+        chat runs to its end even if nobody reads it. With an idempotency key a repeated request \
+        returns the chat of the first one with status 200.",
     params(("Idempotency-Key" = Option<String>, Header,
             description = "Idempotency key: a repeated request returns the chat of the first one")),
+    request_body(content = ChatAsk, examples(
+        ("message" = (summary = "One message", value = json!(chat_examples::request()))),
+        ("messages" = (summary = "A conversation",
+                       value = json!(chat_examples::request_with_messages()))),
+    )),
     responses(
-        (status = 201, description = "The chat was created", body = BegunShape),
+        (status = 201, description = "The chat was created", body = BegunShape,
+         example = chat_examples::created),
         (status = 200, description = "The chat was created by an earlier request with this key",
-         body = BegunShape),
-        (status = 404, description = "Unknown model", body = Document,
-         content_type = "application/problem+json"),
-        (status = 410, description = "The chat that was created with this key was deleted",
-         body = Document, content_type = "application/problem+json"),
-        CommonErrors, BodyErrors, HistoryErrors,
+         body = BegunShape, example = chat_examples::created),
+        CreateChatErrors,
     )
 )]
 pub(crate) async fn create(
@@ -176,22 +100,19 @@ async fn create_one(
 
 /// `POST /chat`: creates a chat and streams its answer, for clients that use `fetch`.
 #[utoipa::path(post, path = "/chat", tag = "chats",
-    request_body(content = ChatAsk),
+    summary = "Create a chat and stream it",
+    description = "Creates a chat and streams its answer, for clients that use `fetch`. Requires \
+        the grant `chat` for the model. The chat continues if the client disconnects; with \
+        `Last-Event-ID` the request resumes it and never creates one. `Content-Location` names \
+        the chat.",
     params(
         ("Idempotency-Key" = Option<String>, Header,
          description = "Idempotency key: a repeated request returns the chat of the first one"),
         ("Last-Event-ID" = Option<String>, Header,
          description = "Resumes the chat after this event; creates no chat"),
     ),
-    responses(
-        Subscribed,
-        (status = 404, description = "Unknown model", body = Document,
-         content_type = "application/problem+json"),
-        (status = 410,
-         description = "The chat to resume, or the one created with this key, no longer exists",
-         body = Document, content_type = "application/problem+json"),
-        CommonErrors, BodyErrors, HistoryErrors,
-    )
+    request_body(content = ChatAsk, example = chat_examples::request),
+    responses(EventResponses, StreamChatErrors)
 )]
 pub(crate) async fn chat(
     state: Data<AppState>,
@@ -272,17 +193,17 @@ async fn open(
 
 /// `GET /chats/{id}/events`
 #[utoipa::path(get, path = "/chats/{id}/events", tag = "chats",
+    summary = "Stream the events of a chat",
+    description = "Streams a chat from its start, or after `Last-Event-ID`, always as Server-Sent \
+        Events. Requires ownership of the chat, its ticket, or the grant `admin`. Disconnecting \
+        stops no chat. A 204 means that the chat has ended and that no events are left.",
     params(
         ("id" = String, Path, description = "Id of the chat"),
         ("accumulated" = Option<bool>, Query,
          description = "Adds `accumulated`, the whole text so far, to each part of the text"),
         ("Last-Event-ID" = Option<String>, Header, description = "Id of the event to resume after"),
     ),
-    responses(
-        Subscribed,
-        ChatErrors,
-        CommonErrors, HistoryErrors,
-    ),
+    responses(EventResponses, ChatEventsErrors),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
 pub(crate) async fn events(
@@ -301,11 +222,14 @@ pub(crate) async fn events(
 
 /// `GET /chats/{id}`
 #[utoipa::path(get, path = "/chats/{id}", tag = "chats",
+    summary = "Get a chat",
+    description = "Returns a chat with its answer so far. Requires ownership of the chat, its \
+        ticket, or the grant `admin`.",
     params(("id" = String, Path, description = "Id of the chat")),
     responses(
-        (status = 200, description = "The chat with its answer so far", body = ChatShape),
-        ChatErrors,
-        CommonErrors, HistoryErrors,
+        (status = 200, description = "The chat with its answer so far", body = ChatShape,
+         example = chat_examples::chat),
+        ReadChatErrors,
     ),
     security((), ("bearer" = []), ("cookie" = []), ("ticket" = []))
 )]
@@ -349,13 +273,14 @@ async fn shape(
 
 /// `DELETE /chats/{id}`
 #[utoipa::path(delete, path = "/chats/{id}", tag = "chats",
+    summary = "Delete a chat",
+    description = "Stops a chat and deletes its events; what the journal still holds cannot be \
+        decrypted afterwards. Requires ownership of the chat, or the grant `admin`. For \
+        `--chat-kept` afterwards the chat and its idempotency key are a 410.",
     params(("id" = String, Path, description = "Id of the chat")),
     responses(
         (status = 204, description = "The chat was stopped and deleted"),
-        ChatErrors,
-        (status = 503, description = "The journal accepts no writes, or the hub is stopping",
-         body = Document, content_type = "application/problem+json"),
-        CommonErrors, HistoryErrors,
+        DeleteChatErrors,
     )
 )]
 pub(crate) async fn delete(
@@ -378,11 +303,14 @@ pub(crate) async fn delete(
 
 /// `POST /chats/{id}/stop`
 #[utoipa::path(post, path = "/chats/{id}/stop", tag = "chats",
+    summary = "Stop a chat",
+    description = "Stops a chat; the answer so far stays stored, and the last event is \
+        `cancelled`. Requires ownership of the chat, or the grant `admin`. Idempotent: a chat \
+        that has ended stays as it is.",
     params(("id" = String, Path, description = "Id of the chat")),
     responses(
         (status = 202, description = "The chat is being stopped, or has ended already"),
-        ChatErrors,
-        CommonErrors,
+        StopChatErrors,
     )
 )]
 pub(crate) async fn stop(

@@ -8,7 +8,8 @@ use crate::http::api::tickets::ttl;
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
 use crate::http::history::read_history;
-use crate::http::openapi::responses::{BodyErrors, ChatErrors, CommonErrors, HistoryErrors};
+use crate::http::openapi::chat_errors::ChatTicketErrors;
+use crate::http::openapi::{chat_examples, examples};
 use crate::http::state::AppState;
 use crate::journal::now;
 use crate::source::Chat;
@@ -36,18 +37,21 @@ pub(crate) struct ChatTicket {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChatTicketRequest {
     /// Lifetime for opening new connections, such as `10m`: at most an hour, which is the default.
-    #[schema(nullable = false, pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
+    #[schema(pattern = r"^([1-9]\d{0,3}(ms|s)|[1-9]m|[1-5]\dm|60m|1h)$")]
     ttl: Option<String>,
 }
 
 /// `POST /chats/{id}/tickets`
 #[utoipa::path(post, path = "/chats/{id}/tickets", tag = "chats",
-    request_body(content = ChatTicketRequest),
+    summary = "Create a ticket for a chat",
+    description = "Creates a ticket that reads one chat and allows nothing else, for the URL of \
+        an EventSource. Requires ownership of the chat, or the grant `admin`. It opens new \
+        connections for `ttl`, an hour by default.",
     params(("id" = String, Path, description = "Id of the chat")),
+    request_body(content = ChatTicketRequest, example = chat_examples::ticket_request),
     responses(
-        (status = 200, description = "Ticket that grants reading the chat", body = ChatTicket),
-        ChatErrors,
-        CommonErrors, BodyErrors, HistoryErrors,
+        (status = 200, description = "The ticket", body = ChatTicket, example = examples::ticket),
+        ChatTicketErrors,
     )
 )]
 pub(crate) async fn tickets(
