@@ -151,6 +151,8 @@ fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
         history: journal.history.clone(),
         backup: journal.backup.clone(),
         is_backing_up: Arc::default(),
+        #[cfg(feature = "search")]
+        searches: http::Searches::default(),
         health: journal.health.clone(),
         stream_usage: journal.stream_usage.clone(),
         rates: ArcSwap::from_pointee(Rates::of(config.limits.clone(), config.max_body_bytes)),

@@ -32,6 +32,7 @@ features! {
     "files" [], ["files"];
     "jobs" [], ["job"];
     "remote-keys" [], [];
+    "search" [], [];
     "system" ["system"], [];
     "tail" [], ["source.tail"];
 }

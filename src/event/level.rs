@@ -35,6 +35,13 @@ pub(crate) fn level_of(line: &str) -> Option<&'static str> {
     })
 }
 
+/// Returns the rank of a level, by any of its names; a higher rank is more severe.
+#[cfg(feature = "search")]
+pub(super) fn severity(word: &str) -> Option<usize> {
+    let level = named(word)?;
+    LEVELS.iter().position(|(name, _)| *name == level)
+}
+
 /// Returns the level of a name or of another word for it.
 fn named(word: &str) -> Option<&'static str> {
     let is_same_word = |known: &&str| known.eq_ignore_ascii_case(word);

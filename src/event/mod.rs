@@ -7,6 +7,8 @@
 mod draft;
 mod entry;
 mod event_type;
+#[cfg(feature = "search")]
+mod filter;
 mod interest;
 mod invalid;
 pub(crate) mod json;
@@ -24,9 +26,11 @@ mod timestamp;
 pub use draft::{Draft, Key, MAX_STREAMS_PER_EVENT};
 pub use entry::{Body, EndReason, Entry};
 pub use event_type::EventType;
+#[cfg(feature = "search")]
+pub use filter::Filter;
 pub use interest::{Interest, MAX_SELECTORS};
 pub use invalid::Invalid;
-#[cfg(any(feature = "cli", feature = "jobs", feature = "tail"))]
+#[cfg(any(feature = "cli", feature = "jobs", feature = "search", feature = "tail"))]
 pub(crate) use level::level_of;
 pub use lines::{Line, LineSplitter, MAX_LINE_BYTES};
 pub use payload::Payload;

@@ -29,6 +29,8 @@ mod tls;
 
 #[cfg(feature = "files")]
 pub use limits::Downloads;
+#[cfg(feature = "search")]
+pub use limits::Searches;
 pub use limits::{BodyBudget, ConnectionLimiter, SelectorUsage};
 #[cfg(feature = "remote-keys")]
 pub use remote_keys::RemoteKeySet;

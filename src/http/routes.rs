@@ -8,6 +8,8 @@ use crate::http::api::files;
 use crate::http::api::jobs;
 #[cfg(feature = "dashboard")]
 use crate::http::api::pages;
+#[cfg(feature = "search")]
+use crate::http::api::search;
 use crate::http::api::{
     journal, log_filter, login, ops, publish, revocations, sessions, stats, streams, subscribe,
     tickets,
@@ -90,6 +92,8 @@ pub(crate) fn all_routes() -> impl Iterator<Item = (&'static str, &'static [&'st
         files::ROUTES,
         #[cfg(feature = "jobs")]
         jobs::ROUTES,
+        #[cfg(feature = "search")]
+        search::ROUTES,
         #[cfg(feature = "chat")]
         chats::ROUTES,
     ];
@@ -162,6 +166,8 @@ fn optional_handler(path: &str, method: &str) -> Option<Route> {
         files::handler,
         #[cfg(feature = "jobs")]
         jobs::handler,
+        #[cfg(feature = "search")]
+        search::handler,
         #[cfg(feature = "chat")]
         chats::handler,
     ];

@@ -88,6 +88,9 @@ pub struct AppState {
     pub backup: Option<Backup>,
     /// True while a backup is being made.
     pub is_backing_up: Arc<AtomicBool>,
+    /// Running searches.
+    #[cfg(feature = "search")]
+    pub searches: crate::http::limits::Searches,
     /// Health of the journal.
     pub health: Arc<Health>,
     /// Number of streams, by scope.

@@ -252,6 +252,22 @@ reasons! {
         Host = "host",
         /// A page of another site sent it.
         CrossSite = "cross_site",
+        /// The maximum number of searches is running.
+        Searches = "max_searches",
+    }
+}
+
+reasons! {
+    /// Outcome of a search.
+    SearchOutcome {
+        /// Everything was searched.
+        Complete = "complete",
+        /// The maximum number of matches or of examined events was reached.
+        Bounded = "bounded",
+        /// The client disconnected, or took nothing for the write timeout.
+        Cancelled = "cancelled",
+        /// The journal could not be read.
+        Error = "server_error",
     }
 }
 

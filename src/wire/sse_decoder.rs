@@ -64,6 +64,14 @@ impl SseDecoder {
         }
     }
 
+    /// Sets the last event id of a stream that was read before.
+    #[must_use]
+    pub fn after(mut self, id: String) -> Self {
+        self.event.id.clone_from(&id);
+        self.last_id = id;
+        self
+    }
+
     /// Returns the id of the last complete event, to reconnect with.
     pub fn last_id(&self) -> &str {
         &self.last_id

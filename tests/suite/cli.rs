@@ -368,6 +368,40 @@ async fn an_export_of_an_unknown_stream_fails_and_one_of_a_pattern_is_empty() {
 }
 
 #[tokio::test]
+async fn grep_searches_history_on_the_hub_and_filters_new_events() {
+    let hub = Hub::start(&[]).await;
+    let log = |n: usize, level: &str| {
+        let data = json!({ "level": level, "message": format!("n {n}"), "n": n });
+        json!({ "stream": "s", "type": "log", "data": data })
+    };
+    // More matches than one request returns.
+    for batch in 0..3 {
+        let events: Vec<Value> = (0..4_000).map(|n| log(batch * 4_000 + n, "warn")).collect();
+        hub.post("/publish", json!(events)).await;
+    }
+    hub.post("/publish", json!([log(12_000, "info"), log(12_001, "error")])).await;
+    let grep = |args: &[&str]| {
+        let all = [&["tail", "s", "--format", "ndjson"][..], args].concat();
+        stdout_of(fanfare(&hub, &all)).lines().count()
+    };
+    assert_eq!(grep(&["--no-follow", "--grep", "level>=warn"]), 12_001);
+    assert_eq!(grep(&["--no-follow", "--grep", "n>=11999 level!=info"]), 2);
+    assert_eq!(grep(&["--no-follow", "--grep", "/n 1200[01]/ -error"]), 1);
+    assert_eq!(grep(&["--no-follow", "--grep", "n=5", "--since", "2999-01-01"]), 0);
+    let (code, _, stderr) = run_command(fanfare(&hub, &["tail", "s", "--grep", "/(/"]));
+    assert!(code == 1 && stderr.contains("unclosed group"), "{code}: {stderr}");
+    // History first, then new events, with the same filter and no event twice.
+    let args = ["tail", "s", "--from", "start", "--grep", "level=error", "--format", "text"];
+    let mut follow = fanfare(&hub, &args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("12001"));
+    hub.post("/publish", json!([log(12_002, "info"), log(12_003, "error")])).await;
+    assert!(lines.next().unwrap().unwrap().contains("12003"));
+    hub.post("/streams/s/end", json!({})).await;
+    assert!(lines.next().is_none() && follow.wait().unwrap().success());
+}
+
+#[tokio::test]
 #[ignore = "needs openssl"]
 async fn a_wrong_scheme_is_named() {
     let certificate = crate::certificate::Certificate::make("localhost");

@@ -73,6 +73,8 @@ mod reload;
 mod restore;
 mod resume;
 mod retention;
+#[cfg(feature = "search")]
+mod search;
 mod sessions;
 mod shards;
 mod slow;

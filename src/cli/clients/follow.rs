@@ -19,6 +19,8 @@ pub(super) struct Subscription {
     pub(super) query: String,
     /// True to continue with new events.
     pub(super) follows: bool,
+    /// Id of the event to start after; empty for the start in the query.
+    pub(super) after: String,
     /// Retries of connections.
     pub(super) pauses: Retries,
 }
@@ -53,7 +55,8 @@ impl Subscription {
         event: &mut impl FnMut(&SseEvent) -> anyhow::Result<()>,
         flush: &mut impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut reader = SseDecoder::new(MAX_EVENT_BYTES);
+        let after = std::mem::take(&mut self.after);
+        let mut reader = SseDecoder::new(MAX_EVENT_BYTES).after(after);
         loop {
             match self.connection(client, &mut reader, event, flush).await? {
                 Ended::Finished => return Ok(()),

@@ -3,6 +3,7 @@
 mod client;
 mod command;
 mod follow;
+mod grep;
 mod outgoing;
 mod output;
 mod progress;

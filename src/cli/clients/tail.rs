@@ -2,14 +2,16 @@
 
 use super::client::{Client, Retries, wait_argument};
 use super::follow::Subscription;
+use super::grep::{matches, search};
 use super::output::{Envelope, Style, escape_controls};
 use crate::config::duration;
-use crate::event::{Selector, Timestamp};
+use crate::event::{Filter, Selector, Timestamp};
+use crate::wire::SseEvent;
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::cell::RefCell;
-use std::io::{BufWriter, IsTerminal as _, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
 
 pub(super) fn command() -> Command {
     Command::new("tail")
@@ -46,6 +48,7 @@ pub(super) fn command() -> Command {
             "Time to wait for a hub that cannot be reached; without it, wait for ever, or with \
              --no-follow fail at once",
         ))
+        .arg(grep_argument())
         .arg(
             Arg::new("color")
                 .long("color")
@@ -54,6 +57,13 @@ pub(super) fn command() -> Command {
                 .default_value("auto")
                 .help("Use of colours; `auto` respects NO_COLOR"),
         )
+}
+
+fn grep_argument() -> Arg {
+    Arg::new("grep").long("grep").value_name("FILTER").conflicts_with("last").help(
+        "Only events that match all terms, such as 'level>=warn /time.?out/ order=9088'; stored \
+         events are searched on the hub",
+    )
 }
 
 /// Returns the arguments that select events.
@@ -127,36 +137,77 @@ pub(super) fn query(flags: &ArgMatches) -> String {
 
 pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let client = Client::of(flags)?;
-    let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
-    let (style, format) = (Style::named(text("color")), text("format"));
-    let is_terminal = std::io::stdout().is_terminal();
+    let printer = Printer::new(flags);
     let follows = !flags.get_flag("no-follow");
-    let query = format!("envelope=true&follow={follows}&{}", query(flags));
-    let out = RefCell::new(BufWriter::new(std::io::stdout().lock()));
-    let pauses = if follows && !flags.contains_id("wait") {
+    let mut pauses = if follows && !flags.contains_id("wait") {
         Retries::new()
     } else {
         Retries::within_wait(flags)
     };
-    Subscription { query, follows, pauses }
-        .read(
-            &client,
-            &mut |event| {
-                let data = String::from_utf8_lossy(&event.data);
-                let envelope: Envelope<'_> = serde_json::from_str(&data)
-                    .with_context(|| format!("invalid envelope: {data:.100}"))?;
-                let line = match format {
-                    "text" => {
-                        let text = envelope.text();
-                        let text = if is_terminal { escape_controls(&text) } else { text };
-                        text.replace('\r', "\\r").replace('\n', "\\n") + "\n"
-                    }
-                    "ndjson" => format!("{{\"id\":\"{}\",{}\n", event.id, &data[1..]),
-                    _ => style.line(&envelope),
-                };
-                Ok(out.borrow_mut().write_all(line.as_bytes())?)
-            },
-            &mut || Ok(out.borrow_mut().flush()?),
-        )
-        .await
+    let filter = filter(flags)?;
+    let mut after = String::new();
+    if let Some((text, _)) = &filter
+        && (!follows || flags.contains_id("from"))
+    {
+        let mut show = |event: &SseEvent| printer.print(event);
+        after = search(&client, &query(flags), text, &mut pauses, &mut show).await?;
+        printer.flush()?;
+        if !follows {
+            return Ok(());
+        }
+    }
+    let query = format!("envelope=true&follow={follows}&{}", query(flags));
+    let mut show = |event: &SseEvent| match &filter {
+        Some((_, filter)) if !matches(filter, event)? => Ok(()),
+        _ => printer.print(event),
+    };
+    let subscription = Subscription { query, follows, after, pauses };
+    subscription.read(&client, &mut show, &mut || printer.flush()).await
+}
+
+/// Returns the filter of `--grep`, as text and parsed.
+fn filter(flags: &ArgMatches) -> anyhow::Result<Option<(String, Filter)>> {
+    let text = flags.get_one::<String>("grep").cloned();
+    let parse = |text: String| Filter::parse(&text).map(|filter| (text, filter));
+    text.map(parse).transpose().map_err(|invalid| anyhow::anyhow!("{}", invalid.detail))
+}
+
+/// Prints events in the requested format.
+struct Printer {
+    style: Style,
+    format: String,
+    is_terminal: bool,
+    out: RefCell<BufWriter<Stdout>>,
+}
+
+impl Printer {
+    fn new(flags: &ArgMatches) -> Self {
+        let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
+        Self {
+            style: Style::named(text("color")),
+            format: text("format").to_owned(),
+            is_terminal: std::io::stdout().is_terminal(),
+            out: RefCell::new(BufWriter::new(std::io::stdout())),
+        }
+    }
+
+    fn print(&self, event: &SseEvent) -> anyhow::Result<()> {
+        let data = String::from_utf8_lossy(&event.data);
+        let envelope: Envelope<'_> = serde_json::from_str(&data)
+            .with_context(|| format!("invalid envelope: {data:.100}"))?;
+        let line = match self.format.as_str() {
+            "text" => {
+                let text = envelope.text();
+                let text = if self.is_terminal { escape_controls(&text) } else { text };
+                text.replace('\r', "\\r").replace('\n', "\\n") + "\n"
+            }
+            "ndjson" => format!("{{\"id\":\"{}\",{}\n", event.id, &data[1..]),
+            _ => self.style.line(&envelope),
+        };
+        Ok(self.out.borrow_mut().write_all(line.as_bytes())?)
+    }
+
+    fn flush(&self) -> anyhow::Result<()> {
+        Ok(self.out.borrow_mut().flush()?)
+    }
 }

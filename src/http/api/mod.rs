@@ -20,6 +20,8 @@ pub(crate) mod readiness;
 pub(crate) mod rejection;
 pub(crate) mod resume_point;
 pub(crate) mod revocations;
+#[cfg(feature = "search")]
+pub(crate) mod search;
 pub(crate) mod sessions;
 pub(crate) mod stats;
 pub(crate) mod streams;

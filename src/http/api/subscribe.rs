@@ -260,7 +260,7 @@ fn accepted_format(request: &HttpRequest) -> Format {
 }
 
 /// Fails if a subscription has more selectors than the limit.
-fn check_selectors(state: &AppState, interest: &Interest) -> Result<(), Problem> {
+pub(crate) fn check_selectors(state: &AppState, interest: &Interest) -> Result<(), Problem> {
     let max = state.limits.load().hub.get(Limit::Selectors).map_or(u64::MAX, |bound| bound.max);
     let count = interest.selectors().len() as u64;
     state.selectors.note(count, count > max);
@@ -286,7 +286,7 @@ fn refuse_chats(_: &AppState, selectors: &[Selector]) -> Result<(), Problem> {
 }
 
 /// Narrows a subscription to what the caller may read.
-fn narrow_to_grants(
+pub(crate) fn narrow_to_grants(
     state: &AppState,
     caller: &Caller,
     interest: Interest,

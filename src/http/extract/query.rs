@@ -119,14 +119,6 @@ pub(crate) fn read(
     now: Timestamp,
 ) -> Result<SubscribeQuery, Invalid> {
     let value = |name: &'static str| single(pairs, &[name]);
-    let selectors = match stream {
-        Some(stream) => vec![Selector::Exact(stream)],
-        None => values(pairs, "stream").map(Selector::parse).collect::<Result<Vec<_>, _>>()?,
-    };
-    let types = value("types")?
-        .map(|list| list.split(',').map(|t| EventType::parse(t.trim())).collect())
-        .transpose()
-        .map_err(|e: Invalid| Invalid::new("types", e.detail))?;
     let follow = choice("follow", value("follow")?, &["true", "false"])? == "true";
     let options = ReaderOptions::read(pairs, heartbeat, now)?;
     // A response that begins and ends with the newest event would be empty.
@@ -139,7 +131,7 @@ pub(crate) fn read(
     let format = format.transpose()?.and_then(Format::named);
     let flush = flush(value("flush_ms")?, value("flush_bytes")?)?;
     Ok(SubscribeQuery {
-        interest: Interest::new(selectors, types)?,
+        interest: interest(pairs, stream)?,
         view: View {
             // Without an `event:` line, the type is only in the envelope.
             envelope: envelope == "true" || without_types,
@@ -157,6 +149,23 @@ pub(crate) fn read(
         flush,
         refusal_as_status: control_off || options.refusal_as_status == Some(true),
     })
+}
+
+/// Returns the streams and types that a query selects; `stream` is the stream in the path, if there
+/// is one.
+pub(crate) fn interest(
+    pairs: &[(String, String)],
+    stream: Option<StreamName>,
+) -> Result<Interest, Invalid> {
+    let selectors = match stream {
+        Some(stream) => vec![Selector::Exact(stream)],
+        None => values(pairs, "stream").map(Selector::parse).collect::<Result<Vec<_>, _>>()?,
+    };
+    let types = single(pairs, &["types"])?
+        .map(|list| list.split(',').map(|t| EventType::parse(t.trim())).collect())
+        .transpose()
+        .map_err(|e: Invalid| Invalid::new("types", e.detail))?;
+    Interest::new(selectors, types)
 }
 
 /// Returns the last event id of a query.
@@ -301,7 +310,8 @@ fn flush(ms: Option<&str>, bytes: Option<&str>) -> Result<Option<FlushOptions>, 
     Ok(Some(FlushOptions { within: Duration::from_millis(within), bytes }))
 }
 
-fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {
+/// Parses the parameter `from`.
+pub(crate) fn start(text: &str, now: Timestamp) -> Result<Start, Invalid> {
     match text {
         "now" => return Ok(Start::Now),
         "start" => return Ok(Start::Oldest),

@@ -6,6 +6,8 @@ mod connections;
 mod downloads;
 pub(crate) mod head_clock;
 mod per_client;
+#[cfg(feature = "search")]
+mod searches;
 mod selectors;
 
 pub use bodies::BodyBudget;
@@ -15,4 +17,6 @@ pub(crate) use connections::ConnectionPermit;
 pub(crate) use downloads::Download;
 #[cfg(feature = "files")]
 pub use downloads::Downloads;
+#[cfg(feature = "search")]
+pub use searches::Searches;
 pub use selectors::SelectorUsage;

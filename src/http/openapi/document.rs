@@ -12,6 +12,8 @@ use crate::http::api::files;
 use crate::http::api::jobs;
 #[cfg(all(feature = "chat", feature = "dashboard"))]
 use crate::http::api::pages;
+#[cfg(feature = "search")]
+use crate::http::api::search;
 use crate::http::api::{
     journal, log_filter, login, ops, publish, revocations, sessions, stats, streams, subscribe,
     tickets,
@@ -119,6 +121,12 @@ struct FilesApi;
 )]
 struct JobsApi;
 
+/// Paths of searches.
+#[cfg(feature = "search")]
+#[derive(OpenApi)]
+#[openapi(paths(search::search, search::search_stream))]
+struct SearchApi;
+
 /// Paths of chats.
 #[cfg(feature = "chat")]
 #[derive(OpenApi)]
@@ -159,6 +167,8 @@ fn description() -> utoipa::openapi::OpenApi {
         FilesApi::openapi(),
         #[cfg(feature = "jobs")]
         JobsApi::openapi(),
+        #[cfg(feature = "search")]
+        SearchApi::openapi(),
         #[cfg(feature = "chat")]
         ChatApi::openapi(),
         #[cfg(all(feature = "chat", feature = "dashboard"))]

@@ -304,3 +304,12 @@ pub(crate) fn started_run() -> Value {
         "events_url": "/streams/jobs.disk-usage.20261130T080001Z-6f1c2a90/events?from=start",
     })
 }
+
+#[cfg(feature = "search")]
+pub(crate) fn search() -> Value {
+    let lines = [
+        r#"{"id":"2a1ff91e-0000000000011000","stream":"api.eu","type":"log","time":"2026-11-30T08:15:02.114Z","data":{"level":"error","message":"timed out"}}"#,
+        r#"{"type":"hub-done","data":{"scanned":4810,"matched":1,"time":"2026-11-30T08:20:00.000Z","complete":true,"next":"2a1ff91e-0000000000012000"}}"#,
+    ];
+    lines.map(|line| format!("{line}\n")).concat().into()
+}

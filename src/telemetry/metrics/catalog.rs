@@ -14,7 +14,7 @@ const INTRODUCTION: &str = "# Metrics\n\n\
     `fanfare metrics` prints this file.\n";
 
 /// Topics of the families, by the first word after the prefix of their names.
-const TOPICS: [(&str, &[&str]); 9] = [
+const TOPICS: [(&str, &[&str]); 10] = [
     ("The hub", &["build", "ready", "draining", "drain", "log"]),
     (
         "Sessions and fan-out",
@@ -28,6 +28,7 @@ const TOPICS: [(&str, &[&str]); 9] = [
     ("Limits and bounds", &["limit", "bound", "request", "dispatch", "disk"]),
     ("Chats", &["chats", "chat"]),
     ("Downloads", &["file"]),
+    ("Search", &["searches", "search"]),
     ("Journal", &["journal"]),
     ("The process", &["process"]),
 ];

@@ -13,6 +13,7 @@ mod limits;
 mod openmetrics;
 mod publishes;
 mod readiness;
+mod search;
 mod sessions;
 mod shard;
 mod sources;
@@ -47,6 +48,7 @@ struct Metrics {
     journal: journal::JournalMetrics,
     sources: sources::SourcesMetrics,
     files: files::FileMetrics,
+    search: search::SearchMetrics,
     chats: ChatMetrics,
     bounds: IntCounterVec,
     lines: LogSampler,
@@ -105,6 +107,7 @@ impl Telemetry {
             journal: journal::JournalMetrics::new(&make)?,
             sources: sources::SourcesMetrics::new(&make)?,
             files: files::FileMetrics::new(&make)?,
+            search: search::SearchMetrics::new(&make)?,
             chats: ChatMetrics::new(&make)?,
             bounds: readiness::bounds(&make)?,
             lines: LogSampler::default(),
