@@ -20,7 +20,7 @@
 //! ```
 //!
 //! The modules are listed in the order of the data flow; each uses only those above it,
-//! and the helpers `backoff` and `disk`.
+//! and the helpers `backoff`, `disk` and `platform`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -54,6 +54,8 @@ pub mod cli;
 mod backoff;
 
 mod disk;
+
+mod platform;
 
 #[cfg(test)]
 mod properties;

@@ -1,6 +1,6 @@
 //! Child processes of a bench, which end with it, however it ends.
 
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -18,8 +18,8 @@ pub fn command(executable: &std::path::Path, program: impl Into<OsString>) -> Co
     command
 }
 
-/// Replaces this process with `program`, which the kernel terminates when its parent exits; returns
-/// only on failure.
+/// Replaces this process with `program`, which the kernel terminates when its parent exits, if the
+/// system can; returns only on failure.
 ///
 /// `parent` is the id of the process that started this one. The kernel sends no signal for a parent
 /// that has already exited, so the parent is compared afterwards.
@@ -27,12 +27,12 @@ pub fn become_program(parent: u32, program: &[OsString]) -> io::Error {
     let Some((name, args)) = program.split_first() else {
         return io::Error::other("no program to start was given");
     };
-    match set_parent_process_death_signal(Some(Signal::TERM)) {
+    match crate::platform::end_with_parent() {
         Ok(()) if Pid::as_raw(getppid()).cast_unsigned() != parent => {
             io::Error::other("the parent process has exited")
         }
         Ok(()) => Command::new(name).args(args).exec(),
-        Err(error) => error.into(),
+        Err(error) => error,
     }
 }
 

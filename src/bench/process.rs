@@ -1,6 +1,6 @@
-//! Resource usage of a process and its children, from `/proc`.
+//! Resource usage of a process and its children.
 
-use std::fs;
+use crate::platform::{self, ProcessStat};
 
 /// A process and all its descendants.
 #[derive(Clone, Copy, Debug)]
@@ -27,37 +27,27 @@ impl CpuTime {
     }
 }
 
-struct Stat {
-    pid: u32,
-    parent: u32,
-    cpu: CpuTime,
-}
-
 impl Process {
     /// Returns true if the process exists.
     pub fn exists(self) -> bool {
-        stat(self.0).is_some()
+        platform::processes().iter().any(|stat| stat.pid == self.0)
     }
 
     /// Returns the processor time of the running processes.
     pub fn cpu(self) -> CpuTime {
         self.tree().iter().fold(CpuTime::default(), |sum, stat| CpuTime {
-            user_s: sum.user_s + stat.cpu.user_s,
-            system_s: sum.system_s + stat.cpu.system_s,
+            user_s: sum.user_s + stat.user_s,
+            system_s: sum.system_s + stat.system_s,
         })
     }
 
     /// Returns the proportional set size of all processes, in bytes; `None` if it cannot be read.
     pub fn pss_bytes(self) -> Option<u64> {
-        self.tree().iter().map(|stat| pss_of(stat.pid)).sum()
+        self.tree().iter().map(|stat| platform::memory_bytes(stat.pid)).sum()
     }
 
-    fn tree(self) -> Vec<Stat> {
-        let processes: Vec<Stat> = fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| stat(entry.ok()?.file_name().to_str()?.parse().ok()?))
-            .collect();
+    fn tree(self) -> Vec<ProcessStat> {
+        let processes = platform::processes();
         let mut tree = vec![self.0];
         let mut seen = 0;
         while seen < tree.len() {
@@ -67,35 +57,6 @@ impl Process {
         }
         processes.into_iter().filter(|s| tree.contains(&s.pid)).collect()
     }
-}
-
-/// Reads `proc_pid_stat(5)`. The name may contain anything, so fields are counted after its end.
-fn stat(pid: u32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
-    let hz = rustix::param::clock_ticks_per_second() as f64;
-    Some(Stat {
-        pid,
-        parent: fields.get(1)?.parse().ok()?,
-        cpu: CpuTime { user_s: ticks(11)? / hz, system_s: ticks(12)? / hz },
-    })
-}
-
-fn pss_of(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-    let line = text.lines().find(|line| line.starts_with("Pss:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
-}
-
-/// Returns the bytes of kernel memory that TCP buffers use on this machine, including both ends of
-/// loopback connections.
-pub fn socket_bytes() -> u64 {
-    let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
-    let tcp = text.lines().find(|line| line.starts_with("TCP:"));
-    let pages = tcp.and_then(|line| line.split_whitespace().skip_while(|w| *w != "mem").nth(1));
-    let pages: u64 = pages.and_then(|p| p.parse().ok()).unwrap_or(0);
-    pages * rustix::param::page_size() as u64
 }
 
 #[cfg(test)]

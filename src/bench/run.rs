@@ -2,7 +2,7 @@
 
 use super::endpoint::Requests;
 use super::plan::Plan;
-use super::process::{CpuTime, Process, socket_bytes};
+use super::process::{CpuTime, Process};
 use super::publishers::{Published, Schedule, publish};
 use super::readers::{Readers, Seen};
 use super::report::{Churn, Deliveries, Publishes, Quantiles, Report, Storm, Used};
@@ -11,6 +11,7 @@ use super::scrape::Scrapes;
 use super::server::Server;
 use super::slow::SlowClients;
 use super::tally::Tally;
+use crate::platform;
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ pub fn run(plan: &Plan, max_files: u64) -> anyhow::Result<Report> {
     });
     let tally = Arc::new(Tally::new());
     let readers = Readers::start(plan, &requests, &tally)?;
-    let sockets = socket_bytes();
+    let sockets = platform::socket_bytes();
     let run = Run {
         plan,
         requests,
@@ -152,7 +153,7 @@ impl Run<'_> {
         let (mut last, mut moved) = (u64::MAX, Instant::now());
         loop {
             let (done, total) = progress(&self.tally);
-            self.sockets_peak = self.sockets_peak.max(socket_bytes());
+            self.sockets_peak = self.sockets_peak.max(platform::socket_bytes());
             self.bar.set_length(total.max(1));
             self.bar.set_position(done);
             self.bar.set_message(format!("{done} of {total}"));

@@ -112,7 +112,7 @@ impl Monitor {
             disk_used_bytes: disk_used,
             disk_total_bytes: disk_total,
             network_io: network,
-            process_count: processes(),
+            process_count: crate::platform::process_count(),
             load_average: [load.one, load.five, load.fifteen],
         };
         let sent = network.bytes_sent.saturating_sub(before.bytes_sent);
@@ -138,14 +138,6 @@ fn disk(path: &Path) -> (u64, u64) {
     let Ok(stat) = rustix::fs::statvfs(path) else { return (0, 0) };
     let total = stat.f_blocks.saturating_mul(stat.f_frsize);
     (total.saturating_sub(stat.f_bavail.saturating_mul(stat.f_frsize)), total)
-}
-
-/// Returns the number of processes in `/proc`; 0 if it cannot be read.
-fn processes() -> u64 {
-    let is_process =
-        |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
-    let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
-    entries.filter_map(Result::ok).filter(|entry| is_process(&entry.file_name())).count() as u64
 }
 
 fn percent(part: u64, whole: u64) -> f64 {

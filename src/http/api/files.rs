@@ -14,14 +14,13 @@ use crate::http::extract::query;
 use crate::http::openapi::errors::FileErrors;
 use crate::http::resource::Routes;
 use crate::http::state::AppState;
+use crate::platform;
 use crate::telemetry::FileOutcome;
 use actix_files::NamedFile;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::web::{self, Data, Path, block};
 use actix_web::{HttpRequest, HttpResponse, Route};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
-use std::fs::File;
 use std::io;
 
 /// Content security policy of downloads: a browser that shows one may load and run nothing.
@@ -116,7 +115,7 @@ async fn serve(
     let permit = state.downloads.begin(&client(state, request))?;
     let requested_path = path.clone();
     let opened = block(move || {
-        let file = open(&folder, &requested_path)?;
+        let file = platform::open_beneath(&folder, &requested_path)?;
         NamedFile::from_file(file, folder.join(&requested_path))
     });
     let file = match opened.await {
@@ -172,22 +171,6 @@ fn refuse_cross_site(request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-/// Opens a file within a folder; links are followed if they stay in it (openat2(2)).
-fn open(folder: &std::path::Path, path: &str) -> io::Result<File> {
-    let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
-    if !path.split('/').all(is_plain) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let root =
-        openat2(CWD, folder, flags | OFlags::DIRECTORY, Mode::empty(), ResolveFlags::empty())?;
-    // Opening a FIFO without a writer must not block.
-    let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve_flags = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(openat2(&root, path, flags, Mode::empty(), resolve_flags)?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
-}
-
 /// Returns true if a file is missing or must not be served; both get the same response.
 fn is_missing(error: &io::Error) -> bool {
     use io::ErrorKind as E;
@@ -208,7 +191,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn nothing_outside_of_the_folder_is_opened() {
+    fn paths_that_lead_out_of_the_folder_are_missing() {
         let outside = tempfile::tempdir().expect("a folder");
         let folder = outside.path().join("in");
         std::fs::create_dir_all(folder.join("sub")).expect("a folder");
@@ -220,7 +203,7 @@ mod tests {
         symlink("sub", folder.join("down")).expect("a link");
         symlink("..", folder.join("up")).expect("a link");
         for path in ["a", "sub/b", "down/b"] {
-            assert!(open(&folder, path).is_ok(), "{path}");
+            assert!(platform::open_beneath(&folder, path).is_ok(), "{path}");
         }
         for path in [
             "",
@@ -240,7 +223,9 @@ mod tests {
             "a\0",
             "sub//b",
         ] {
-            let error = open(&folder, path).err().unwrap_or_else(|| panic!("{path} is opened"));
+            let error = platform::open_beneath(&folder, path)
+                .err()
+                .unwrap_or_else(|| panic!("{path} is opened"));
             assert!(is_missing(&error), "{path}: {error}");
         }
     }

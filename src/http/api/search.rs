@@ -17,6 +17,7 @@ use crate::http::openapi::examples;
 use crate::http::resource::Routes;
 use crate::http::state::AppState;
 use crate::journal::{History, JournalError, Start, now};
+use crate::platform;
 use crate::telemetry::{RequestRefused, SearchOutcome, Telemetry};
 use crate::wire::{self, Format, View};
 use actix_web::http::header;
@@ -157,8 +158,7 @@ async fn start(
     };
     // A thread of its own, because the niceness of a thread stays.
     let spawned = std::thread::Builder::new().name("search".into()).spawn(move || {
-        // Without permission to change it, the search has the usual priority.
-        let _ = rustix::process::nice(NICENESS);
+        platform::lower_thread_priority(NICENESS);
         search.run(permit);
     });
     spawned.map_err(|error| {

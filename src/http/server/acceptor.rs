@@ -11,6 +11,7 @@ use crate::http::session_socket::{SessionSocket, Socket};
 use crate::http::state::AppState;
 use crate::http::tls::HTTP2;
 use crate::limits::Limit;
+use crate::platform;
 use crate::telemetry::ConnectionRefused;
 use actix_http::error::DispatchError;
 use actix_http::{Protocol, Request, Response};
@@ -296,7 +297,9 @@ async fn begins_http2(stream: &TcpStream) -> bool {
 /// while its write buffer is full, so ending the body would not close the connection.
 fn set_write_timeout(socket: &TcpStream, timeout: Duration) {
     let socket = socket2::SockRef::from(socket);
-    let set = socket.set_tcp_nodelay(true).and(socket.set_tcp_user_timeout(Some(timeout)));
+    let set = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| platform::set_unacknowledged_timeout(&socket, timeout));
     if let Err(error) = set {
         tracing::warn!(%error, "failed to set the write timeout of a connection");
     }
