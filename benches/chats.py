@@ -3,7 +3,7 @@
 
 An upstream says a part each 20 ms, and in it when that was; readers look how long it took to them. It is measured
 beside readers who read a byte a second, and with as many readers as a chat may well have. The last rows are how soon
-an upstream's connection is closed once its chat is stopped, and what a reader is sent who comes late.
+an upstream's connection is closed once its chat is stopped, and the frames that a late reader is sent.
 """
 
 import asyncio

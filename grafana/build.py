@@ -149,7 +149,7 @@ DASHBOARDS = {
             "sum(rate(fanfare_publishes_refused_total{$filter}[$__rate_interval]))"
             " + sum(rate(fanfare_subscribers_refused_total{$filter,reason!~\"finished|draining\"}[$__rate_interval]))", ""), NONZERO_RATE,
             "Refused publishes and subscribers per second. The dashboard Access and limits shows the reasons."),
-        stat("Readers with gaps", "short", (
+        stat("Subscribers with gaps", "short", (
             "sum(increase(fanfare_session_gaps_total{$filter}[1h])) + sum(increase(fanfare_sessions_opened_total{$filter,resume=\"gap\"}[1h]))", ""), RED_FROM_1,
             "Sessions in the last hour that missed events because retention had removed them."),
         stat("Memory", "percentunit", limit_usage("memory_budget"), USAGE, "Used share of --memory-budget."),
@@ -183,9 +183,9 @@ DASHBOARDS = {
         time_series("Due and delivered events", "ops", [
             rate("fanfare_deliveries_due_total", legend="{{instance}} due"), rate("fanfare_deliveries_total", legend="{{instance}} live"),
             (rate("fanfare_events_replayed_total")[0], "{{instance}} replayed")],
-            "Events that are due but neither delivered nor replayed are waiting, or their reader has disconnected."),
+            "Events that are due but neither delivered nor replayed are waiting, or their subscriber has disconnected."),
         time_series("Bytes delivered to live sessions", "Bps", [rate("fanfare_delivered_bytes_total")]),
-        row("Slow readers"),
+        row("Slow subscribers"),
         time_series("Sessions catching up", "short", [current("fanfare_sessions_catching_up")], "Sessions that read from history."),
         time_series("Bytes queued for live sessions", "bytes", [current("fanfare_session_queue_bytes")]),
         time_series("Full queues and buffers", "ops", [rate("fanfare_bound_hits_total", "bound")], "session_queue, shard_mailbox: sessions continued from history. disk_reads: a read waited for other reads."),
@@ -204,7 +204,7 @@ DASHBOARDS = {
         stat("Read failed", "none", ("max(fanfare_journal_read_failed{$filter})", ""), RED_FROM_1, "Stored data could not be read since the start.", {0: "no", 1: "yes"}),
         stat("Clock jumped", "s", ("max(fanfare_journal_clock_jump_seconds{$filter})", ""), RED_FROM_1, "Forward jump of the system clock, while retention by age is held."),
         stat("Journal size", "percentunit", ("max(fanfare_journal_bytes{$filter} / fanfare_journal_max_bytes{$filter})", ""), [], "Used share of --journal-max-bytes. Above 100 %, the oldest events are removed."),
-        stat("Age of the oldest event", "s", ("max(time() - (fanfare_journal_oldest_event_timestamp_seconds{$filter} > 0) or fanfare_journal_bytes{$filter} * 0)", ""), [], "Period for which readers can resume; 0 if no event is stored."),
+        stat("Age of the oldest event", "s", ("max(time() - (fanfare_journal_oldest_event_timestamp_seconds{$filter} > 0) or fanfare_journal_bytes{$filter} * 0)", ""), [], "Period for which subscribers can resume; 0 if no event is stored."),
         row("Commits and publishes"),
         heatmap("Commit latency", "fanfare_journal_commit_seconds", "Time from proposing a batch until it is durable."),
         heatmap("Publish latency", "fanfare_publish_seconds", "Time from the body of a publish request to its receipt."),
@@ -249,7 +249,7 @@ DASHBOARDS = {
             "sum by (instance) (rate(fanfare_published_bytes_total{$filter}[$__rate_interval])) / sum by (instance) (rate(fanfare_events_published_total{$filter}[$__rate_interval]))", "{{instance}}")], "Average size of a published event."),
         time_series("Published events by stream pattern", "ops", [rate("fanfare_stream_events_published_total", "streams")], "Patterns of --metrics-streams.", stacked=True),
         time_series("Deliveries by stream pattern", "ops", [rate("fanfare_stream_deliveries_total", "streams")], "Patterns of --metrics-streams.", stacked=True),
-        time_series("Readers per event", "short", [(
+        time_series("Subscribers per event", "short", [(
             "sum by (instance) (rate(fanfare_deliveries_due_total{$filter}[$__rate_interval])) / sum by (instance) (rate(fanfare_events_published_total{$filter}[$__rate_interval]))", "{{instance}}")], "Average number of sessions that an event matches."),
         row("Built-in sources"),
         time_series("Running sources", "short", [current("fanfare_source_up", legend="{{instance}} {{source}}")], "1 while a source runs; 0 while it is off or waits to be restarted."),
@@ -267,7 +267,7 @@ DASHBOARDS = {
         time_series("Tokens per second", "short", [rate("fanfare_chat_tokens_total"), (quantile(0.5, "fanfare_chat_tokens_per_second"), "{{instance}} per answer, p50")]),
         time_series("Upstream requests by result", "ops", [rate("fanfare_chat_attempts_total", "upstream", "result"), rate("fanfare_chat_stalls_total", "upstream", legend="{{instance}} {{upstream}} stalled")], "Requests to upstreams, and answers that stalled."),
         time_series("Repeated chat requests", "ops", [rate("fanfare_chat_adopted_total", legend="{{instance}} retries that took over the first run"), rate("fanfare_chat_replayed_total", legend="{{instance}} with a known idempotency key")]),
-        time_series("Readers per chat", "short", quantiles("fanfare_chat_readers"), "Highest number of concurrent readers of a chat, observed at its end."),
+        time_series("Subscribers per chat", "short", quantiles("fanfare_chat_readers"), "Highest number of concurrent subscribers of a chat, observed at its end."),
         time_series("Refused chat requests by reason", "ops", [rate("fanfare_chats_refused_total", "reason")], "Chat requests refused, by reason.", stacked=True),
         row("Publish requests"),
         time_series("Publish latency, p50 and p99", "s", quantiles("fanfare_publish_seconds"), thresholds=PUBLISH_LATENCY),

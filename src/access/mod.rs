@@ -40,7 +40,7 @@ pub struct Caller {
     pub key: Option<String>,
     /// The `jti` of a token.
     pub jti: Option<String>,
-    /// Time at which the credential was made, if it says so.
+    /// Time at which the credential was made, if the credential states it.
     pub issued: Option<Timestamp>,
     /// Grants.
     pub grants: Grants,

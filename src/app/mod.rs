@@ -44,7 +44,7 @@ const MAX_LOOKUPS: usize = 16;
 /// Maximum time for the streams of killed jobs and of chats to end.
 const RUNS_END_WITHIN: Duration = Duration::from_secs(3);
 
-/// Runs a hub until it is told to stop; on SIGHUP it reloads what `load_config` returns.
+/// Runs a hub until it gets a signal to stop; on SIGHUP it reloads what `load_config` returns.
 pub fn run(load_config: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<()> {
     let config = load_config()?;
     telemetry::start_logging(&config.log, config.log_format);

@@ -89,7 +89,7 @@ const PRESETS: [Preset; 9] = [
     Preset {
         scenario: Scenario::ManyStreams,
         name: "many-streams",
-        about: "100,000 streams with two readers each",
+        about: "100,000 streams with two subscribers each",
         subscribers: 5_000,
         streams: 100_000,
         per_subscriber: 40,

@@ -220,7 +220,7 @@ impl Run<'_> {
         Ok(thread.spawn(move || publish(&requests, &tally, schedule, sent))?)
     }
 
-    /// Publishes as planned and waits until all events are received, or none arrives any more.
+    /// Publishes as planned and waits until all events are received, or no more arrive.
     fn events(&mut self, readers: &Readers) -> anyhow::Result<Published> {
         let schedule = Schedule {
             every_ns: self.plan.rate.map_or(0, |rate| (1e9 / rate) as u64),

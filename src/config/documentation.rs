@@ -153,8 +153,8 @@ With `stream-usage = \"auto\"` the hub requests the number of tokens of an answe
 option, the hub no longer sends it to that upstream. Then, and with `never`, it estimates the usage.
 
 A key or a token can use the models that it is granted: `chat = [\"gpt-5\"]`, or `[\"*\"]` for all.
-A chat can be read by whoever began it and by admins. `/chat` is a page for chats (log in on the
-dashboard, under Access). [chats.md](chats.md) describes how to use chats.
+The owner of a chat and admins can read it. `/chat` is a page for chats (log in on the dashboard,
+under Access). [chats.md](chats.md) describes how to use chats.
 
 ## File downloads
 
@@ -202,7 +202,7 @@ follow-symlinks = false    # true if the paths are symbolic links, as for logs o
   running is found beside it, as `app.log.1` or `app.log-20261125`, also if it was copied and then
   emptied, but not if it was compressed.
 - A file that is emptied, or gets new content, is read from its start.
-- If `max-streams` leaves no room for the stream of a file, only that file waits.
+- If `max-streams` is reached, only files whose streams do not exist yet wait.
 - The hub looks for a level in each line.
 - Bytes that are not valid UTF-8 are replaced and counted (`fanfare_tail_lines_replaced_total`).
 - A line of more than 64 KiB is split into several events.

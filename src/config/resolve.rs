@@ -88,7 +88,7 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Maximum number of connections of any kind, so that the journal can always open files.
     pub max_sockets: usize,
-    /// Maximum number of refused subscribers per second that are told to return.
+    /// Maximum number of refused subscribers per second that are asked to reconnect.
     pub refusal_return_rate: u64,
     /// Maximum time for which a connection may take no bytes.
     pub write_timeout: Duration,

@@ -111,7 +111,7 @@ settings! {
          does not apply to clients on the hub's own machine; a configured value does.";
     "max-connections-per-subject" "N" = "10000" reloaded:
         "Maximum sessions of one API key, or of one `sub` of tokens. Sessions with a ticket count \
-         for whoever created it.";
+         for the subject that created it.";
     "max-connections-per-stream" "N" = "" reloaded:
         "Maximum sessions that name one stream or one pattern. Without it: only \
          `--max-connections` applies.";
@@ -160,8 +160,8 @@ settings! {
          95 % no connection is accepted. Without it: 80 % of the memory of the machine or its \
          control group.";
     "refusal-return-rate" "N" = "500":
-        "Maximum refused subscribers per second that are told to reconnect; their reconnects are \
-         spread over time.";
+        "Maximum rate at which refused subscribers reconnect, per second; the hub spreads their \
+         retry times accordingly.";
     "write-timeout" "DURATION" = "30s":
         "Time after which a connection that accepts no bytes is closed.";
     "drain" "DURATION" = "10s":

@@ -60,7 +60,7 @@ impl Backup {
             out.record(b'p', &key, &value).map_err(failed)?;
         }
         // The files are read after the walk: a stream that was deleted meanwhile must not keep its
-        // key, and a credential that was revoked meanwhile must not come back.
+        // key, and a credential that was revoked meanwhile must not become valid again.
         for name in FILES {
             match fs::read(self.data_dir.join(name)) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}

@@ -468,7 +468,7 @@ mod tests {
                 },
                 "after the last committed",
             ),
-            ("a name says nothing", |kv, c| c.put(first(kv, keys::NAME).0, vec![1]), "damaged"),
+            ("a name is invalid", |kv, c| c.put(first(kv, keys::NAME).0, vec![1]), "damaged"),
             (
                 "the totals are others",
                 |kv, c| {

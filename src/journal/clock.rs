@@ -1,7 +1,7 @@
 //! The clock of retention: the wall clock, unless it jumps.
 //!
 //! A wall clock that is set forward by mistake would make retention remove everything that seems
-//! old, for good. So a jump against the monotonic clock is held for a while, long enough for an
+//! old, permanently. So a jump against the monotonic clock is held for a while, long enough for an
 //! operator to notice it or to set the clock back.
 
 use super::store::MAX_LEAD_MS;

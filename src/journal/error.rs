@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Failure to read or write the journal. Cheap to clone: one failure may answer many publishes.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
-    /// An earlier write or sync failed; the journal takes no more writes.
+    /// An earlier write or sync failed; the journal accepts no more writes.
     #[error("an earlier write or sync failed; repair the disk, then restart the hub")]
     Poisoned,
     /// Another process has the data directory open.

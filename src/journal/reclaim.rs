@@ -26,7 +26,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// Pause between two attempts to drop obsolete tables while the disk is full.
 const PAUSE_WHILE_FULL: Duration = Duration::from_secs(5);
 /// Normal excess of the files over the stored entries, due to write-ahead files and tables that
-/// wait for a compaction. A larger excess is taken for entries that an earlier process removed.
+/// wait for a compaction. A larger excess is treated as entries that an earlier process removed.
 const MAX_PENDING_EXCESS_BYTES: u64 = 256 * 1024 * 1024;
 /// Upper bound of a rewritten store, per byte of live entries: the smallest entries take four times
 /// their bytes with their indexes.

@@ -1,8 +1,9 @@
 //! Keys of hidden streams. The payloads of a hidden stream are encrypted with a key of that stream
-//! alone; erasing the key deletes them for good.
+//! alone; erasing the key deletes them permanently.
 //!
-//! Erasing rewrites no tables, no write-ahead files and no copies of damaged files. The file `stream-keys` stores the keys in slots; an erased slot is overwritten in place and
-//! synced. See `docs/decisions/0014-erasing-by-key.md`.
+//! Erasing rewrites no tables, no write-ahead files and no copies of damaged files. The file
+//! `stream-keys` stores the keys in slots; an erased slot is overwritten in place and synced. See
+//! `docs/decisions/0014-erasing-by-key.md`.
 
 use super::keys::{Decoder, Encoder, StreamNumber};
 use super::kv::Sync;

@@ -114,3 +114,10 @@ pub(crate) fn end_with_parent() -> io::Result<()> {
     let signal = Some(rustix::process::Signal::TERM);
     Ok(rustix::process::set_parent_process_death_signal(signal)?)
 }
+
+/// Registers the metrics of this process.
+pub(crate) fn register_process_metrics(
+    registry: &prometheus::Registry,
+) -> Result<(), prometheus::Error> {
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+}

@@ -93,3 +93,8 @@ pub(crate) fn socket_bytes() -> u64 {
 pub(crate) fn end_with_parent() -> io::Result<()> {
     Ok(())
 }
+
+/// Does nothing: the Prometheus client measures processes only on Linux.
+pub(crate) fn register_process_metrics(_: &prometheus::Registry) -> Result<(), prometheus::Error> {
+    Ok(())
+}

@@ -120,8 +120,8 @@ pub fn hub_gap(out: &mut Vec<u8>, format: Format, from: EventId, gap: Gap) {
     write_control(out, format, "hub-gap", Some(from), &Missing::from(gap));
 }
 
-/// Appends a refusal or farewell. A browser's EventSource survives it: it reads `retry` and
-/// reconnects. `limit` is the limit that was reached, if there is one.
+/// Appends a refusal, or the reason for which a session ends. A browser's EventSource survives it:
+/// it reads `retry` and reconnects. `limit` is the limit that was reached, if there is one.
 pub fn hub_error(
     out: &mut Vec<u8>,
     format: Format,

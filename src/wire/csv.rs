@@ -1,7 +1,7 @@
 //! CSV (RFC 4180): a row per event, with the members of its data as columns.
 //!
 //! The first line names the columns. If the request names none, they are the members of the first
-//! event's data, or `data` if that is no object. With an envelope, the columns `id`, `stream`
+//! event's data, or `data` if that is not an object. With an envelope, the columns `id`, `stream`
 //! (several with spaces between), `type` and `time` come first.
 
 use super::envelope::names;
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 /// Maximum number of columns, also if the first event determines them.
 const MAX_COLUMNS: usize = 256;
-/// Column of data that is no object.
+/// Column of data that is not an object.
 const DATA_COLUMN: &str = "data";
 /// Columns of the envelope.
 const ENVELOPE_COLUMNS: [&str; 4] = ["id", "stream", "type", "time"];
@@ -124,7 +124,7 @@ pub(super) fn entry(
     row(out, leading.into_iter().map(|text| style.cell(Cow::Owned(text))).chain(cells));
 }
 
-/// Returns data that is no object as a cell. A number is not escaped.
+/// Returns data that is not an object as a cell. A number is not escaped.
 fn data_cell(payload: &Payload, style: TableOptions) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(payload.as_bytes());
     match text.parse::<f64>() {

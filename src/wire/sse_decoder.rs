@@ -91,8 +91,8 @@ impl SseDecoder {
         self.last_id = last_id;
     }
 
-    /// Decodes more bytes and appends complete frames to `out`. After an error the decoder must not
-    /// be used any more.
+    /// Decodes more bytes and appends complete frames to `out`. After an error the decoder must
+    /// no longer be used.
     pub fn take(&mut self, bytes: &[u8], out: &mut Vec<SseFrame>) -> Result<(), TooLarge> {
         let mut rest = bytes;
         if std::mem::take(&mut self.after_cr) && rest.first() == Some(&b'\n') {

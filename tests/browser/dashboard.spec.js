@@ -294,7 +294,7 @@ test('the address keeps the filter', async ({ hub, page }) => {
   await expect.poll(() => rows(page)).toHaveLength(4);
 });
 
-test('an empty list says why it is empty', async ({ hub, page }) => {
+test('an empty list shows why it is empty', async ({ hub, page }) => {
   await page.goto(`${hub.url}/#/streams/n`);
   const empty = (text) => expect(page.locator('.tail')).toHaveAttribute('data-empty', text);
   await empty('No events yet.');

@@ -18,7 +18,7 @@ fn count_operations(disk: &Disk) -> u64 {
     disk.state().operations
 }
 
-/// Stops the creation at operation `seed / 100`; the remainder determines what is left of it.
+/// Stops the creation at operation `seed / 100`; the remainder determines how much of it remains.
 fn stop_creation(journaling: Journaling, scenario: &str) {
     if !is_available() {
         return;

@@ -50,7 +50,7 @@ fn in_an_ordered_journal_the_sync_of_a_new_file_also_keeps_its_entry() {
 }
 
 #[test]
-fn a_replaced_and_a_removed_file_come_back_unless_the_directory_was_synced() {
+fn a_replaced_and_a_removed_file_reappear_unless_the_directory_was_synced() {
     let Some((disk, data)) = mount(Journaling::Strict) else { return };
     for (name, text) in [("old", "old"), ("new", "new"), ("removed", "removed")] {
         let mut file = File::create(data.join(name)).unwrap();

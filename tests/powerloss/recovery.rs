@@ -29,7 +29,7 @@ fn tear_commit(disk: &Disk) -> (Medium, Ledger) {
     (disk.snapshot(), ledger)
 }
 
-/// Stops a recovery at operation `seed / 100`; the remainder determines what is left of it.
+/// Stops a recovery at operation `seed / 100`; the remainder determines how much of it remains.
 fn stop_recovery(journaling: Journaling, scenario: &str) {
     if !is_available() {
         return;

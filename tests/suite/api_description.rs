@@ -31,7 +31,7 @@ async fn description() -> (Value, Vec<Operation>) {
     (description, operations)
 }
 
-/// Returns the members of an object; none if there is no object.
+/// Returns the members of an object; none for any other value.
 fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flat_map(Map::iter)
 }

@@ -100,6 +100,29 @@ fn actix_fjall_and_status_codes_are_used_only_where_allowed() {
 }
 
 #[test]
+fn calls_of_one_operating_system_are_only_in_platform() {
+    const OF_LINUX: [&str; 8] = [
+        "/proc/",
+        "/sys/fs",
+        "target_os",
+        "openat2",
+        "tcp_user_timeout",
+        "process::nice",
+        "parent_process_death",
+        "os::linux",
+    ];
+    let mut found = 0;
+    for (path, text) in all_sources() {
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let Some(call) = OF_LINUX.iter().find(|call| line.contains(*call)) else { continue };
+            found += 1;
+            assert!(path.starts_with("platform"), "{} has {call}: {line}", path.display());
+        }
+    }
+    assert!(found >= OF_LINUX.len() - 1, "only {found} calls found");
+}
+
+#[test]
 fn files_are_short_and_begin_with_a_module_comment() {
     for (path, text) in all_sources() {
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();

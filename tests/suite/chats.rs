@@ -285,7 +285,7 @@ async fn tool_calls_reasoning_and_refusals_are_passed_on() {
 }
 
 #[tokio::test]
-async fn the_echo_model_needs_no_upstream_and_says_what_it_is() {
+async fn the_echo_model_needs_no_upstream_and_names_itself() {
     let hub = Hub::start(&[]).await;
     let chat = start_chat(&hub).await;
     let text = text(&all_events(&hub, &chat).await);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn upstream_errors_are_passed_on_and_clients_told_not_to_retry() {
+async fn upstream_errors_are_passed_on_and_clients_are_asked_not_to_retry() {
     for (script, expected, code) in [
         (
             status(400, "", r#"{"error":{"message":"too long","code":"context_length_exceeded"}}"#),

@@ -149,7 +149,7 @@ fn a_check_finds_what_a_start_would() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_says_why_in_one_line() {
+async fn a_failed_start_reports_its_cause_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::start(&[]).await;
     let taken = ["--listen", &hub.address];

@@ -273,7 +273,7 @@ async fn end_within(wait: Duration, client: &Client, stream: &str) -> anyhow::Re
     Ok(())
 }
 
-/// Ends the stream. If the hub refuses that, the stream stays open and a message says so.
+/// Ends the stream. If the hub refuses that, the stream stays open and a message reports it.
 async fn end(client: &Client, stream: &str) -> Result<(), Failure> {
     let name = utf8_percent_encode(stream, NON_ALPHANUMERIC);
     let request = client.request(Method::POST, &format!("/streams/{name}/end"));

@@ -55,7 +55,7 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
         let answer = answer.bytes().await.map_err(|error| client.connection_failure(error))?;
         let list: List = serde_json::from_slice(&answer)?;
         if after.is_empty() && !as_json {
-            let names = ["EVENTS", "BYTES", "READERS", "STATE", "LAST", "NAME"];
+            let names = ["EVENTS", "BYTES", "SUBSCRIBERS", "STATE", "LAST", "NAME"];
             row(&mut out, names.map(str::to_owned))?;
         }
         for stream in &list.streams {
@@ -80,5 +80,5 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
 /// Writes a row of the table; the name comes last because its length has no bound.
 fn row(out: &mut impl std::io::Write, cells: [String; 6]) -> std::io::Result<()> {
     let [events, bytes, readers, state, last, name] = cells;
-    writeln!(out, "{events:>10} {bytes:>12} {readers:>8}  {state:<6} {last:<24}  {name}")
+    writeln!(out, "{events:>10} {bytes:>12} {readers:>11}  {state:<6} {last:<24}  {name}")
 }

@@ -45,8 +45,8 @@ pub(super) fn command() -> Command {
                 .help("Exit after the newest event"),
         )
         .arg(wait_argument().help(
-            "Time to wait for a hub that cannot be reached; without it, wait for ever, or with \
-             --no-follow fail at once",
+            "Time to wait for a hub that cannot be reached; without it, wait indefinitely, or \
+             with --no-follow fail at once",
         ))
         .arg(grep_argument())
         .arg(

@@ -20,7 +20,7 @@ pub(crate) struct EventBody {
     stalled: Stalled,
 }
 
-/// True once a client made no room for its session's bytes within the write timeout. The response
+/// True once a client accepted no bytes of its session within the write timeout. The response
 /// carries it, so that the sender of the body can set it.
 #[derive(Clone, Default)]
 pub(crate) struct Stalled(Rc<Cell<bool>>);

@@ -90,13 +90,14 @@ pub(crate) async fn list(
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(List { jobs }))
 }
 
-/// `POST /jobs/{name}/runs`: the output is a stream, which late readers get from the first line.
+/// `POST /jobs/{name}/runs`: the output is a stream, which late subscribers get from the first
+/// line.
 #[utoipa::path(post, path = "/jobs/{name}/runs", tag = "jobs",
     summary = "Start a run",
     description = "Starts a run of a configured command; the caller cannot change the command. \
-        Requires the grant `run` for the job. The output goes to a stream, which late readers get \
-        from the first line. Not idempotent: a repeated request starts another run, up to \
-        `at-most`.",
+        Requires the grant `run` for the job. The output goes to a stream, which late \
+        subscribers get from the first line. Not idempotent: a repeated request starts another \
+        run, up to `at-most`.",
     params(("name" = String, Path, description = "Name of the job")),
     responses(
         (status = 202, description = "The run was started", body = BegunShape,

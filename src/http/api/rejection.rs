@@ -28,7 +28,7 @@ fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
     }
 }
 
-/// Returns the response to a rejected subscriber.
+/// Returns the response to a refused subscriber.
 pub(crate) fn reject_subscriber(
     state: &AppState,
     request: &HttpRequest,

@@ -40,8 +40,8 @@ use std::sync::atomic::Ordering;
     description = "Streams the events of up to 100 streams and patterns in the order of the hub; \
         an event of several of them is sent once. Requires the grant `subscribe` for at least one \
         stream, and is narrowed to what is granted. `Last-Event-ID` resumes after an event, and \
-        `hub-open` reports whether events are missing. A slow reader delays nobody: it reads from \
-        the journal.",
+        `hub-open` reports whether events are missing. A slow subscriber does not delay others: \
+        it reads from the journal.",
     params(
         ("stream" = Vec<String>, Query, description = "Streams, or patterns of their names"),
         SubscribeParameters,

@@ -155,9 +155,9 @@ fn failures() -> Vec<ErrorCase> {
             "the response was filtered",
         ),
         (
-            "The upstream rejected the hub's key",
+            "The upstream refused the hub's key",
             F::UpstreamAuth,
-            "the upstream answered 401: it rejected the hub's key",
+            "the upstream answered 401: it refused the hub's key",
         ),
         (
             "The upstream could not be reached, or refused with another status",

@@ -474,7 +474,7 @@ mod tests {
     fn direct_writes_need_the_next_events_and_a_ready_socket() {
         type Change = fn(&mut Session, &RecordingSink);
         let cases: [(&str, Change); 4] = [
-            ("has something else to be told first", |session, _| {
+            ("has something else to send first", |session, _| {
                 session.prefix = Some(Bytes::from_static(b": so\n"));
             }),
             ("has seen it", |session, _| session.cursor = Position::of(1, 0)),

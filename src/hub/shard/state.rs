@@ -244,7 +244,7 @@ impl ShardState {
         }
     }
 
-    /// Aborts closed sessions that have not ended, such as those whose socket takes nothing.
+    /// Aborts closed sessions that have not ended, such as those whose socket accepts no bytes.
     fn abort_overdue(&mut self) {
         while let Some(key) = self.closes.next_overdue(self.heartbeats.now()) {
             let Some(session) = self.members.session(key) else { continue };

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 impl History {
-    /// Returns the number of removals so far. A reader that was told of a gap passes the number
+    /// Returns the number of removals so far. A reader that was notified of a gap passes the number
     /// from that moment to [`Self::gap`].
     pub fn removals(&self) -> u64 {
         self.marks.removals.load(Ordering::Acquire)
@@ -162,7 +162,7 @@ impl History {
     }
 
     /// Returns the named streams that were deleted at or before `until` and do not exist now. A
-    /// client that returns with a later id was told of the deletion and does not wait for them.
+    /// client that returns with a later id was notified of the deletion and does not wait for them.
     pub fn deleted_by(
         &self,
         interest: &Interest,

@@ -156,7 +156,7 @@ impl DiskKv {
         batch.commit().map_err(failed)
     }
 
-    /// Removes table files that nothing refers to any more, which takes almost no space: those with
+    /// Removes table files that are no longer referenced, which takes almost no space: those with
     /// only dead entries, those that compaction has replaced, and leftovers of a failed compaction.
     pub(super) fn drop_obsolete(&self) -> Result<(), JournalError> {
         self.remove_leftovers();
@@ -224,7 +224,7 @@ impl DiskKv {
         tree.active_memtable().size() + tree.sealed_memtable_count() as u64 * MEMTABLE_BYTES
     }
 
-    /// Returns the bytes of table files that are not in use any more and not removed yet; 0 while a
+    /// Returns the bytes of table files that are no longer in use and not removed yet; 0 while a
     /// compaction runs, as the tables that it writes are not in use yet.
     pub(super) fn replaced_bytes(&self) -> u64 {
         if self.db.active_compactions() > 0 {

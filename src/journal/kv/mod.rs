@@ -27,7 +27,7 @@ pub(super) enum Sync {
     Process,
 }
 
-/// Decides which keys may be dropped for good when files are rewritten.
+/// Decides which keys may be dropped permanently when files are rewritten.
 pub(super) trait Expiry: Send + std::marker::Sync + 'static {
     /// Returns true if this key will never be read again.
     fn is_dead(&self, key: &[u8], value: &[u8]) -> bool;
@@ -135,7 +135,7 @@ impl Kv {
         }
     }
 
-    /// Removes files that nothing refers to any more; takes at most some seconds and almost no
+    /// Removes files that are no longer referenced; takes at most some seconds and almost no
     /// space. Commits continue meanwhile.
     pub(super) fn drop_obsolete(&self) -> Result<(), JournalError> {
         match self {

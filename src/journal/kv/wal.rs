@@ -533,7 +533,7 @@ mod tests {
             prop_assert_eq!(
                 valid_prefix_len(&written[..valid_len]),
                 valid_len,
-                "what is left opens"
+                "the rest opens"
             );
             let number = |start: &usize| {
                 let bytes = &written[start + SEQUENCE.start..start + SEQUENCE.end];

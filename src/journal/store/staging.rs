@@ -350,7 +350,7 @@ impl<'a> Staging<'a> {
 
     fn new_row(&mut self, stream: &StreamName) -> Result<StreamRow, JournalError> {
         let number = self.staged.totals.next_stream;
-        // A number is never reused: leftovers of an old stream would come back.
+        // A number is never reused: leftovers of an old stream would reappear.
         let next = number.checked_add(1);
         self.staged.totals.next_stream = next.ok_or_else(|| JournalError::NoStreamNumber)?;
         if stream.is_hidden() {

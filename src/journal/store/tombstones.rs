@@ -1,9 +1,9 @@
 //! The limit on tombstones of streams that were deleted or emptied.
 //!
-//! A tombstone tells a client that resumes what became of a stream. Names that are used only once
-//! would fill the disk with tombstones, outside every limit, so the oldest are dropped. The hub
-//! then knows nothing about streams removed up to some position: a client that resumes before it
-//! gets a gap.
+//! A tombstone records that a stream was removed, for clients that resume. Names that are used only
+//! once would fill the disk with tombstones, outside every limit, so the oldest are dropped. The
+//! hub then knows nothing about streams removed up to some position: a client that resumes before
+//! it gets a gap.
 
 use crate::event::Position;
 use std::collections::VecDeque;

@@ -66,7 +66,7 @@ impl UpstreamRequest<'_> {
             return Err(UpstreamError::Refused(refused.0, refused.1));
         }
         let asked = self.ask_with(None).await;
-        // The options of one client say nothing about those of others.
+        // The options of one client do not predict those of others.
         if asked.is_ok() && self.ask.asks_for_usage_alone(usage) {
             self.endpoint.answers_without_options(self.upstream);
         }

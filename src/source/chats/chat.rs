@@ -77,7 +77,7 @@ pub struct Chat {
     pub(super) deletion: tokio::sync::Mutex<()>,
     /// Ticket that its creator was given, and the time at which it expires.
     pub ticket: OnceLock<(String, String)>,
-    /// True if a part of it must not be shown any more.
+    /// True if a part of it must no longer be shown.
     pub(super) is_redacted: AtomicBool,
     readers: Mutex<Readers>,
 }
@@ -161,7 +161,7 @@ impl Chat {
         }
     }
 
-    /// Returns true if a part of it must not be shown any more.
+    /// Returns true if a part of it must no longer be shown.
     pub fn is_redacted(&self) -> bool {
         self.is_redacted.load(Ordering::Acquire)
     }

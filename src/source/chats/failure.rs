@@ -81,7 +81,7 @@ impl RunFailure {
         };
         let retryable = cause == FailureCause::UpstreamError && status.is_none_or(is_retryable);
         if let (FailureCause::UpstreamAuth, Some(code)) = (cause, status) {
-            let message = format!("the upstream answered {code}: it rejected the hub's key");
+            let message = format!("the upstream answered {code}: it refused the hub's key");
             let failure = Failure::new(cause, message);
             return Self::Failed(Failure { retryable, status, wait, ..failure });
         }

@@ -150,7 +150,7 @@ impl FileFollower {
         Ok((self, all))
     }
 
-    /// Opens new files, and marks those that no pattern matches any more.
+    /// Opens new files, and marks those that no longer match a pattern.
     fn list(&mut self, now: Timestamp) -> Result<(), SourceError> {
         let is_first = self.listed.is_none();
         // A full journal removes its oldest events, which may be read positions.
@@ -267,8 +267,8 @@ impl FileFollower {
         Ok(has_more)
     }
 
-    /// Publishes events of a file together with the read position after them. Returns false if the
-    /// maximum number of streams leaves no room for its stream.
+    /// Publishes events of a file together with the read position after them. Returns false if its
+    /// stream would exceed the maximum number of streams.
     async fn publish_texts(
         &mut self,
         feed: &SourceHandle,

@@ -99,7 +99,7 @@ impl ChatMetrics {
             )?,
             readers: make.histogram(
                 "fanfare_chat_readers",
-                "Highest number of concurrent readers of a chat, observed at its end",
+                "Highest number of concurrent subscribers of a chat, observed at its end",
                 &READERS_BUCKETS,
             )?,
         })
@@ -168,7 +168,7 @@ impl ChatMetrics {
         }
     }
 
-    /// Observes the highest number of concurrent readers of a chat.
+    /// Observes the highest number of concurrent subscribers of a chat.
     pub fn record_readers(&self, readers: usize) {
         self.readers.observe(readers as f64);
     }

@@ -91,8 +91,6 @@ impl MetricFactory {
         let build = Opts::new("fanfare_build_info", "Always 1; the labels describe this binary")
             .const_label("version", env!("CARGO_PKG_VERSION"));
         self.register_metric(IntGauge::with_opts(build)?)?.set(1);
-        #[cfg(target_os = "linux")]
-        self.0.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(())
+        crate::platform::register_process_metrics(&self.0)
     }
 }

@@ -70,7 +70,7 @@ impl JournalMetrics {
             )?,
             syncs: make.counter(
                 "fanfare_journal_syncs_total",
-                "Commits synced to the medium before they were acknowledged",
+                "Commits synced to disk before they were acknowledged",
             )?,
             bytes: make.gauge("fanfare_journal_bytes", "Bytes of the retained entries")?,
             max_bytes: make.gauge(

@@ -41,7 +41,7 @@ impl SessionMetrics {
                 ReplaySource::ALL.iter().map(|r| r.as_str()))?,
             gaps: make.counter(
                 "fanfare_session_gaps_total",
-                "Sessions told of a gap because retention removed events before they read them",
+                "Sessions notified of a gap because retention removed events before they read them",
             )?,
             due: make.counter(
                 "fanfare_deliveries_due_total",

@@ -46,7 +46,7 @@ pub struct Delta {
     pub usage: Option<Usage>,
     /// Result of a filter, if it found something.
     pub filter: Option<Value>,
-    /// Range of characters of the answer that must not be shown any more.
+    /// Range of characters of the answer that must no longer be shown.
     pub redact: Option<(u64, u64)>,
     /// Members that the hub does not interpret.
     pub extra: Extra,

@@ -87,7 +87,7 @@ pub enum ChatEvent {
         /// Result as the upstream sent it.
         results: Value,
     },
-    /// A part of the answer must not be shown any more; its replacement has as many characters.
+    /// A part of the answer must no longer be shown; its replacement has as many characters.
     Redact {
         /// Index of the first character.
         from_index: u64,

@@ -4,7 +4,7 @@ use super::event::{ChatEvent, Usage};
 use super::extra::Extra;
 use serde_json::{Map, Value, json};
 
-/// Characters that must not be shown any more.
+/// Characters that must no longer be shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Redaction {
     /// Index of the first character.

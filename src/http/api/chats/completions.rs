@@ -27,7 +27,7 @@ use std::time::Duration;
 pub(crate) const CHAT_ID: HeaderName = HeaderName::from_static("fanfare-chat-id");
 /// Header that says that the chat existed already.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// Header that says what happens to a chat whose client disconnects.
+/// Header that selects what happens to a chat whose client disconnects.
 const ON_DISCONNECT: &str = "fanfare-on-disconnect";
 /// Header with the number of times that an SDK has sent the request before.
 const RETRY_COUNT: &str = "x-stainless-retry-count";
@@ -58,7 +58,7 @@ struct AttachedReader {
     description = "Creates a chat and returns its answer in OpenAI's form, as a whole or, with \
         `stream`, in chunks; `n` must be 1. Requires the grant `chat` for the model, and costs \
         the tokens of one request to it. With an idempotency key a repeated request returns the \
-        first answer, after `starting_after` if that is given. Without a reader the chat stops \
+        first answer, after `starting_after` if that is given. Without a subscriber the chat stops \
         after a minute.",
     params(
         ("Idempotency-Key" = Option<String>, Header,
@@ -68,7 +68,7 @@ struct AttachedReader {
         ("starting_after" = Option<u64>, Query,
          description = "Same as `Last-Event-ID`, which it overrides"),
         ("Fanfare-On-Disconnect" = Option<String>, Header,
-         description = "`stop` (default) stops the chat a minute after its last reader has \
+         description = "`stop` (default) stops the chat a minute after its last subscriber has \
                         disconnected; `continue` lets it finish"),
     ),
     request_body(content = Object, examples(
@@ -294,9 +294,10 @@ async fn stream(
     let reading = ChatReadRequest { caller, chat, reader, format, requested: None, options };
     let mut response = read::open(state, request, reading).await?;
     if response.status() != StatusCode::OK {
-        // The reader was rejected because of load: reported in OpenAI's form, as retryable.
+        // The subscriber was refused because of load: reported in OpenAI's form, as retryable.
         let object = json!({
-            "message": "the hub cannot accept another reader; retry later", "type": "server_error",
+            "message": "the hub cannot accept another subscriber; retry later",
+            "type": "server_error",
             "param": null, "code": "resource_exhausted",
         });
         let mut refused = with_id(openai::error(response.status(), &object), &streamed_chat);

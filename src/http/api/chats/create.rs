@@ -16,12 +16,12 @@ use actix_web::web::{Data, Payload};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-/// Conditions under which a chat is created, and kept when nobody reads it.
+/// Conditions under which a chat is created, and kept without readers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CreatePolicy {
     /// True if a repeated request takes the chat over from a client that is gone.
     pub(crate) is_adoptable: bool,
-    /// True if the chat stops once nobody has read it for a minute.
+    /// True if the chat stops after a minute without readers.
     pub(crate) stops_without_readers: bool,
     /// True if no chat is created: the chat to continue must exist, or the request fails as gone.
     pub(crate) must_exist: bool,

@@ -33,10 +33,10 @@ const NATIVE_POLICY: CreatePolicy =
 /// `POST /chats`
 #[utoipa::path(post, path = "/chats", tag = "chats",
     summary = "Create a chat",
-    description = "Creates a chat, whose answer is read at `events_url`, also by several readers. \
-        Requires the grant `chat` for the model, and costs the tokens of one request to it. The \
-        chat runs to its end even if nobody reads it. With an idempotency key a repeated request \
-        returns the chat of the first one with status 200.",
+    description = "Creates a chat, whose answer is read at `events_url`, also by several \
+        subscribers. Requires the grant `chat` for the model, and costs the tokens of one request \
+        to it. The chat runs to its end even without subscribers. With an idempotency key a \
+        repeated request returns the chat of the first one with status 200.",
     params(("Idempotency-Key" = Option<String>, Header,
             description = "Idempotency key: a repeated request returns the chat of the first one")),
     request_body(content = ChatAsk, examples(

@@ -49,7 +49,7 @@ fn response_head<B: MessageBody>(
     Ok((head.body(())?, has_none || size.is_eof()))
 }
 
-/// Sends a response as the client makes room for it.
+/// Sends a response as the window of the client allows.
 pub(crate) async fn reply<B: MessageBody>(
     response: Response<B>,
     mut respond: SendResponse<Bytes>,
@@ -137,11 +137,11 @@ enum Sent {
     All,
     /// The client or its connection is gone.
     Gone,
-    /// The client made no room within the write timeout.
+    /// The client granted no window within the write timeout.
     Stalled,
 }
 
-/// Sends a part as the client makes room.
+/// Sends a part as the window of the client allows.
 async fn send(mut piece: Piece, stream: &mut SendStream<Bytes>, write_timeout: Duration) -> Sent {
     while !piece.bytes.is_empty() {
         stream.reserve_capacity(piece.bytes.len());
