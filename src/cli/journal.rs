@@ -3,11 +3,14 @@
 #[cfg(feature = "cli")]
 use super::clients;
 use crate::event::{EventId, Timestamp};
-use crate::journal::{CheckReport, check, restore};
+use crate::journal::{CheckReport, check, restore, salvage};
+use crate::wire::{self, Format, View};
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -50,6 +53,19 @@ pub(super) fn command() -> Command {
                 .arg(file_argument("Backup file to read"))
                 .arg(data_dir()),
         );
+    let journal = journal.subcommand(
+        Command::new("salvage")
+            .about("Write the readable events of a damaged journal to a file, for `import`")
+            .arg(
+                Arg::new("to")
+                    .long("to")
+                    .value_name("FILE")
+                    .required(true)
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .help("File to write, as `fanfare export` writes it; must not exist"),
+            )
+            .arg(data_dir()),
+    );
     #[cfg(feature = "cli")]
     let journal = journal.subcommands(clients::journal_commands());
     journal
@@ -70,11 +86,38 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     if let Some(done) = clients::run_journal(name, flags) {
         return done;
     }
-    if name == "restore" {
-        restore_file(flags)?;
-        return Ok(ExitCode::SUCCESS);
+    match name {
+        "restore" => restore_file(flags).map(|()| ExitCode::SUCCESS),
+        "salvage" => salvage_to_file(flags),
+        _ => run_check(name, flags),
     }
-    run_check(name, flags)
+}
+
+/// Writes the readable events to a file. The exit status is a failure if something is damaged.
+fn salvage_to_file(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let file = flags.get_one::<PathBuf>("to").context("missing --to FILE")?;
+    let created = File::options().write(true).create_new(true).mode(0o600).open(file);
+    let created = created.with_context(|| format!("cannot create {}", file.display()))?;
+    let mut out = BufWriter::new(created);
+    let view = View { format: Format::Ndjson, without_control: true, ..View::default() };
+    let mut line = Vec::new();
+    let salvaged = salvage(data_dir(flags), &lock_owner("salvage"), &mut |id, entry| {
+        line.clear();
+        wire::entry(&mut line, id, entry, &view, None);
+        out.write_all(&line)
+    })?;
+    out.into_inner()?.sync_all()?;
+    let mut stdout = std::io::stdout().lock();
+    for damage in &salvaged.damage {
+        writeln!(stdout, "cannot read {damage}")?;
+    }
+    if salvaged.unnamed_streams > 0 {
+        let count = salvaged.unnamed_streams;
+        writeln!(stdout, "the names of {count} streams are lost; they are salvaged.NUMBER")?;
+    }
+    writeln!(stdout, "wrote {} events to {}", salvaged.events, file.display())?;
+    let is_whole = salvaged.damage.is_empty();
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn data_dir(flags: &ArgMatches) -> &Path {

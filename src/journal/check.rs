@@ -103,7 +103,7 @@ pub fn check(data_dir: &Path, holder: &str) -> Result<CheckReport, OpenError> {
         }
     }
     let (_, mark) = HighWater::open(&folder.join("HEAD")).map_err(failed)?;
-    let store_failed = |error| OpenError::Store(data_dir.to_owned(), error);
+    let store_failed = |error| OpenError::of_store(data_dir, error);
     let kv = Kv::Disk(DiskKv::open(&store, Arc::new(KeepAll)).map_err(store_failed)?);
     let stream_keys = folder.join("stream-keys");
     let sealing = if stream_keys.exists() {

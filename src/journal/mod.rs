@@ -29,6 +29,7 @@ mod publisher;
 mod recent;
 mod reclaim;
 mod recovery;
+mod salvage;
 mod sealing;
 mod sequencer;
 mod store;
@@ -49,6 +50,7 @@ pub use history::{FirstEntry, History, Start};
 pub use loss::Loss;
 pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};
+pub use salvage::{Salvaged, salvage};
 pub use store::{RetentionLimits, RetentionPolicy, StreamUsage, StreamView};
 #[cfg(test)]
 pub(crate) use testing::memory_journal;

@@ -7,6 +7,7 @@ use super::dispatch::Dispatch;
 use super::free_space::FreeSpaceGuard;
 use super::health::Health;
 use super::history::History;
+use super::kv::DamagedStore;
 use super::metrics::JournalMetrics;
 use super::now;
 use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
@@ -22,7 +23,7 @@ use crate::journal::error::JournalError;
 use crate::limits::Limits;
 use crate::telemetry::Telemetry;
 use arc_swap::ArcSwap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -67,9 +68,37 @@ pub enum OpenError {
     /// The store cannot be read or written.
     #[error("cannot open the journal in {0}: {1}")]
     Store(PathBuf, JournalError),
+    /// Files of the store are damaged.
+    #[error(
+        "cannot open the journal in {folder}: {error}\ndamaged: {}\nrestore a backup, or write what \
+         can be read to a file with `fanfare journal salvage --data-dir {folder} --to FILE`",
+        .damage.join("\n         ")
+    )]
+    Damaged {
+        /// Data directory.
+        folder: PathBuf,
+        /// Failure of the store.
+        error: JournalError,
+        /// Damaged files, with the reason.
+        damage: Vec<String>,
+    },
     /// A thread or a file that the journal needs could not be created or opened.
     #[error("cannot open the journal in {0}: {1}")]
     Io(PathBuf, std::io::Error),
+}
+
+impl OpenError {
+    /// Returns the error of a store in the data directory `folder`, and names its damaged files.
+    pub(super) fn of_store(folder: &Path, error: JournalError) -> Self {
+        let may_be_damage = matches!(error, JournalError::Store(_) | JournalError::Damaged(_));
+        let damage = may_be_damage.then(|| DamagedStore::find(&folder.join("journal")));
+        match damage {
+            Some(damage) if !damage.is_empty() => {
+                Self::Damaged { folder: folder.to_owned(), error, damage }
+            }
+            _ => Self::Store(folder.to_owned(), error),
+        }
+    }
 }
 
 /// An open journal.
@@ -96,7 +125,7 @@ impl Journal {
         dispatch_sender: Sender<Dispatch>,
     ) -> Result<Self, OpenError> {
         let path = settings.data_dir.clone();
-        let store_failed = |e| OpenError::Store(path.clone(), e);
+        let store_failed = |e| OpenError::of_store(&path, e);
         let io_failed = |e| OpenError::Io(path.clone(), e);
         let floors = Arc::new(Floors::default());
         let mut recovered = OpenedStore::open(&settings, floors.clone())?;

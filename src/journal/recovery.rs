@@ -68,7 +68,7 @@ impl OpenedStore {
         let sealing = KeyFile::open(&folder.join("stream-keys")).map_err(failed)?;
         folder.sync().map_err(failed)?;
         let result = DiskKv::open(&store, floors);
-        let kv = result.map_err(|e| OpenError::Store(settings.data_dir.clone(), e))?;
+        let kv = result.map_err(|e| OpenError::of_store(&settings.data_dir, e))?;
         let damaged_keys = sealing.damaged();
         if damaged_keys > 0 {
             let path = folder.join("stream-keys");
@@ -140,7 +140,7 @@ impl CreateError {
     fn into_open_error(self, path: &Path) -> OpenError {
         match self {
             Self::Io(error) => OpenError::Io(path.to_owned(), error),
-            Self::Store(error) => OpenError::Store(path.to_owned(), error),
+            Self::Store(error) => OpenError::of_store(path, error),
         }
     }
 }

@@ -56,11 +56,37 @@ async fn journal_check_reads_every_record_and_refuses_a_journal_in_use() {
     }
 }
 
+/// Runs `fanfare journal salvage`; returns its status, the written lines and its output.
+fn salvage(data: &std::path::Path) -> (i32, Vec<Value>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.ndjson");
+    let output = std::process::Command::new(crate::hub::program())
+        .args(["journal", "salvage", "--data-dir"])
+        .arg(data)
+        .arg("--to")
+        .arg(&file)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let lines = std::fs::read_to_string(&file).unwrap_or_default();
+    let events = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (output.status.code().unwrap(), events, String::from_utf8(text).unwrap())
+}
+
+/// Returns the number at the beginning of an event's data.
+fn number(event: &Value) -> usize {
+    let text = event["data"].as_str().unwrap();
+    text.split_once('/').unwrap().0.parse().unwrap()
+}
+
 #[tokio::test]
 async fn journal_check_finds_damage_in_tables_and_write_ahead_files() {
+    const EVENTS: usize = 500;
     let mut hub = Hub::start(&["--durability", "os"]).await;
-    for n in 0..300 {
-        hub.publish("s", &format!("{n}/{}", "x".repeat(200_000))).await;
+    // More than the write-ahead files hold.
+    let noise: String = (0..200_000).map(|_| char::from(rand::random_range(b'!'..=b'~'))).collect();
+    for n in 0..EVENTS {
+        hub.publish("s", &format!("{n}/{noise}")).await;
     }
     hub.stop().await;
     let files = || -> Vec<std::path::PathBuf> {
@@ -82,14 +108,43 @@ async fn journal_check_finds_damage_in_tables_and_write_ahead_files() {
     assert_eq!(run_journal(&hub.data, "check").0, 0, "no damage yet");
     let is_wal = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "jnl");
     let size = |path: &std::path::PathBuf| path.metadata().unwrap().len() as usize;
-    let table = files().into_iter().filter(|path| !is_wal(path)).max_by_key(size).unwrap();
-    assert!(size(&table) > 1 << 16, "a table was written: {table:?}");
+    let is_large_table = |path: &std::path::PathBuf| !is_wal(path) && size(path) > 1 << 16;
+    let table_number = |path: &std::path::PathBuf| {
+        path.file_name().unwrap().to_str().unwrap().parse::<u64>().unwrap_or(u64::MAX)
+    };
+    let table = files().into_iter().filter(is_large_table).min_by_key(table_number);
+    let table = table.expect("a table was written");
     let middle = size(&table) / 2;
     flip(&table, middle);
     let (code, report, stderr) = run_journal(&hub.data, "check");
     assert_eq!(code, 1, "{report} {stderr}");
+    let name = table.file_name().unwrap().to_str().unwrap();
+    assert!(stderr.contains(&format!("tables/{name}: ")), "names the file: {stderr}");
+    assert!(stderr.contains("fanfare journal salvage --data-dir"), "{stderr}");
+    // All events are salvaged but those of the damaged block.
+    let (code, events, text) = salvage(&hub.data);
+    assert!(code == 1 && text.contains(&format!("tables/{name}: keys of the kind e")), "{text}");
+    assert!((EVENTS - 20..EVENTS).contains(&events.len()), "{} events", events.len());
+    let numbers: Vec<usize> = events.iter().map(number).collect();
+    assert!(numbers.is_sorted() && numbers.last() == Some(&(EVENTS - 1)), "{numbers:?}");
     flip(&table, middle);
     assert_eq!(run_journal(&hub.data, "check").0, 0, "the damage is undone");
+    let (code, events, text) = salvage(&hub.data);
+    assert!(code == 0 && text.contains(&format!("wrote {EVENTS} events")), "{text}");
+    assert_eq!(events.iter().map(number).collect::<Vec<_>>(), (0..EVENTS).collect::<Vec<_>>());
+    // A table that cannot be opened at all is named at the start, and the others are salvaged.
+    let end = size(&table) - 20;
+    flip(&table, end);
+    let start = std::process::Command::new(crate::hub::program())
+        .args(["--listen", "127.0.0.1:0", "--system", "off", "--data-dir"])
+        .arg(&hub.data)
+        .output()
+        .unwrap();
+    let start = String::from_utf8(start.stderr).unwrap();
+    assert!(start.contains(&format!("tables/{name}: ")) && start.contains("salvage"), "{start}");
+    let (code, events, text) = salvage(&hub.data);
+    assert!(code == 1 && !events.is_empty() && events.len() < EVENTS, "{} {text}", events.len());
+    flip(&table, end);
     let wal = files().into_iter().filter(is_wal).max_by_key(size).unwrap();
     let bytes = std::fs::read(&wal).unwrap();
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();

@@ -6,11 +6,13 @@
 
 mod disk;
 mod memory;
+mod salvage;
 pub(super) mod wal;
 
 pub(super) use disk::DiskKv;
 pub use disk::ReadErrors;
 pub(super) use memory::MemoryKv;
+pub(super) use salvage::DamagedStore;
 
 use crate::journal::error::JournalError;
 use bytes::Bytes;

@@ -10,6 +10,7 @@
 //! u32, stored length u32, key, value; clears `4`, keyspace u64; and `3`, xxh3 of the items u64,
 //! magic. Files are preallocated, so zeros after the last batch are expected.
 
+use super::salvage::Item;
 use crate::disk::{sync_dir, write_file};
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -154,6 +155,34 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(_, path)| path).collect())
 }
 
+/// Calls `visit` for every item of the whole batches in `folder`. Returns descriptions of the parts
+/// that are damaged.
+pub(super) fn read_items(folder: &Path, visit: &mut impl FnMut(Item)) -> io::Result<Vec<String>> {
+    let mut damage = Vec::new();
+    let files = files(folder)?;
+    for (index, file) in files.iter().enumerate() {
+        let bytes = fs::read(file)?;
+        let valid_len = valid_prefix_len(&bytes);
+        let mut rest = Parser::of(&bytes[..valid_len]);
+        while rest.expect(&[1]).is_some() {
+            let (Some(count), Some(sequence)) = (rest.number(4), rest.number(8)) else { break };
+            for _ in 0..count {
+                if rest.bytes.first() == Some(&4) {
+                    rest.take(1 + 8);
+                } else if let Some(item) = rest.read_item(sequence) {
+                    visit(item);
+                }
+            }
+            rest.take(1 + 8 + MAGIC.len());
+        }
+        let is_last = index + 1 == files.len();
+        if used_bytes(&bytes[valid_len..]) > 0 && !(is_last && is_torn_write(&bytes, valid_len)) {
+            damage.push(format!("{}: damaged from byte {valid_len} on", file.display()));
+        }
+    }
+    Ok(damage)
+}
+
 /// Returns true if the bad batch at `begin` is a write that was cut short: bytes are missing from
 /// it, and none is wrong. Only the last write can be unacknowledged, so a whole batch after it
 /// proves damage. So does a batch that is wrong before its last written byte, or whose end is
@@ -246,6 +275,23 @@ impl<'a> Parser<'a> {
     fn number(&mut self, bytes: usize) -> Option<u64> {
         let taken = self.take(bytes)?;
         Some(taken.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+    }
+
+    /// Reads an item that [`Parser::whole_batch`] has accepted.
+    fn read_item(&mut self, sequence: u64) -> Option<Item> {
+        if self.take(1)?.first() != Some(&2) {
+            return None;
+        }
+        let (kind, compression) = (self.number(1)?, self.number(1)?);
+        self.take(8)?;
+        let key_len = self.number(2)? as usize;
+        let (unpacked_len, len) = (self.number(4)? as usize, self.number(4)? as usize);
+        let (key, stored) = (self.take(key_len)?.to_vec(), self.take(len)?);
+        let value = match compression {
+            0 => stored.to_vec(),
+            _ => lz4_flex::block::decompress(stored, unpacked_len).ok()?,
+        };
+        Some(Item { key, sequence, value: (kind == 0).then(|| value.into()) })
     }
 
     /// Skips one batch if it is complete and valid, and returns its sequence number.
