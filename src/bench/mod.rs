@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod scenario;
 mod scrape;
+mod search;
 mod server;
 mod slow;
 mod sse;

@@ -27,10 +27,12 @@ struct Preset {
 
 /// Default interval of scrapes in the scenario `scraped`.
 const DEFAULT_SCRAPE_INTERVAL: Duration = Duration::from_millis(100);
+/// Default number of searched events in the scenario `searched`.
+const DEFAULT_HISTORY: usize = 1_000_000;
 /// Default number of slow clients in the scenario `slow`.
 const DEFAULT_SLOW_CLIENTS: usize = 900;
 
-const PRESETS: [Preset; 9] = [
+const PRESETS: [Preset; 10] = [
     Preset {
         scenario: Scenario::Paced,
         name: "paced",
@@ -130,6 +132,17 @@ const PRESETS: [Preset; 9] = [
         rate: Some(2.0),
         seconds: 20,
     },
+    Preset {
+        scenario: Scenario::Searched,
+        name: "searched",
+        about: "events at a steady rate, while --history stored events are searched",
+        subscribers: 100,
+        streams: 1,
+        per_subscriber: 1,
+        publishers: 1,
+        rate: Some(50.0),
+        seconds: 20,
+    },
 ];
 
 /// The server to measure.
@@ -171,6 +184,8 @@ pub struct Plan {
     pub slow: usize,
     /// Interval of scrapes during the bench.
     pub scrape: Option<Duration>,
+    /// Number of events that are searched during the bench.
+    pub history: usize,
     /// Events per second; `None` for as many as possible.
     pub rate: Option<f64>,
     /// Number of events after which the bench ends.
@@ -238,6 +253,7 @@ pub fn command() -> Command {
                 .value_parser(ValueParser::new(duration))
                 .help("Interval of scrapes of the server's /metrics; 0s for none"),
         )
+        .arg(count("history", "N").help("Stored events that are searched during the bench"))
         .arg(count("streams", "K").help("Number of streams"))
         .arg(count("streams-per-subscriber", "M").help("Streams that each subscriber reads"))
         .arg(count("publishers", "P").help("Connections that publish; each waits for its response"))
@@ -311,6 +327,10 @@ impl Plan {
                 .copied()
                 .or((preset.scenario == Scenario::Scraped).then_some(DEFAULT_SCRAPE_INTERVAL))
                 .filter(|every| !every.is_zero()),
+            history: size_of(
+                "history",
+                if preset.scenario == Scenario::Searched { DEFAULT_HISTORY } else { 0 },
+            ),
             rate,
             events: count("events"),
             duration: *matches

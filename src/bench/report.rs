@@ -27,6 +27,9 @@ pub struct Report {
     /// Duration of scrapes of the server's metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape_ms: Option<Quantiles>,
+    /// Duration of searches of stored events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search_ms: Option<Quantiles>,
     /// Streams.
     pub streams: usize,
     /// Publishing connections.
@@ -240,6 +243,7 @@ impl Report {
         }
         rows.extend(self.latency_ms.map(|times| ("latency", milliseconds(times))));
         rows.extend(self.scrape_ms.map(|times| ("scrapes", milliseconds(times))));
+        rows.extend(self.search_ms.map(|times| ("searches", milliseconds(times))));
         rows.extend(self.storm.as_ref().map(|storm| {
             let (missed, after) = (count(storm.missed), storm.level_after_ms);
             ("storm", format!("all caught up after {after:.0} ms, {missed} missed events each"))

@@ -8,6 +8,7 @@ use super::readers::{Readers, Seen};
 use super::report::{Churn, Deliveries, Publishes, Quantiles, Report, Storm, Used};
 use super::scenario::Scenario;
 use super::scrape::Scrapes;
+use super::search::Searches;
 use super::server::Server;
 use super::slow::SlowClients;
 use super::tally::Tally;
@@ -110,6 +111,7 @@ impl Run<'_> {
             // All of them connect before the measurement.
             self.wait("slow clients", SLOW_CLIENTS_CONNECT_TIMEOUT);
         }
+        let searches = Searches::start(&self.requests, self.plan.history)?;
         let scrapes = Scrapes::start(&self.requests, self.plan.scrape)?;
         sleep(self.plan.settle);
         let pss = self.process.and_then(Process::pss_bytes);
@@ -132,10 +134,12 @@ impl Run<'_> {
         let slow_closed = slow.map(SlowClients::stop);
         let scraped = scrapes.map(Scrapes::stop).transpose()?;
         let scrape_ms = scraped.as_ref().and_then(Quantiles::of);
+        let searched = searches.map(Searches::stop).transpose()?;
+        let search_ms = searched.as_ref().and_then(Quantiles::of);
         let sent = published.as_ref().map(|p| p.sent.clone()).unwrap_or_default();
         let seen = readers.finish(sent)?;
         let measured = Measured { before, after, pss, published, seen, storm };
-        Ok(Report { slow_closed, scrape_ms, ..self.report(server, measured) })
+        Ok(Report { slow_closed, scrape_ms, search_ms, ..self.report(server, measured) })
     }
 
     fn mark(&self) -> Mark {
@@ -291,6 +295,7 @@ impl Run<'_> {
             slow: plan.slow,
             slow_closed: None,
             scrape_ms: None,
+            search_ms: None,
             streams: plan.layout.streams,
             publishers: plan.layout.publishers,
             size_bytes: plan.size,

@@ -22,4 +22,6 @@ pub enum Scenario {
     Slow,
     /// Events at a steady rate, while the metrics are scraped.
     Scraped,
+    /// Events at a steady rate, while stored events are searched.
+    Searched,
 }

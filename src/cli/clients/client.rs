@@ -130,12 +130,18 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if base.starts_with("http:") {
+            // No certificates of the system are needed, which minimal containers lack.
+            http = http.tls_certs_only([]);
+        }
+        let http = http
             .user_agent(concat!("fanfare/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_WITHIN)
             .tcp_nodelay(true)
             .default_headers(headers)
-            .build()?;
+            .build()
+            .context("cannot create an HTTP client; are CA certificates installed?")?;
         Ok(Self { http, base: base.to_owned() })
     }
 

@@ -45,7 +45,12 @@ pub(super) struct Endpoints(HashMap<String, Endpoint>);
 impl Endpoints {
     pub(super) fn new(settings: &ChatSettings) -> Result<Self, reqwest::Error> {
         let endpoint = |upstream: &Upstream| {
-            let client = reqwest::Client::builder()
+            let mut client = reqwest::Client::builder();
+            if upstream.url.starts_with("http:") {
+                // No certificates of the system are needed, which minimal containers lack.
+                client = client.tls_certs_only([]);
+            }
+            let client = client
                 .connect_timeout(settings.timeouts_of(Some(upstream)).connect)
                 // An upstream may close an idle connection just as it is used again. Then it is
                 // unknown if the model runs. A new connection costs little compared to an answer.
