@@ -306,6 +306,8 @@ impl Plan {
                 anyhow!("--rate {text:?} is not a number greater than 0 or `max`")
             })?),
         };
+        // The default of the scenario that is named after it, and otherwise 0.
+        let default_of = |scenario, default| if preset.scenario == scenario { default } else { 0 };
         let plan = Self {
             scenario: preset.scenario,
             target: target(matches, preset.scenario)?,
@@ -318,19 +320,13 @@ impl Plan {
             },
             subscribers: size_of("subscribers", preset.subscribers),
             stuck: size_of("stuck", 0),
-            slow: size_of(
-                "slow",
-                if preset.scenario == Scenario::Slow { DEFAULT_SLOW_CLIENTS } else { 0 },
-            ),
+            slow: size_of("slow", default_of(Scenario::Slow, DEFAULT_SLOW_CLIENTS)),
             scrape: matches
                 .get_one::<Duration>("scrape")
                 .copied()
                 .or((preset.scenario == Scenario::Scraped).then_some(DEFAULT_SCRAPE_INTERVAL))
                 .filter(|every| !every.is_zero()),
-            history: size_of(
-                "history",
-                if preset.scenario == Scenario::Searched { DEFAULT_HISTORY } else { 0 },
-            ),
+            history: size_of("history", default_of(Scenario::Searched, DEFAULT_HISTORY)),
             rate,
             events: count("events"),
             duration: *matches

@@ -406,22 +406,54 @@ async fn a_session_cookie_allows_writes_only_from_allowed_origins() {
         );
     }
     assert_invalid_cookies_are_cleared(&hub).await;
-    let session = hub.http.get(hub.url("/session")).header("Cookie", &cookie).send().await.unwrap();
+    assert_session_is_described_and_ends(&hub, &cookie).await;
+}
+
+async fn assert_session_is_described_and_ends(hub: &Hub, cookie: &str) {
+    let session = hub.http.get(hub.url("/session")).header("Cookie", cookie).send().await.unwrap();
     let session: Value = session.json().await.unwrap();
     assert_eq!(
         (&session["subject"], &session["subscribe"], &session["publish"], &session["admin"]),
         (&json!("key page"), &json!(["a"]), &json!(["a"]), &json!(false))
     );
     assert_eq!(hub.get("/session").await.0, 200, "anonymous without a credential");
-    let request = hub.http.delete(hub.url("/session")).header("Cookie", &cookie);
-    let response = request.header("Origin", &own_origin).send().await.unwrap();
+    let request = hub.http.delete(hub.url("/session")).header("Cookie", cookie);
+    let response =
+        request.header("Origin", format!("http://{}", hub.address)).send().await.unwrap();
     assert_eq!(response.status(), 204);
-    assert!(response.headers()["set-cookie"].to_str().unwrap().starts_with("fanfare=; Max-Age=0"));
+    assert!(
+        response.headers()["set-cookie"]
+            .to_str()
+            .unwrap()
+            .starts_with(&format!("{}=; Max-Age=0", cookie_name(hub)))
+    );
+}
+
+/// Returns the name of the cookie without TLS: cookies do not distinguish the ports of a host.
+fn cookie_name(hub: &Hub) -> String {
+    format!("fanfare-{}", hub.address.rsplit(':').next().unwrap())
+}
+
+#[tokio::test]
+async fn a_browser_that_opens_a_url_gets_an_error_as_a_page() {
+    let hub = Hub::start(&[]).await;
+    let get = async |accept: &str| {
+        let request = hub.http.get(hub.url("/streams/%3Cb%3E")).header("Accept", accept);
+        let response = request.send().await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (response.status().as_u16(), kind, response.text().await.unwrap())
+    };
+    let (status, kind, page) = get("text/html,application/xhtml+xml,*/*;q=0.8").await;
+    assert_eq!((status, kind.as_str()), (404, "text/html; charset=utf-8"));
+    assert!(page.contains("<h1>404 Not found</h1>") && page.contains("&lt;b&gt;"), "{page}");
+    let (status, kind, _) = get("*/*").await;
+    assert_eq!((status, kind.as_str()), (404, "application/problem+json"));
 }
 
 async fn assert_invalid_cookies_are_cleared(hub: &Hub) {
     let get = async |path| {
-        let request = hub.http.get(hub.url(path)).header("Cookie", "fanfare=x");
+        let request =
+            hub.http.get(hub.url(path)).header("Cookie", format!("{}=x", cookie_name(hub)));
         request.send().await.unwrap()
     };
     assert_eq!(get("/").await.status(), 200, "the page is served with an invalid cookie");
@@ -429,7 +461,8 @@ async fn assert_invalid_cookies_are_cleared(hub: &Hub) {
         let response = get(path).await;
         assert_eq!(response.status(), 401, "{path}: an invalid cookie is not anonymous");
         let set_cookie = response.headers()["set-cookie"].to_str().unwrap();
-        assert!(set_cookie.starts_with("fanfare=; Max-Age=0; Path=/"), "{set_cookie}");
+        let expected = format!("{}=; Max-Age=0; Path=/", cookie_name(hub));
+        assert!(set_cookie.starts_with(&expected), "{set_cookie}");
     }
 }
 
@@ -547,7 +580,11 @@ async fn cookies_over_tls_require_the_host_prefix() {
     let login =
         with_https(hub.http.post(hub.url("/session"))).bearer_auth("adm").send().await.unwrap();
     let cookie = login.headers()["set-cookie"].to_str().unwrap().to_owned();
-    assert!(cookie.starts_with("__Host-fanfare=") && cookie.contains("; Secure"), "{cookie}");
+    assert!(
+        cookie.starts_with(&format!("__Host-{}=", cookie_name(&hub)))
+            && cookie.contains("; Secure"),
+        "{cookie}"
+    );
     let value = cookie.split(';').next().unwrap().to_owned();
     let is_admin = async |cookie: String| {
         let get = with_https(hub.http.get(hub.url("/session"))).header("Cookie", cookie);

@@ -6,11 +6,22 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
 use percent_encoding::percent_decode_str;
 
-/// Names of the cookie without and with TLS. Only the host itself can set a cookie with the prefix
-/// `__Host-` (RFC 6265bis §4.1.3.2).
+/// Name of the cookie; the port of the hub follows it, because cookies do not distinguish ports.
 const NAME: &str = "fanfare";
+/// Prefix of the name with TLS: only the host itself can set such a cookie (RFC 6265bis §4.1.3.2).
+const HOST_PREFIX: &str = "__Host-";
 
-const HOST_NAME: &str = "__Host-fanfare";
+/// Returns the name of the cookie without TLS for the port of a request's host.
+fn name(request: &HttpRequest) -> String {
+    let host = request.uri().authority().map(|authority| authority.as_str());
+    let host = host.or_else(|| text(request, &header::HOST)).unwrap_or_default();
+    // An IPv6 address ends with a bracket.
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    match port {
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => format!("{NAME}-{port}"),
+        _ => NAME.to_owned(),
+    }
+}
 
 /// Returns a `Set-Cookie` value that ends the cookie.
 pub(crate) fn expired_cookie(request: &HttpRequest) -> String {
@@ -21,8 +32,9 @@ pub(crate) fn expired_cookie(request: &HttpRequest) -> String {
 pub(crate) fn cookie(request: &HttpRequest, value: &str, seconds: u64) -> String {
     let origin = text(request, &header::ORIGIN);
     let by_tls = is_by_tls(request) || origin.is_some_and(|origin| origin.starts_with("https://"));
-    let (name, secure) = if by_tls { (HOST_NAME, "; Secure") } else { (NAME, "") };
-    format!("{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Strict{secure}")
+    let (prefix, secure) = if by_tls { (HOST_PREFIX, "; Secure") } else { ("", "") };
+    let name = name(request);
+    format!("{prefix}{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Strict{secure}")
 }
 
 /// Returns true for a request that came over TLS to the hub, or to the proxy in front of it. A
@@ -44,6 +56,8 @@ pub(crate) fn credential(request: &HttpRequest) -> Option<String> {
     let pairs: Vec<_> = pairs.map(|(n, value)| (n.trim(), value)).collect();
     let find = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| value);
     // Over TLS, another host of the domain may have set the plain name.
-    let value = find(HOST_NAME).or_else(|| find(NAME).filter(|_| !is_by_tls(request)))?;
+    let name = name(request);
+    let value = find(&format!("{HOST_PREFIX}{name}"))
+        .or_else(|| find(&name).filter(|_| !is_by_tls(request)))?;
     Some(percent_decode_str(value.trim()).decode_utf8_lossy().into_owned())
 }

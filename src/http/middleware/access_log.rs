@@ -8,6 +8,7 @@
 use crate::http::extract::client::client;
 use crate::http::extract::identity::identity;
 use crate::http::limits::head_clock;
+use crate::http::middleware::error_page;
 use crate::http::outcome::{InternalFailure, RequestOutcome};
 use crate::http::state::AppState;
 use crate::limits::Client;
@@ -30,6 +31,10 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const MAX_ID_BYTES: usize = 128;
 /// Paths that machines poll; their successful requests are logged at `debug`.
 const POLLED_PATHS: [&str; 3] = ["/metrics", "/healthz", "/readyz"];
+/// Paths that the pages of the hub poll; their requests are logged alike if a page of the hub sends
+/// them.
+const PATHS_OF_PAGES: [&str; 6] =
+    ["/stats", "/sessions", "/streams", "/jobs", "/session", "/version"];
 
 /// End of a request.
 #[derive(Default)]
@@ -47,6 +52,8 @@ struct AccessLogLine {
     uri: Uri,
     client: Client,
     started: Instant,
+    /// True for a request that is not worth a line if it succeeds.
+    is_routine: bool,
 }
 
 /// Assigns the request id and logs the outcome of the request.
@@ -59,6 +66,7 @@ pub(crate) async fn log_requests<B: MessageBody + 'static>(
     };
     let line = AccessLogLine::of(&state, request.request());
     let id = line.id.clone();
+    let wants_page = error_page::is_wanted(request.request());
     let pending = PendingRequest { state, line: Some(line) };
     let clock = head_clock::of(request.request());
     head_clock::stop(clock.as_ref());
@@ -66,7 +74,12 @@ pub(crate) async fn log_requests<B: MessageBody + 'static>(
         Ok(mut response) => {
             response.headers_mut().insert(REQUEST_ID, id);
             pending.end(&RequestEnd::of(response.response()), Some(response.request()));
-            Ok(head_clock::start_after_response(response.map_into_boxed_body(), clock))
+            let mut response = response.map_into_boxed_body();
+            if wants_page {
+                let (request, answer) = response.into_parts();
+                response = ServiceResponse::new(request, error_page::page(answer));
+            }
+            Ok(head_clock::start_after_response(response, clock))
         }
         Err(error) => {
             if let Some(clock) = clock {
@@ -75,6 +88,9 @@ pub(crate) async fn log_requests<B: MessageBody + 'static>(
             let mut response = error.error_response();
             pending.end(&RequestEnd::of(&response), None);
             response.headers_mut().insert(REQUEST_ID, id);
+            if wants_page {
+                response = error_page::page(response);
+            }
             Err(InternalError::from_response(error, response).into())
         }
     }
@@ -145,6 +161,22 @@ fn id_of(request: &HttpRequest) -> HeaderValue {
     request.headers().get(REQUEST_ID).filter(is_id).cloned().unwrap_or_else(new)
 }
 
+/// Returns true for polls, and for pages with their scripts and styles.
+fn is_routine(request: &HttpRequest) -> bool {
+    let path = request.path();
+    let fetch_site = request.headers().get("sec-fetch-site");
+    let is_of_page = || {
+        request.method() == Method::GET
+            && PATHS_OF_PAGES.contains(&path)
+            && fetch_site.is_some_and(|site| site == "same-origin")
+    };
+    #[cfg(feature = "dashboard")]
+    if crate::http::api::pages::is_page(path) {
+        return true;
+    }
+    POLLED_PATHS.contains(&path) || is_of_page()
+}
+
 impl AccessLogLine {
     fn of(state: &AppState, request: &HttpRequest) -> Self {
         Self {
@@ -153,12 +185,13 @@ impl AccessLogLine {
             uri: request.uri().clone(),
             client: client(state, request),
             started: Instant::now(),
+            is_routine: is_routine(request),
         }
     }
 
     fn write(&self, state: &AppState, ended: &RequestEnd, request: Option<&HttpRequest>) {
         let (outcome, reason) = ended.outcome();
-        let is_polled = outcome == "ok" && POLLED_PATHS.contains(&self.uri.path());
+        let is_polled = outcome == "ok" && self.is_routine;
         if !is_polled && !state.telemetry.may_log(reason.unwrap_or(outcome)) {
             return;
         }
