@@ -34,7 +34,8 @@ export type State =
       granted: string[] | null;
       /** Requested selectors that are not granted, or only in part. */
       denied: string[];
-      /** `leader` if this tab reads for others, `follower` if another reads for it, else null. */
+      /** `leader` if this tab reads for others, `follower` if another reads for it, else null. `live` is reported
+       * again when it changes. */
       shared: 'leader' | 'follower' | null;
     }
   /** Events were removed before they were read; the subscription continues with the first one left. */
@@ -55,13 +56,15 @@ export type State =
        * failed, or is asked again), or a code of `hub-error` or of a problem document, such as `draining`, or
        * `resource_exhausted` with the `limit` that was reached. */
       reason: string;
+      /** Status of the response, if it was an error. */
+      status?: number;
       limit?: string;
       detail?: string;
       delay: number;
       attempt: number;
     }
-  /** The browser has no network. The subscription reconnects once there is one. */
-  | { state: 'offline' }
+  /** An attempt failed, and the browser has no network. The next one follows once it has, or in `delay` ms. */
+  | { state: 'offline'; delay: number; attempt: number }
   /** The tab is hidden, and `pauseHidden` is set. */
   | { state: 'paused' }
   | FinalState;
@@ -71,9 +74,9 @@ export type FinalState =
   /** Every stream has ended. */
   | { state: 'ended' }
   /** The hub refused the subscription (RFC 9457). */
-  | { state: 'refused'; status: number; code?: string; detail?: string }
+  | { state: 'refused'; status: number; code?: string; field?: string; detail?: string }
   /** The credential has expired, and there is no other. */
-  | { state: 'expired'; status?: number; code?: string; detail?: string }
+  | { state: 'expired'; status?: number; code?: string; field?: string; detail?: string }
   /** Closed by `close()` or the `signal`. */
   | { state: 'closed' };
 
@@ -91,26 +94,39 @@ export interface PositionStorage {
   setItem(key: string, value: string): void;
 }
 
-export interface SubscriptionOptions<Data = any> {
-  /** Names or patterns: `builds.42`, `builds.*`, `builds.**`, `**`. */
-  streams: string | string[];
+/** Options of every request. */
+export interface RequestOptions {
   /** Base URL of the hub; by default the hub that served this module. */
   url?: string | URL;
-  /** Types of events to receive; all if omitted. */
-  types?: string[];
   /** An API key or JWT, sent as `Authorization: Bearer`. */
   token?: Credential;
-  /** A ticket of `POST /tickets`, sent in the query. */
-  ticket?: Credential;
   /** Sending of cookies, as for `fetch`; `same-origin` by default. */
   credentials?: 'omit' | 'same-origin' | 'include';
   /** Headers of each request. */
   headers?: Record<string, string>;
+  /** Ends the request or subscription. */
+  signal?: AbortSignal;
+  /** Replacement of the global `fetch`. */
+  fetch?: typeof fetch;
+}
+
+export interface SubscriptionOptions<Data = any> extends RequestOptions {
+  /** Names or patterns: `builds.42`, `builds.*`, `builds.**`, `**`. */
+  streams: string | string[];
+  /** Types of events to receive; all if omitted. */
+  types?: string[];
+  /** A ticket of `POST /tickets`, sent in the query. */
+  ticket?: Credential;
   /** Start: `now` (default), `start`, `10m`, a time (RFC 3339), or the id of an event to start after. */
   from?: string;
   /** Number of newest events to begin with, in place of `from`. */
   last?: number;
   onEvent?: (event: FanfareEvent<Data>) => void;
+  /**
+   * Receives the events of each read together, after `onEvent` got each of them: one of a slow stream, up to some
+   * thousands while history is read.
+   */
+  onEvents?: (events: FanfareEvent<Data>[]) => void;
   onState?: (state: State) => void;
   /**
    * Resumes after a reload of the page. The last id is stored in `sessionStorage`, under this name if one
@@ -125,16 +141,12 @@ export interface SubscriptionOptions<Data = any> {
   share?: boolean | string;
   /** Reads nothing while the tab is hidden. Missed events arrive once it is shown. */
   pauseHidden?: boolean;
-  /** Closes the subscription. */
-  signal?: AbortSignal;
-  /** Replacement of the global `fetch`. */
-  fetch?: typeof fetch;
 }
 
 /**
  * Subscribes to streams of a hub until the subscription is closed or no more events can follow.
  *
- * @throws {TypeError} if `streams` or `url` is invalid, or `token` and `ticket` are both set; other options
+ * @throws {TypeError} if an option is unknown or has the wrong type, or `token` and `ticket` are both set; values
  *   that the hub does not accept end in `refused`
  */
 export function subscribe<Data = any>(options: SubscriptionOptions<Data>): Subscription<Data>;
@@ -153,13 +165,141 @@ export interface Subscription<Data = any> extends AsyncIterable<FanfareEvent<Dat
   close(): void;
   /** Drops the connection, that of all tabs if shared, and resumes at once. */
   reconnect(): void;
+  /**
+   * Reads further streams, from the last read event on, over a new request. Several changes cause one. Streams that
+   * are read already are ignored.
+   *
+   * @throws {TypeError} if a name or pattern is invalid
+   */
+  addStreams(...streams: (string | string[])[]): void;
+  /**
+   * No longer reads streams. No event of them follows.
+   *
+   * @throws {TypeError} if no stream would be left
+   */
+  removeStreams(...streams: (string | string[])[]): void;
+}
+
+/** Members of a problem document (RFC 9457). */
+export interface ProblemDetails {
+  /** Status of the response; undefined if there was none. */
+  status?: number;
+  /** Code of the hub; `lost` or `silent` without a response, `status` for a response without a code. */
+  code?: string;
+  /** Part of the request that is wrong. */
+  field?: string;
+  /** Limit that was reached. */
+  limit?: string;
+  detail?: string;
+  /** Delay after which the request may be repeated, if the hub gave one (`Retry-After`). */
+  retryAfterMs?: number;
+  cause?: unknown;
+}
+
+/** Error of a request that the hub refused, or that did not reach it. */
+export class HubError extends Error implements ProblemDetails {
+  constructor(problem: ProblemDetails, prefix?: string);
+  readonly status: number | undefined;
+  readonly code: string | undefined;
+  readonly field: string | undefined;
+  readonly limit: string | undefined;
+  readonly detail: string | undefined;
+  readonly retryAfterMs: number | undefined;
 }
 
 /** Error of an iterated subscription that was refused or has expired. */
-export class SubscriptionError extends Error {
+export class SubscriptionError extends HubError {
   constructor(state: Extract<FinalState, { state: 'refused' | 'expired' }>);
   readonly state: Extract<FinalState, { state: 'refused' | 'expired' }>;
 }
+
+export interface PublishOptions extends RequestOptions {
+  /** `message` by default. */
+  type?: string;
+  /** Idempotency key: the event is published once, even if the request is repeated. */
+  key?: string;
+}
+
+/** Receipt of a published event. */
+export interface Receipt {
+  id: string;
+  /** As published. */
+  stream: string | string[];
+  /** Number of sessions that the event goes to; 0 for a duplicate. */
+  subscribers: number;
+  /** True if the key was used before, so that nothing was published. */
+  duplicate: boolean;
+}
+
+/**
+ * Publishes an event to a stream, or to several. With a `key` a failed request is repeated up to four times; without
+ * one it is not, because the event could be published twice.
+ *
+ * @throws {HubError} if the hub refused the event or did not answer
+ */
+export function publish(stream: string | string[], data: unknown, options?: PublishOptions): Promise<Receipt>;
+
+export interface HistoryOptions extends RequestOptions {
+  /** A ticket of `POST /tickets`, sent in the query. */
+  ticket?: Credential;
+  types?: string[];
+  /** As for `subscribe`; `start` by default. */
+  from?: string;
+  /** Number of newest events to begin with, in place of `from`. */
+  last?: number;
+  /** Maximum number of events. */
+  limit?: number;
+  /** Receives the states of the connection, such as `gap`. */
+  onState?: (state: State) => void;
+}
+
+/**
+ * Reads the stored events of streams and ends with the newest one. A connection that breaks is resumed.
+ *
+ * @throws {HubError} from the iterator, if the hub refused the request or five attempts in a row have failed
+ */
+export function history<Data = any>(
+  streams: string | string[],
+  options?: HistoryOptions,
+): AsyncGenerator<FanfareEvent<Data>, void, void>;
+
+/** Subscribers of a stream. */
+export interface Presence {
+  stream: string;
+  /** Number of sessions that an event on the stream would go to. */
+  sessions: number;
+  /** Those of them without a credential. */
+  anonymous: number;
+  /** At most 1,000 subjects, most sessions first. */
+  subjects: { subject: string; sessions: number }[];
+  /** Number of all subjects. */
+  subjectCount: number;
+}
+
+/**
+ * Returns the subscribers of a stream. Requires the grant `admin`.
+ *
+ * @throws {HubError}
+ */
+export function presence(stream: string, options?: RequestOptions): Promise<Presence>;
+
+export interface TicketOptions extends RequestOptions {
+  /** Time until the ticket expires: `10m` by default, `1h` at most. */
+  ttl?: string;
+}
+
+export interface Ticket {
+  ticket: string;
+  /** RFC 3339. */
+  expiresAt: string;
+}
+
+/**
+ * Creates a ticket to read streams, for an `EventSource` or a page without a credential.
+ *
+ * @throws {HubError}
+ */
+export function ticket(streams: string | string[], options?: TicketOptions): Promise<Ticket>;
 
 /** Parses `text/event-stream` (WHATWG HTML §9.2.6) from bytes in chunks of any size. */
 export class Parser {

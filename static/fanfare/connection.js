@@ -1,23 +1,23 @@
 // A connection to a hub. It reconnects until it is stopped or the hub has no more events for it.
 
 /** @import { FanfareEvent, State } from '../fanfare.d.ts' */
-/** @import { NormalizedOptions } from './subscription.js' */
+/** @import { NormalizedOptions } from './options.js' */
 
+import { MAX_RETRY_MS, Watchdog, reconnectDelay } from './backoff.js';
+import { buildRequest, toEvent, toStates } from './events.js';
 import { Parser } from './parser.js';
+import { isRetryable, readProblem } from './problem.js';
 import { Secret } from './secret.js';
 
-/** Interval of heartbeats that the hub is asked for. */
-const HEARTBEAT_S = 15;
 /** Time without any bytes after which the connection counts as lost. */
 export const SILENCE_TIMEOUT_MS = 45_000;
 /** Delay of the first reconnect if the hub has sent no `retry`. */
 const DEFAULT_RETRY_MS = 2_000;
-/** Maximum delay by backoff. */
-const MAX_BACKOFF_MS = 30_000;
-/** Minimum and maximum of the delays that a hub may ask for. */
-const [MIN_RETRY_MS, MAX_RETRY_MS] = [100, 3_600_000];
-/** Maximum length of a URL. Proxies may refuse longer ones, so longer lists of streams are posted. */
-const MAX_URL_CHARS = 2_000;
+/** Minimum of the delays that a hub may ask for. */
+const MIN_RETRY_MS = 100;
+/** False if a response that broke off looks like a complete one: undici, the `fetch` of Node, ignores a missing last
+ * chunk if the connection is not kept alive. */
+const DETECTS_BROKEN_RESPONSES = !(/** @type {any} */ (globalThis).process?.versions?.undici);
 
 /**
  * @typedef {object} ConnectionHandlers
@@ -31,7 +31,7 @@ const MAX_URL_CHARS = 2_000;
  *
  * Failure of an attempt after which another one may follow.
  *
- * @typedef {{ reason: string, limit?: string, detail?: string, retryAfterMs?: number }} RetryableFailure
+ * @typedef {{ reason: string, status?: number, limit?: string, detail?: string, retryAfterMs?: number }} RetryableFailure
  */
 
 export class Connection {
@@ -51,11 +51,13 @@ export class Connection {
     this.position = null;
     this.isOpen = false;
     this.isStopped = false;
+    this.isSleeping = false;
     this.abortController = new AbortController();
     this.retryMs = DEFAULT_RETRY_MS * (0.5 + Math.random());
-    /** Set by `reconnect`: skips the delay (`isForced`), reports no `connecting` (`isQuiet`). */
+    /** True if the next attempt follows without a delay. */
     this.isForced = false;
-    this.isQuiet = false;
+    /** Time until a request for changed streams, which is not reported as `connecting`. @type {number | null} */
+    this.changeDelayMs = null;
     /** Ends `sleep` early. */
     this.wake = () => {};
   }
@@ -66,59 +68,73 @@ export class Connection {
     this.wake();
   }
 
-  /**
-   * Reconnects without a delay, and with other streams if they are given.
-   *
-   * @param {string[]} [streams]
-   */
-  reconnect(streams) {
-    this.streams = streams ?? this.streams;
+  /** Reconnects without a delay. */
+  reconnect() {
     this.isForced = true;
-    this.isQuiet = streams !== undefined;
+    this.changeDelayMs = null;
     this.abortController.abort();
     this.wake();
+  }
+
+  /**
+   * Reads other streams, over a new request.
+   *
+   * @param {string[]} streams
+   * @param {object} [change]
+   * @param {string | null} [change.position] Id to read after; the last received one if omitted.
+   * @param {number} [change.delayMs] Delay, so that several changes cause one request.
+   */
+  changeStreams(streams, { position = this.position, delayMs = 0 } = {}) {
+    this.streams = streams;
+    this.position = position;
+    // A delay that the hub has asked for is kept.
+    if (this.isSleeping) return;
+    this.isForced = true;
+    this.changeDelayMs = delayMs;
+    this.abortController.abort();
   }
 
   /** Connects until the connection is stopped or the hub has no more events. */
   async run() {
     for (let failures = 0; !this.isStopped; ) {
-      this.isForced = false;
-      if (globalThis.navigator?.onLine === false) {
-        this.reportState({ state: 'offline' });
-        await this.sleep(MAX_BACKOFF_MS);
-      }
-      if (!this.isQuiet) this.reportState({ state: 'connecting', attempt: failures });
-      this.isQuiet = false;
+      if (this.changeDelayMs === null) this.reportState({ state: 'connecting', attempt: failures });
+      [this.isForced, this.changeDelayMs] = [false, null];
       if (this.isStopped) return;
       const startedAt = Date.now();
       const outcome = await this.connectOnce();
       if (this.isStopped) return;
+      if (this.isForced) {
+        if (this.changeDelayMs) await this.sleep(this.changeDelayMs);
+        continue;
+      }
       if (outcome === 'done') return this.handlers.onCaughtUp();
+      if (outcome === 'unconfirmed') {
+        [failures, this.changeDelayMs] = [0, 0];
+        continue;
+      }
       if ('state' in outcome) return this.reportState(outcome);
-      if (this.isForced) continue;
       // A connection that was open for longer than `retryMs` resets the count of failures.
       failures = this.isOpen && Date.now() - startedAt > this.retryMs ? 0 : failures + 1;
-      const delay = Math.round(this.reconnectDelay(failures, outcome.retryAfterMs));
-      const { reason, limit, detail } = outcome;
-      this.reportState({ state: 'waiting', reason, limit, detail, delay, attempt: failures });
-      await this.sleep(delay);
+      const delay = Math.round(reconnectDelay(failures, this.retryMs, outcome.retryAfterMs));
+      this.isSleeping = true;
+      this.reportState(this.waitingState(outcome, delay, failures));
+      if (!this.isForced) await this.sleep(delay);
     }
   }
 
   /**
-   * Returns the delay before the next attempt, in milliseconds.
+   * Returns the state before the next attempt. `offline` takes a failed attempt, because a hub on this machine can
+   * be reached without a network.
    *
-   * @param {number} failures
-   * @param {number | undefined} retryAfterMs
+   * @param {RetryableFailure} failure
+   * @param {number} delay
+   * @param {number} attempt
+   * @returns {State}
    */
-  reconnectDelay(failures, retryAfterMs) {
-    const backoff = Math.min(MAX_BACKOFF_MS, this.retryMs * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
-    const requestedDelay = retryAfterMs === undefined
-      ? 0
-      : Math.min(retryAfterMs, MAX_RETRY_MS) + Math.random() * Math.max(1_000, retryAfterMs / 5);
-    // The hub has already jittered its `retry` over all clients that must come back.
-    if (failures <= 1) return requestedDelay || this.retryMs;
-    return Math.min(MAX_RETRY_MS, Math.max(requestedDelay, backoff));
+  waitingState({ reason, status, limit, detail }, delay, attempt) {
+    const hasNoResponse = !this.isOpen && (reason === 'lost' || reason === 'silent');
+    if (hasNoResponse && globalThis.navigator?.onLine === false) return { state: 'offline', delay, attempt };
+    return { state: 'waiting', reason, status, limit, detail, delay, attempt };
   }
 
   /** Waits, at most until `wake` is called or the browser is online again. @param {number} ms */
@@ -126,6 +142,7 @@ export class Connection {
     if (this.isStopped) return;
     /** @type {() => void} */
     let wake = () => {};
+    this.isSleeping = true;
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
       this.wake = wake = () => (clearTimeout(timer), resolve(undefined));
@@ -143,12 +160,12 @@ export class Connection {
   }
 
   /**
-   * Makes one attempt and returns its outcome.
+   * Makes one attempt and returns its outcome: `unconfirmed` if another one must show that no event is left.
    *
-   * @returns {Promise<'done' | State | RetryableFailure>}
+   * @returns {Promise<'done' | 'unconfirmed' | State | RetryableFailure>}
    */
   async connectOnce() {
-    this.isOpen = false;
+    this.isOpen = this.isSleeping = false;
     this.abortController = new AbortController();
     const { secret, options } = this;
     let credential;
@@ -162,7 +179,7 @@ export class Connection {
 
     const watchdog = new Watchdog(SILENCE_TIMEOUT_MS, () => this.abortController.abort('silent'));
     try {
-      const { url, ...init } = this.buildRequest(credential);
+      const { url, ...init } = buildRequest(options, this, credential);
       const response = await (options.fetch ?? fetch)(url, { ...init, signal: this.abortController.signal });
       watchdog.reset();
       if (response.status === 204) {
@@ -189,59 +206,19 @@ export class Connection {
   }
 
   /**
-   * Returns the URL and the options of a request.
-   *
-   * @param {string | null} credential
-   * @returns {RequestInit & { url: URL }}
-   */
-  buildRequest(credential) {
-    const { options } = this;
-    const url = new URL('events', options.url);
-    const query = url.searchParams;
-    query.set('envelope', 'true');
-    query.set('refusal', 'status');
-    query.set('heartbeat', `${HEARTBEAT_S}s`);
-    if (!this.follow) query.set('follow', 'false');
-    if (this.position !== null) query.set('last_event_id', this.position);
-    else if (options.last !== undefined) query.set('last', String(options.last));
-    else if (isEventId(options.from)) query.set('last_event_id', String(options.from));
-    else query.set('from', options.from ?? 'now');
-    if (options.ticket) query.set('ticket', String(credential));
-    /** @type {Record<string, string>} */
-    const headers = { ...options.headers, Accept: 'text/event-stream' };
-    if (options.token) headers.Authorization = `Bearer ${credential}`;
-    const { credentials = 'same-origin' } = options;
-    const init = { headers, credentials, cache: /** @type {const} */ ('no-store') };
-
-    const fullUrl = new URL(url);
-    for (const stream of this.streams) fullUrl.searchParams.append('stream', stream);
-    if (options.types) fullUrl.searchParams.set('types', options.types.join(','));
-    if (fullUrl.href.length <= MAX_URL_CHARS) return { url: fullUrl, ...init };
-    headers['Content-Type'] = 'application/json';
-    const body = JSON.stringify({ stream: this.streams, types: options.types });
-    return { url, method: 'POST', body, ...init };
-  }
-
-  /**
    * Returns the outcome of an attempt that the hub answered with an error.
    *
    * @param {Response} response
    * @returns {Promise<State | RetryableFailure>}
    */
   async handleErrorResponse(response) {
-    const { status } = response;
-    const text = await response.text();
-    const problem = callSafely(() => JSON.parse(text), true) ?? {};
-    const { code = undefined, limit = undefined, detail = text.slice(0, 200) || undefined } = Object(problem);
+    const { status, code, field, limit, detail, retryAfterMs } = await readProblem(response);
     if (status === 401) {
-      if (this.secret.markExpired()) return { reason: 'credential', detail, retryAfterMs: 0 };
-      return { state: code === 'token_expired' ? 'expired' : 'refused', status, code, detail };
+      if (this.secret.markExpired()) return { reason: 'credential', status, detail, retryAfterMs: 0 };
+      return { state: code === 'token_expired' ? 'expired' : 'refused', status, code, field, detail };
     }
-    if (status < 500 && status !== 408 && status !== 425 && status !== 429) {
-      return { state: 'refused', status, code, detail };
-    }
-    const retryAfterMs = parseRetryAfter(response);
-    return { reason: code ?? 'status', limit, detail: detail ?? String(status), retryAfterMs };
+    if (!isRetryable(status)) return { state: 'refused', status, code, field, detail };
+    return { reason: code ?? 'status', status, limit, detail: detail ?? String(status), retryAfterMs };
   }
 
   /**
@@ -249,20 +226,23 @@ export class Connection {
    *
    * @param {ReadableStream<Uint8Array>} body
    * @param {Watchdog} watchdog
-   * @returns {Promise<'done' | State | RetryableFailure>}
+   * @returns {Promise<'done' | 'unconfirmed' | State | RetryableFailure>}
    */
   async readBody(body, watchdog) {
     /** @type {FanfareEvent[]} */
     let events = [];
     let chars = 0;
+    const firstPosition = this.position;
     /** Reason that the hub gave for closing the connection. @type {RetryableFailure | null} */
     let closeReason = null;
     const flush = () => {
       const [batch, batchChars] = [events, chars];
       [events, chars] = [[], 0];
-      if (batch.length > 0 && !this.isStopped) this.handlers.onEvents(batch, String(this.position), 2 * batchChars);
+      if (batch.length > 0 && !this.isStopped && !this.isForced) this.handlers.onEvents(batch, String(this.position), 2 * batchChars);
     };
     const parser = new Parser(({ type, data, lastEventId }) => {
+      // The rest of a chunk is requested again.
+      if (this.isForced) return;
       const payload = JSON.parse(data);
       if (!type.startsWith('hub-')) {
         this.position = lastEventId;
@@ -281,7 +261,7 @@ export class Connection {
       const { done, value } = await reader.read();
       if (this.isStopped || this.isForced) break;
       if (done) {
-        if (!this.follow && !closeReason) return 'done';
+        if (!this.follow && !closeReason) return DETECTS_BROKEN_RESPONSES || this.position === firstPosition ? 'done' : 'unconfirmed';
         break;
       }
       watchdog.reset();
@@ -301,97 +281,5 @@ export class Connection {
     }
     const failure = closeReason ?? { reason: 'lost' };
     return this.secret.isExpired ? { ...failure, retryAfterMs: 0 } : failure;
-  }
-}
-
-/** Timer that calls `onTimeout` unless it is reset within `timeoutMs`. */
-class Watchdog {
-  /**
-   * @param {number} timeoutMs
-   * @param {() => void} onTimeout
-   */
-  constructor(timeoutMs, onTimeout) {
-    this.timeoutMs = timeoutMs;
-    this.onTimeout = onTimeout;
-    this.reset();
-  }
-
-  reset() {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(this.onTimeout, this.timeoutMs);
-  }
-
-  stop() {
-    clearTimeout(this.timer);
-  }
-}
-
-/** Returns true if the option `from` is the id of an event. @param {string | undefined} from */
-function isEventId(from) {
-  return /^[0-9a-f]{8}-[0-9a-f]{16}$/.test(from ?? '');
-}
-
-/**
- * Returns the event of an envelope.
- *
- * @param {string} id
- * @param {any} envelope
- * @returns {FanfareEvent}
- */
-function toEvent(id, { stream, type, time, data }) {
-  const streams = [stream].flat();
-  return { id, stream: streams[0], streams, type, time, data };
-}
-
-/**
- * Returns the states that a control event of the hub leads to.
- *
- * @param {string} type
- * @param {any} payload
- * @returns {State[]}
- */
-function toStates(type, { resume, requested, missed = null, first = null, stream, reason, ...rest }) {
-  const gap = { state: /** @type {const} */ ('gap'), missed, first };
-  switch (type) {
-    case 'hub-open': {
-      const { from, session, granted = null, denied = [] } = rest;
-      /** @type {State} */
-      const live = { state: 'live', resume, requested, from, session, granted, denied, shared: null };
-      if (resume === 'gap') return [live, gap];
-      return resume === 'reset' ? [live, { state: 'reset', requested }] : [live];
-    }
-    case 'hub-gap': return [gap];
-    case 'hub-end': return [{ state: 'stream-ended', stream, reason }];
-    case 'hub-notice': return rest.code === 'token_expires' ? [{ state: 'expiring', at: rest.at }] : [];
-    default: return [];
-  }
-}
-
-/**
- * Returns the delay of the `Retry-After` header, in milliseconds (RFC 9110 §10.2.3).
- *
- * @param {Response} response
- */
-function parseRetryAfter(response) {
-  const header = response.headers.get('retry-after');
-  if (header === null) return undefined;
-  const ms = /^\d+$/.test(header) ? Number(header) * 1_000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
-}
-
-/**
- * Calls a function; an error that it throws is reported, but not passed on.
- *
- * @template T
- * @param {() => T} callback
- * @param {boolean} [isExpected] True if errors are expected and not reported.
- * @returns {T | undefined}
- */
-export function callSafely(callback, isExpected = false) {
-  try {
-    return callback();
-  } catch (error) {
-    if (!isExpected) (globalThis.reportError ?? console.error)(error);
-    return undefined;
   }
 }

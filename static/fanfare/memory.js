@@ -1,9 +1,9 @@
 // Stores the last id of a subscription across loads of a page.
 
 /** @import { PositionStorage } from '../fanfare.d.ts' */
-/** @import { NormalizedOptions } from './subscription.js' */
+/** @import { NormalizedOptions } from './options.js' */
 
-import { callSafely } from './connection.js';
+import { callSafely } from './safely.js';
 
 class PositionStore {
   /**

@@ -42,12 +42,23 @@ export class Queue {
   /** @returns {Promise<IteratorResult<FanfareEvent>>} */
   next() {
     const event = this.events.shift();
-    if (this.events.length === MAX_QUEUED_EVENTS >> 1) this.capacityWaiters.splice(0).forEach((resume) => resume());
+    this.releaseWaiters();
     if (event) return Promise.resolve({ done: false, value: event });
     if (!this.completion) return new Promise((resolve, reject) => this.pendingReads.push({ resolve, reject }));
     const { error } = this.completion;
     this.completion.error = null;
     return error ? Promise.reject(error) : Promise.resolve({ done: true, value: undefined });
+  }
+
+  /** Replaces queued events, or removes them if `replace` returns null. @param {(event: FanfareEvent) => FanfareEvent | null} replace */
+  replace(replace) {
+    this.events = this.events.flatMap((event) => replace(event) ?? []);
+    this.releaseWaiters();
+  }
+
+  /** Ends the waits for capacity once half of the queue is free. */
+  releaseWaiters() {
+    if (this.events.length <= MAX_QUEUED_EVENTS >> 1) this.capacityWaiters.splice(0).forEach((resume) => resume());
   }
 
   /** Ends the queue: iterators throw `error` once, or end. @param {Error | null} error */

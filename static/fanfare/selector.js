@@ -1,5 +1,7 @@
 // Matches stream names against selectors, by the same rule as the hub.
 
+/** @import { FanfareEvent } from '../fanfare.d.ts' */
+
 /** Returns the first part of a name or pattern that has several parts, otherwise ''. @param {string} text */
 const namespaceOf = (text) => (text.includes('.') ? text.slice(0, text.indexOf('.')) : '');
 
@@ -23,6 +25,18 @@ export function selects(selector, name) {
     if (part !== '*' && part !== nameParts[index]) return false;
   }
   return nameParts.length === patternParts.length;
+}
+
+/**
+ * Returns an event with only those of its streams that are selected, or null if none is.
+ *
+ * @param {FanfareEvent} event
+ * @param {string[]} selectors
+ * @returns {FanfareEvent | null}
+ */
+export function narrowEvent(event, selectors) {
+  const streams = event.streams.filter((name) => selectors.some((selector) => selects(selector, name)));
+  return streams.length > 0 ? { ...event, stream: streams[0], streams } : null;
 }
 
 /**

@@ -1,34 +1,20 @@
-// A subscription and its read position. It reads over a connection of its own or over one that tabs
-// share, and reads from history what the shared connection did not deliver.
+// A subscription and its read position. It reads over a connection of its own or over one that tabs share.
 
 /** @import { FanfareEvent, FinalState, State, Subscription, SubscriptionOptions } from '../fanfare.d.ts' */
 
-import { resolveHubUrl } from './address.js';
-import { Connection, callSafely } from './connection.js';
+import { Connection } from './connection.js';
+import { SubscriptionError } from './errors.js';
 import { createPositionStore } from './memory.js';
+import { SUBSCRIPTION_OPTIONS, checkOptions, normalizeOptions, normalizeStreams } from './options.js';
 import { Queue } from './queue.js';
+import { callSafely } from './safely.js';
 import { Secret } from './secret.js';
-import { checkSelector, grantsOf, selects } from './selector.js';
+import { grantsOf, narrowEvent, selects } from './selector.js';
+import { SharedReader } from './shared-reader.js';
 import { TabGroup, canShare } from './tabs.js';
 
-/** Maximum approximate size of the events that are buffered while a subscription reads from history. */
-const MAX_BUFFERED_BYTES = 16 << 20;
-
-/**
- * Options with `url` and `streams` normalised.
- *
- * @typedef {SubscriptionOptions & { url: URL, streams: string[] }} NormalizedOptions
- *
- * Events of a shared connection, buffered while a subscription reads from history.
- *
- * @typedef {object} CatchUpBuffer
- * @property {string} position Position of that connection when buffering began.
- * @property {LiveState | null} openState The `live` state that the connection opened with.
- * @property {Array<[() => void, number]>} actions Calls to make after catching up, with their sizes.
- * @property {number} bytes Size of all calls, including those dropped beyond the maximum.
- *
- * @typedef {State & { state: 'live' }} LiveState
- */
+/** Delay before changed streams are read, so that several changes cause one reconnect. */
+const CHANGE_STREAMS_DELAY_MS = 20;
 
 /** @implements {Subscription} */
 export class LiveSubscription {
@@ -40,13 +26,11 @@ export class LiveSubscription {
   state = { state: 'connecting', attempt: 0 };
   /** Connection of this subscription alone. @type {Connection | null} */
   connection = null;
-  /** @type {TabGroup | null} */
-  tabGroup = null;
-  /** Events buffered during catch-up; null while live. @type {CatchUpBuffer | null} */
-  buffer = null;
-  /** True once the subscription follows the shared connection from a known position. */
-  isAttached = false;
+  /** Reads over the connection that tabs share. @type {SharedReader | null} */
+  sharedReader = null;
   isFinal = false;
+  /** True once a state was reported. */
+  hasReported = false;
   queue = new Queue();
   /** Names of the streams that have ended. @type {Set<string>} */
   endedStreams = new Set();
@@ -55,13 +39,9 @@ export class LiveSubscription {
 
   /** @param {SubscriptionOptions} options */
   constructor(options) {
-    const streams = [options.streams].flat();
-    if (streams.length === 0) throw new TypeError('`streams` names no stream');
-    streams.forEach(checkSelector);
-    if (options.token && options.ticket) throw new TypeError('a token or a ticket, not both');
-    /** @type {NormalizedOptions} */
-    this.options = { ...options, streams, url: resolveHubUrl(options.url) };
-    this.streams = streams;
+    checkOptions(options, SUBSCRIPTION_OPTIONS);
+    this.options = normalizeOptions(options);
+    this.streams = this.options.streams;
     this.positionStore = createPositionStore(this.options);
     this.lastEventId = this.position = this.positionStore?.load() ?? null;
     this.secret = new Secret(options.token ?? options.ticket);
@@ -80,8 +60,21 @@ export class LiveSubscription {
   }
 
   reconnect() {
-    if (this.tabGroup) this.tabGroup.reconnect();
+    if (this.sharedReader) this.sharedReader.tabGroup.reconnect();
     else this.connection?.reconnect();
+  }
+
+  /** @param {Array<string | string[]>} streams */
+  addStreams(...streams) {
+    this.changeStreams([...new Set([...this.streams, ...normalizeStreams(streams.flat())])]);
+  }
+
+  /** @param {Array<string | string[]>} streams */
+  removeStreams(...streams) {
+    const removed = new Set(normalizeStreams(streams.flat()));
+    const streamsLeft = this.streams.filter((stream) => !removed.has(stream));
+    if (streamsLeft.length === 0) throw new TypeError('no stream would be left; close the subscription instead');
+    this.changeStreams(streamsLeft);
   }
 
   /** @returns {AsyncIterator<FanfareEvent>} */
@@ -123,6 +116,8 @@ export class LiveSubscription {
     return this.options.pauseHidden === true && typeof document !== 'undefined' && document.hidden;
   }
 
+  // Connection.
+
   pause() {
     if (this.isFinal) return;
     this.disconnect();
@@ -130,22 +125,25 @@ export class LiveSubscription {
   }
 
   resume() {
-    if (this.isFinal || this.connection || this.tabGroup || this.isHidden()) return;
+    if (this.isFinal || this.connection || this.sharedReader || this.isHidden()) return;
     if (!this.isStandalone) {
       this.setState({ state: 'connecting', attempt: 0 });
-      if (this.isFinal || this.tabGroup) return;
-      this.tabGroup = callSafely(() => TabGroup.forOptions(this.options), true) ?? null;
-      if (this.tabGroup) return this.tabGroup.join(this);
+      if (this.isFinal || this.sharedReader) return;
+      const tabGroup = callSafely(() => TabGroup.forOptions(this.options), true);
+      if (tabGroup) {
+        this.sharedReader = new SharedReader(this, tabGroup);
+        return tabGroup.join(this.sharedReader);
+      }
       this.isStandalone = true;
     }
-    this.connect(true);
+    this.connection = this.openConnection(true);
   }
 
   disconnect() {
-    this.tabGroup?.leave(this);
-    this.connection?.stop();
-    this.tabGroup = this.connection = this.buffer = null;
-    this.isAttached = false;
+    const { sharedReader, connection } = this;
+    this.sharedReader = this.connection = null;
+    sharedReader?.leave();
+    connection?.stop();
   }
 
   /** Continues on a connection of its own, because no other tab can read for this one. */
@@ -155,19 +153,38 @@ export class LiveSubscription {
     this.resume();
   }
 
-  /** Opens a connection; without `follow` it ends at the newest event. @param {boolean} follow */
-  connect(follow) {
+  /**
+   * Opens a connection at the read position.
+   *
+   * @param {boolean} follow False ends the connection at the newest event.
+   * @param {(connection: Connection) => void} [onCaughtUp] Called at the newest event.
+   */
+  openConnection(follow, onCaughtUp = () => {}) {
     /** @type {Connection} */
     const connection = new Connection(this.options, this.streams, { follow, secret: this.secret }, {
       onEvents: (events, position) => this.deliver(events, position),
       onState: (state, position) => this.handleState(state, position),
       waitUntilReady: () => this.queue.waitForCapacity(),
-      onCaughtUp: () => this.finishCatchUp(connection),
+      onCaughtUp: () => onCaughtUp(connection),
     });
     connection.position = this.position;
-    this.connection = connection;
-    connection.run();
+    // The first state is reported once the caller has stored the connection.
+    queueMicrotask(() => connection.run());
+    return connection;
   }
+
+  /** Reads other streams from the read position on. @param {string[]} streams */
+  changeStreams(streams) {
+    if (this.isFinal || streams.length === this.streams.length) return;
+    this.streams = streams;
+    this.queue.replace((event) => narrowEvent(event, streams));
+    for (const stream of this.endedStreams) if (!streams.includes(stream)) this.endedStreams.delete(stream);
+    if (this.hasEnded()) return this.finish({ state: 'ended' });
+    if (this.sharedReader) return this.sharedReader.handleStreamsChange();
+    this.connection?.changeStreams(streams, { position: this.position, delayMs: CHANGE_STREAMS_DELAY_MS });
+  }
+
+  // Events and states.
 
   /**
    * Delivers events, after which everything up to `position` was read.
@@ -176,15 +193,24 @@ export class LiveSubscription {
    * @param {string} position
    */
   deliver(events, position) {
+    const { onEvent, onEvents } = this.options;
+    const { streams } = this;
+    // A callback may close the subscription or change its streams. The events that follow are then read again.
+    const isInterrupted = () => this.isFinal || this.streams !== streams;
+    /** @type {FanfareEvent[]} */
+    const delivered = [];
     for (const event of events) {
-      if (this.isFinal) break;
+      if (isInterrupted()) break;
       this.position = event.id;
       // A stream that ended and was deleted may begin again.
       for (const stream of event.streams) this.endedStreams.delete(stream);
       this.queue.add(event);
-      callSafely(() => this.options.onEvent?.(event));
+      delivered.push(event);
+      if (onEvent) callSafely(() => onEvent(event));
     }
-    this.advanceTo(this.isFinal ? this.position : position);
+    if (!isInterrupted()) this.position = position;
+    if (onEvents && delivered.length > 0) callSafely(() => onEvents(delivered));
+    this.advanceTo(this.position);
   }
 
   /**
@@ -204,6 +230,11 @@ export class LiveSubscription {
     this.positionStore?.save(id);
   }
 
+  /** Returns true if no stream can have further events: each is selected by name and has ended. */
+  hasEnded() {
+    return this.streams.every((selector) => this.endedStreams.has(selector));
+  }
+
   /** Handles a state of a connection. @param {State} state @param {string | null} position */
   handleState(state, position) {
     if (this.isFinal) return;
@@ -214,10 +245,9 @@ export class LiveSubscription {
       case 'stream-ended': {
         const { stream } = state;
         if (this.endedStreams.has(stream) || !this.streams.some((selector) => selects(selector, stream))) return;
-        // Only the end of streams that are selected by name can end the subscription.
         if (this.streams.includes(stream)) this.endedStreams.add(stream);
         this.setState(state);
-        if (this.streams.every((selector) => this.endedStreams.has(selector))) this.finish({ state: 'ended' });
+        if (this.hasEnded()) this.finish({ state: 'ended' });
         return;
       }
       default:
@@ -227,7 +257,12 @@ export class LiveSubscription {
 
   /** Sets and reports the state. @param {State} state */
   setState(state) {
-    const reported = state.state === 'live' ? { ...state, ...grantsOf(this.streams, state), shared: this.tabGroup?.role() ?? null } : state;
+    const { state: previous } = this;
+    const isSameAttempt = state.state === 'connecting' && previous.state === 'connecting' && state.attempt === previous.attempt;
+    if (isSameAttempt && this.hasReported) return;
+    this.hasReported = true;
+    const shared = this.sharedReader?.tabGroup.role() ?? null;
+    const reported = state.state === 'live' ? { ...state, ...grantsOf(this.streams, state), shared } : state;
     this.state = reported;
     callSafely(() => this.options.onState?.(reported));
   }
@@ -242,157 +277,4 @@ export class LiveSubscription {
     const isRefused = state.state === 'refused' || state.state === 'expired';
     this.queue.end(isRefused ? new SubscriptionError(state) : null);
   }
-
-  // Shared connection.
-
-  /**
-   * Joins the connection of a leader, which reads `streams` after `position`.
-   *
-   * @param {string} position
-   * @param {string[]} streams
-   * @param {LiveState} openState
-   */
-  attach(position, streams, openState) {
-    if (!this.streams.every((stream) => streams.includes(stream))) {
-      // The leader does not read all of its streams yet; until it does, its events are incomplete.
-      this.connection?.stop();
-      this.connection = this.buffer = null;
-      this.isAttached = false;
-      this.tabGroup?.announceStreams();
-      return;
-    }
-    // On a connection of its own it is refused, with the reason.
-    if (grantsOf(this.streams, openState).granted?.length === 0) return this.stopSharing();
-    if (!this.isAttached || !this.hasRead(position) || openState.resume === 'reset') {
-      return this.catchUp(position, openState);
-    }
-    if (this.buffer === null && this.state.state !== 'live') {
-      this.setState({ ...openState, resume: 'resumed', requested: this.position });
-    }
-  }
-
-  /** Joins a connection that a leader opened for this subscription alone, at its position. @param {LiveState} openState */
-  attachInitial(openState) {
-    this.isAttached = true;
-    this.handleState(openState, openState.from);
-  }
-
-  /** Returns true if everything up to `position` was read, in the same epoch. @param {string} position */
-  hasRead(position) {
-    return this.position !== null && hasSameEpoch(this.position, position) && this.position >= position;
-  }
-
-  /**
-   * Reads missing events from history, then delivers the events that were buffered meanwhile.
-   *
-   * @param {string} position Position of the shared connection.
-   * @param {LiveState | null} openState The `live` state that the connection opened with.
-   */
-  catchUp(position, openState) {
-    this.connection?.stop();
-    this.isAttached = true;
-    this.buffer = { position, openState, actions: [], bytes: 0 };
-    this.connect(false);
-  }
-
-  /** Delivers the buffered events once history was read. @param {Connection} connection */
-  finishCatchUp(connection) {
-    if (this.isFinal || connection !== this.connection || this.buffer === null) return;
-    const { position, openState, actions, bytes } = this.buffer;
-    if (bytes > MAX_BUFFERED_BYTES) {
-      return this.catchUp(this.tabGroup?.position ?? position, this.tabGroup?.openState ?? openState);
-    }
-    this.connection = this.buffer = null;
-    if (connection.position !== this.position && connection.position) this.advanceTo(connection.position);
-    // There was nothing to read, so no state was reported.
-    if (this.state.state !== 'live' && openState) {
-      this.setState({ ...openState, resume: 'resumed', requested: this.position });
-    }
-    // History was read up to `position`.
-    if (this.position === null || (hasSameEpoch(this.position, position) && this.position < position)) {
-      this.advanceTo(position);
-    }
-    for (const [action, bytes] of actions) this.runOrBuffer(action, bytes);
-  }
-
-  /**
-   * Runs an action, or buffers it during catch-up.
-   *
-   * @param {() => void} action
-   * @param {number} bytes
-   */
-  runOrBuffer(action, bytes) {
-    if (this.buffer === null) return action();
-    this.buffer.bytes += bytes;
-    // Beyond the maximum, events are dropped and read from history again.
-    if (this.buffer.bytes > MAX_BUFFERED_BYTES) this.buffer.actions = [];
-    else this.buffer.actions.push([action, bytes]);
-  }
-
-  /**
-   * Handles events of the shared connection.
-   *
-   * @param {FanfareEvent[]} events
-   * @param {string} position
-   * @param {number} bytes
-   */
-  handleSharedEvents(events, position, bytes) {
-    const { types } = this.options;
-    /** @type {FanfareEvent[]} */
-    const selected = [];
-    for (const event of events) {
-      if (types && !types.includes(event.type)) continue;
-      const streams = event.streams.filter((name) => this.streams.some((selector) => selects(selector, name)));
-      if (streams.length > 0) selected.push({ ...event, stream: streams[0], streams });
-    }
-    this.runOrBuffer(() => {
-      if (this.isFinal || this.hasRead(position)) return;
-      const lastRead = this.position ?? '';
-      this.deliver(selected.filter(({ id }) => !hasSameEpoch(id, lastRead) || id > lastRead), position);
-      if (!this.isFinal && this.queue.isFull()) this.waitForConsumer(position);
-    }, bytes);
-  }
-
-  /**
-   * Waits until the iterator has room, then reads the events after `position` from history.
-   *
-   * @param {string} position
-   */
-  waitForConsumer(position) {
-    /** @type {CatchUpBuffer} */
-    const buffer = { position, openState: null, actions: [], bytes: MAX_BUFFERED_BYTES + 1 };
-    this.buffer = buffer;
-    this.queue.waitForCapacity().then(() => {
-      if (this.buffer !== buffer || this.isFinal) return;
-      this.catchUp(this.tabGroup?.position ?? position, this.tabGroup?.openState ?? null);
-    });
-  }
-
-  /**
-   * Handles a state of the shared connection. During catch-up only ends of streams matter.
-   *
-   * @param {State} state
-   * @param {string} position
-   */
-  handleSharedState(state, position) {
-    if (state.state !== 'stream-ended') {
-      if (this.connection === null) this.handleState(state, null);
-    } else if (this.isAttached) {
-      this.runOrBuffer(() => this.handleState(state, this.hasRead(position) ? null : position), 0);
-    }
-  }
 }
-
-/** Error of an iterated subscription that was refused or has expired. */
-export class SubscriptionError extends Error {
-  /** @param {Extract<FinalState, { state: 'refused' | 'expired' }>} state */
-  constructor(state) {
-    const { code, detail, status } = /** @type {{ code?: string, detail?: string, status?: number }} */ (state);
-    super(`${state.state}: ${detail ?? code ?? status}`);
-    this.name = 'SubscriptionError';
-    this.state = state;
-  }
-}
-
-/** Returns true if two ids have the same epoch. @param {string} a @param {string} b */
-const hasSameEpoch = (a, b) => a.slice(0, 8) === b.slice(0, 8);

@@ -6,15 +6,13 @@
 // nothing depends on when a tab joins. A silent leader loses the lock.
 
 /** @import { FanfareEvent, State } from '../fanfare.d.ts' */
-/** @import { LiveState, LiveSubscription, NormalizedOptions } from './subscription.js' */
+/** @import { NormalizedOptions } from './options.js' */
+/** @import { LiveState, SharedReader } from './shared-reader.js' */
 
-import { Connection, SILENCE_TIMEOUT_MS } from './connection.js';
+import { SILENCE_TIMEOUT_MS } from './connection.js';
 import { Secret } from './secret.js';
+import { TabLeader } from './tab-leader.js';
 
-/** Delay before added streams are read, so that tabs that join together cause one reconnect. */
-const ADD_STREAMS_DELAY_MS = 20;
-/** Time for which streams without a tab are still read, because pages are often reloaded. */
-const REMOVE_STREAMS_DELAY_MS = 5_000;
 /** Maximum number of selectors of one subscription (`--max-selectors`). */
 const MAX_SELECTORS = 100;
 /** Version of the messages between tabs, part of the channel's name. */
@@ -47,10 +45,10 @@ export function canShare() {
 
 export class TabGroup {
   tabId = crypto.randomUUID();
-  /** @type {Set<LiveSubscription>} */
-  members = new Set();
-  /** Random name of the leader. */
-  leader = '';
+  /** Subscriptions of this tab. @type {Set<SharedReader>} */
+  readers = new Set();
+  /** Name of the last known leader. */
+  leaderId = '';
   /** Number of the leader's last message. */
   sequence = 0;
   /** Position of the leader. */
@@ -63,14 +61,8 @@ export class TabGroup {
   lastMessageAt = Date.now();
   abortController = new AbortController();
 
-  /** The shared connection, if this tab leads. @type {Connection | null} */
-  connection = null;
-  /** Streams of each tab, if this tab leads. @type {Map<string, string[]>} */
-  streamsByTab = new Map();
-  /** True while the shared connection is open. */
-  isOpen = false;
-  /** Only subscription of a new group; the connection begins at its position. @type {LiveSubscription | null} */
-  initialMember = null;
+  /** Set while this tab leads. @type {TabLeader | null} */
+  leader = null;
 
   /** Returns the group that shares a connection for these options. @param {NormalizedOptions} options */
   static forOptions(options) {
@@ -95,23 +87,30 @@ export class TabGroup {
     this.channel.onmessage = ({ data }) => this.handleMessage(data);
     this.checkTimer = setInterval(() => this.checkTabs(), SILENCE_TIMEOUT_MS / 3);
     // This lock shows the leader that the tab still exists.
-    this.holdLock(`${name}/${this.tabId}`, {}, () => {}).catch(() => {});
+    this.holdLock(this.tabLockName(this.tabId), {}, () => {}).catch(() => {});
     this.requestLeadership({});
   }
 
-  /** @param {LiveSubscription} member */
-  join(member) {
-    this.members.add(member);
+  /** @param {SharedReader} reader */
+  join(reader) {
+    this.readers.add(reader);
+    this.handleStreamsChange(reader);
+  }
+
+  /** Announces the streams of a subscription that has joined or has changed them. @param {SharedReader} reader */
+  handleStreamsChange(reader) {
+    // A connection that is not open yet starts where its first subscription does, but without the added streams.
+    if (this.leader?.initialReader === reader && !this.leader.isOpen) this.leader.initialReader = null;
     // Beyond the limit on selectors, a subscription uses a connection of its own.
-    const all = new Set([...this.streams, ...this.memberStreams()]);
-    if (all.size > MAX_SELECTORS) return member.stopSharing();
+    const all = new Set([...this.streams, ...this.readerStreams()]);
+    if (all.size > MAX_SELECTORS) return reader.subscription.stopSharing();
     this.announceStreams();
   }
 
-  /** @param {LiveSubscription} member */
-  leave(member) {
-    if (!this.members.delete(member)) return;
-    if (this.members.size > 0) return this.announceStreams();
+  /** @param {SharedReader} reader */
+  leave(reader) {
+    if (!this.readers.delete(reader)) return;
+    if (this.readers.size > 0) return this.announceStreams();
     groups.delete(this.name);
     clearInterval(this.checkTimer);
     this.stepDown();
@@ -122,12 +121,17 @@ export class TabGroup {
 
   /** @returns {'leader' | 'follower'} */
   role() {
-    return this.connection ? 'leader' : 'follower';
+    return this.leader ? 'leader' : 'follower';
   }
 
   reconnect() {
-    if (this.connection) this.connection.reconnect();
+    if (this.leader) this.leader.connection.reconnect();
     else this.post({ kind: 'reconnect' });
+  }
+
+  /** Returns the name of the lock that a tab holds while it exists. @param {string} tabId */
+  tabLockName(tabId) {
+    return `${this.name}/${tabId}`;
   }
 
   // Election.
@@ -160,6 +164,7 @@ export class TabGroup {
       this.stepDown();
       this.requestLeadership({});
       this.announceStreams();
+      for (const reader of [...this.readers]) reader.updateRole();
     };
     this.holdLock(`${this.name}/leader`, options, () => this.lead()).catch(handleError);
   }
@@ -167,45 +172,19 @@ export class TabGroup {
   /** Opens the shared connection, because this tab has become the leader. */
   lead() {
     this.stepDown();
-    this.leader = crypto.randomUUID();
-    this.sequence = 0;
-    this.streamsByTab = new Map([[this.tabId, this.memberStreams()]]);
-    // The former leader's streams are still read until the tabs had time to announce theirs.
-    const formerStreams = this.position === '' ? [] : this.streams;
-    const streams = [...new Set([...this.allStreams(), ...formerStreams])].sort();
-    const [member, ...others] = this.members;
-    this.initialMember = this.position === '' && others.length === 0 && !member.queue.isIterated ? member : null;
-    // All other subscriptions read earlier events from history.
-    const options = this.initialMember ? member.options : { ...this.options, from: 'now', last: undefined };
-    this.connection = new Connection(options, streams, { follow: true, secret: this.secret }, {
-      onEvents: (events, position, bytes) => this.broadcast({ kind: 'events', events, position, bytes }),
-      onState: (state, position) => this.handleState(state, position),
-      waitUntilReady: () => Promise.resolve(),
-      onCaughtUp: () => {},
-      onActivity: () => this.post({ kind: 'alive', leader: this.leader }),
-    });
-    this.connection.position = this.initialMember ? member.position : this.position || null;
-    this.post({ kind: 'request-streams' });
-    this.connection.run();
-    this.streamUpdateTimer = setTimeout(() => this.scheduleStreamUpdate(), REMOVE_STREAMS_DELAY_MS);
+    this.leader = new TabLeader(this);
+    [this.leaderId, this.sequence] = [this.leader.id, 0];
+    this.leader.start();
   }
 
   stepDown() {
-    clearTimeout(this.streamUpdateTimer);
-    this.connection?.stop();
-    this.connection = this.initialMember = null;
-    this.isOpen = false;
+    this.leader?.stop();
+    this.leader = null;
   }
 
   /** Removes closed tabs, if this tab leads; otherwise replaces a silent leader. */
   async checkTabs() {
-    if (this.connection) {
-      const { held: locks = [] } = await navigator.locks.query().catch(() => ({ held: [] }));
-      if (locks.length === 0) return;
-      const heldNames = new Set(locks.map((lock) => lock.name));
-      const closedTabs = [...this.streamsByTab.keys()].filter((tabId) => !heldNames.has(`${this.name}/${tabId}`));
-      return closedTabs.forEach((tabId) => this.setTabStreams(tabId, []));
-    }
+    if (this.leader) return this.leader.removeClosedTabs();
     if (Date.now() - this.lastMessageAt < SILENCE_TIMEOUT_MS) return;
     // If this tab was suspended, messages of the leader may still be queued.
     const previousMessageAt = this.lastMessageAt;
@@ -215,108 +194,23 @@ export class TabGroup {
     this.requestLeadership({ steal: true });
   }
 
-  // Streams.
-
   /** Returns the streams of the subscriptions of this tab. */
-  memberStreams() {
-    return [...new Set([...this.members].flatMap((member) => member.streams))];
-  }
-
-  /** Returns the streams of all tabs, if this tab leads. */
-  allStreams() {
-    return [...new Set([...this.streamsByTab.values()].flat())].sort();
+  readerStreams() {
+    return [...new Set([...this.readers].flatMap((reader) => reader.streams))];
   }
 
   /** Announces the streams of this tab. */
   announceStreams() {
-    const streams = this.memberStreams();
-    if (this.connection) this.setTabStreams(this.tabId, streams);
+    const streams = this.readerStreams();
+    if (this.leader) this.leader.setTabStreams(this.tabId, streams);
     else this.post({ kind: 'set-streams', tabId: this.tabId, streams });
-  }
-
-  /**
-   * Records the streams of a tab, if this tab leads; an empty list removes the tab.
-   *
-   * @param {string} tabId
-   * @param {string[]} streams
-   */
-  setTabStreams(tabId, streams) {
-    const { connection } = this;
-    if (connection === null) return;
-    if (streams.length > 0) this.streamsByTab.set(tabId, streams);
-    else this.streamsByTab.delete(tabId);
-    this.scheduleStreamUpdate();
-    const { leader, sequence, position, openState: state } = this;
-    const hasMore = this.allStreams().some((stream) => !connection.streams.includes(stream));
-    if (hasMore || !this.isOpen || state === null) return this.post({ kind: 'alive', leader });
-    /** @type {SequencedMessage} */
-    const snapshot = { kind: 'snapshot', leader, sequence, position, streams: connection.streams, state };
-    if (tabId === this.tabId) this.handleMessage(snapshot);
-    else this.post(snapshot);
-  }
-
-  /** Schedules a reconnect if the streams of the tabs have changed: soon for added, later for removed ones. */
-  scheduleStreamUpdate() {
-    const { connection } = this;
-    if (connection === null) return;
-    clearTimeout(this.streamUpdateTimer);
-    const streams = this.allStreams();
-    const hasMore = streams.some((stream) => !connection.streams.includes(stream));
-    const hasFewer = streams.length < connection.streams.length;
-    if (!hasMore && !hasFewer) return;
-    const delayMs = hasMore ? ADD_STREAMS_DELAY_MS : REMOVE_STREAMS_DELAY_MS;
-    this.streamUpdateTimer = setTimeout(() => connection.reconnect(this.allStreams()), delayMs);
   }
 
   // Messages.
 
-  /**
-   * Handles a state of the connection that this tab leads.
-   *
-   * @param {State} state
-   * @param {string | null} newPosition
-   */
-  handleState(state, newPosition) {
-    const position = newPosition ?? this.position;
-    const streams = this.connection?.streams ?? [];
-    switch (state.state) {
-      case 'ended': case 'refused': case 'expired':
-        // It may concern one subscription only, so each one connects on its own.
-        this.post({ kind: 'dissolve', leader: this.leader });
-        return this.dissolve();
-      case 'live':
-        this.isOpen = true;
-        return this.broadcast({ kind: 'open', position, state, streams });
-      case 'gap':
-        if (this.initialMember) this.initialMember.handleState(state, null);
-        // Each subscription now lacks events before `position`, and reads them from history.
-        if (this.openState && position !== this.position) {
-          this.broadcast({ kind: 'open', position, state: this.openState, streams });
-        }
-        return;
-      case 'reset':
-        this.initialMember?.handleState(state, null);
-        return;
-      default:
-        if (state.state !== 'stream-ended' && state.state !== 'expiring') this.isOpen = false;
-        return this.broadcast({ kind: 'state', position, state });
-    }
-  }
-
   /** Continues every subscription of this tab on a connection of its own. */
   dissolve() {
-    for (const member of [...this.members]) member.stopSharing();
-  }
-
-  /**
-   * Numbers a message, sends it to the other tabs and handles it in this one.
-   *
-   * @param {LeaderMessage} message
-   */
-  broadcast(message) {
-    const sequenced = { ...message, leader: this.leader, sequence: this.sequence + 1 };
-    this.post(sequenced);
-    this.handleMessage(sequenced);
+    for (const reader of [...this.readers]) reader.subscription.stopSharing();
   }
 
   /** @param {TabMessage} message */
@@ -326,18 +220,19 @@ export class TabGroup {
 
   /** @param {TabMessage} message */
   handleMessage(message) {
+    const { leader } = this;
     switch (message.kind) {
-      case 'set-streams': return this.setTabStreams(message.tabId, message.streams);
-      case 'leave': return this.setTabStreams(message.tabId, []);
-      case 'reconnect': return this.connection?.reconnect();
-      case 'dissolve': return message.leader === this.leader ? this.dissolve() : undefined;
+      case 'set-streams': return leader?.setTabStreams(message.tabId, message.streams);
+      case 'leave': return leader?.setTabStreams(message.tabId, []);
+      case 'reconnect': return leader?.connection.reconnect();
+      case 'dissolve': return message.leader === this.leaderId ? this.dissolve() : undefined;
       case 'request-streams':
         this.lastMessageAt = Date.now();
         return this.announceStreams();
       default:
     }
     // A former leader may not know yet that it has lost the lock.
-    if (this.connection && message.leader !== this.leader) return;
+    if (leader && message.leader !== this.leaderId) return;
     this.lastMessageAt = Date.now();
     if (message.kind !== 'alive') this.applyLeaderMessage(message);
   }
@@ -345,45 +240,45 @@ export class TabGroup {
   /** Applies a numbered message of a leader to the subscriptions. @param {SequencedMessage} message */
   applyLeaderMessage(message) {
     const isOpening = message.kind === 'open' || message.kind === 'snapshot';
-    const isSame = message.leader === this.leader;
+    const isSame = message.leader === this.leaderId;
     if (!isSame && !isOpening) {
       // The opening of this leader was missed; until it is repeated, only states can be used.
       if (message.kind === 'state') this.forwardState(message.state, message.position);
       return this.announceStreams();
     }
     const isNext = isSame && message.sequence === this.sequence + (message.kind === 'snapshot' ? 0 : 1);
-    [this.leader, this.sequence, this.position] = [message.leader, message.sequence, message.position];
+    [this.leaderId, this.sequence, this.position] = [message.leader, message.sequence, message.position];
     if (isOpening) [this.streams, this.openState] = [message.streams, message.state];
-    for (const member of [...this.members]) {
-      if (isOpening && member === this.initialMember) this.attachInitialMember(member, message.state);
+    for (const reader of [...this.readers]) {
+      if (isOpening && reader === this.leader?.initialReader) this.attachInitialReader(this.leader, message.state);
       else if (isOpening) {
         // `snapshot` may answer another tab, while this one has missed nothing.
-        const isForOther = message.kind === 'snapshot' && isNext && member.isAttached;
-        if (!isForOther) member.attach(message.position, message.streams, message.state);
-      } else if (!member.isAttached) {
-        if (message.kind === 'state') member.handleSharedState(message.state, message.position);
-      } else if (!isNext) member.catchUp(message.position, this.openState);
-      else if (message.kind === 'events') member.handleSharedEvents(message.events, message.position, message.bytes);
-      else member.handleSharedState(message.state, message.position);
+        const isForOther = message.kind === 'snapshot' && isNext && reader.isAttached;
+        if (!isForOther) reader.attach(message.position, message.streams, message.state);
+      } else if (!reader.isAttached) {
+        if (message.kind === 'state') reader.handleState(message.state, message.position);
+      } else if (!isNext) reader.catchUp(message.position, this.openState);
+      else if (message.kind === 'events') reader.handleEvents(message.events, message.position, message.bytes);
+      else reader.handleState(message.state, message.position);
     }
   }
 
   /**
    * Attaches the subscription that the connection was opened for; afterwards it is like any other.
    *
-   * @param {LiveSubscription} member
+   * @param {TabLeader} leader
    * @param {LiveState} openState
    */
-  attachInitialMember(member, openState) {
-    member.attachInitial(openState);
+  attachInitialReader(leader, openState) {
+    leader.initialReader?.attachInitial(openState);
     // A gap or a reset follows in the same task.
-    queueMicrotask(() => { this.initialMember = null; });
+    queueMicrotask(() => { leader.initialReader = null; });
   }
 
   /** Passes a state to all subscriptions. @param {State} state @param {string} position */
   forwardState(state, position) {
     if (state.state === 'stream-ended') return;
-    for (const member of [...this.members]) member.handleSharedState(state, position);
+    for (const reader of [...this.readers]) reader.handleState(state, position);
   }
 }
 

@@ -1,12 +1,10 @@
 // `fanfare.js` in a real browser, against a real hub.
 
-import { createHmac } from 'node:crypto';
-import { ADMIN, FaultyProxy, expect, key, test } from './hub.js';
-import { controlEvents, numbers, received, states, subscribe, subscribeByEventSource, waitForSessions, waitUntilLive } from './watching.js';
+import { FaultyProxy, expect, test } from './hub.js';
+import { NETWORK_ERRORS, controlEvents, numbers, received, states, subscribe, subscribeByEventSource, waitForSessions, waitUntilLive } from './watching.js';
 
 // The hub is down or refuses requests on purpose.
-const NETWORK = /Failed to load resource|net::ERR_/;
-test.use({ expectedErrors: [NETWORK] });
+test.use({ expectedErrors: [NETWORK_ERRORS] });
 
 for (const share of [true, false]) {
   test.describe(share ? 'over a shared connection' : 'over a connection of its own', () => {
@@ -55,6 +53,24 @@ for (const share of [true, false]) {
       await expect.poll(async () => (await received(page)).length).toBe(20_000);
       expect(await received(page)).toEqual(numbers(20_000));
       proxy.stop();
+    });
+
+    test('reports each state once at the start', async ({ hub, page }) => {
+      await subscribe(page, hub.url, { streams: 'n', share });
+      await waitUntilLive(page);
+      expect((await states(page)).map(({ state }) => state)).toEqual(['connecting', 'live']);
+    });
+
+    test('reaches a hub on this machine without a network', async ({ hub, page }) => {
+      await page.addInitScript(() => Object.defineProperty(navigator, 'onLine', { get: () => false }));
+      await subscribe(page, hub.url, { streams: 'n', share });
+      await waitUntilLive(page);
+      expect((await states(page)).map(({ state }) => state)).not.toContain('offline');
+      await hub.kill();
+      await expect.poll(async () => (await states(page)).at(-1)).toMatchObject({ state: 'offline', attempt: expect.any(Number), delay: expect.any(Number) });
+      await hub.restart();
+      await hub.publishNumbers('n', 0, 2);
+      await expect.poll(() => received(page)).toEqual([0, 1]);
     });
 
     test('reports a browser that is offline and reconnects by itself', async ({ hub, page, context }) => {
@@ -139,158 +155,6 @@ test.describe('at the limit of connections', () => {
   });
 });
 
-test.describe('credentials', () => {
-  const secret = '0123456789abcdef0123456789abcdef';
-  test.use({
-    flags: ['--jwt-secret', secret],
-    config: key('admin', ADMIN, { publish: ['**'], subscribe: ['**'], admin: true }),
-  });
-  const admin = { Authorization: `Bearer ${ADMIN}` };
-  const publish = (hub, n) => hub.publish({ stream: 'n', data: n }, admin);
-
-  /** Returns a token that expires after some seconds. */
-  function token(seconds) {
-    const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-    const now = Math.floor(Date.now() / 1000);
-    const claims = { sub: 'reader', iat: now, exp: now + seconds, fanfare: { subscribe: ['n'] } };
-    const signed = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(claims)}`;
-    return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
-  }
-
-  /** Repeats `attempt` with longer lifetimes until the credential is still valid when the connection opens. */
-  async function retryWithLongerLifetime(attempt) {
-    let seconds = 4;
-    while (!await attempt(seconds)) seconds *= 2;
-  }
-
-  async function createTicket(hub, bearer) {
-    const init = { method: 'POST', headers: { Authorization: `Bearer ${bearer}`, 'Content-Type': 'application/json' }, body: '{"streams": ["n"]}' };
-    const response = await fetch(`${hub.url}/tickets`, init);
-    expect(response.status).toBe(200);
-    return (await response.json()).ticket;
-  }
-
-  for (const share of [true, false]) {
-    test(`a token that expires is requested again (share: ${share})`, async ({ hub, page }) => {
-      const reasons = [];
-      await page.exposeFunction('secret', (reason) => {
-        reasons.push(reason);
-        return token(reasons.length === 1 ? 4 : 600);
-      });
-      await page.goto(`${hub.url}/healthz`);
-      await page.evaluate(async ([at, share]) => {
-        const { subscribe } = await import(`${at}/fanfare.js`);
-        [window.received, window.states] = [[], []];
-        const onEvent = (event) => window.received.push(event);
-        const onState = (state) => window.states.push(state);
-        subscribe({ url: at, streams: 'n', token: window.secret, share, onEvent, onState });
-      }, [hub.url, share]);
-      await waitUntilLive(page);
-      await publish(hub, 0);
-      await expect.poll(() => reasons.at(-1)).toBe('expired');
-      await publish(hub, 1);
-      await expect.poll(() => received(page)).toEqual([0, 1]);
-    });
-  }
-
-  test('an expired credential is distinguished from an invalid one', async ({ hub, page, context }) => {
-    await retryWithLongerLifetime(async (seconds) => {
-      await subscribe(page, hub.url, { streams: 'n', ticket: await createTicket(hub, token(seconds)) });
-      await expect.poll(async () => (await states(page)).some(({ state }) => ['live', 'expired'].includes(state))).toBe(true);
-      return (await states(page)).some(({ state }) => state === 'live');
-    });
-    await expect.poll(async () => (await states(page)).at(-1)).toMatchObject({ state: 'expired' });
-    const other = await context.newPage();
-    await subscribe(other, hub.url, { streams: 'n', ticket: 'no ticket at all' });
-    await expect.poll(async () => (await states(other)).at(-1)).toMatchObject({ state: 'refused', status: 401, code: 'unauthorized' });
-    await subscribe(other, hub.url, { streams: 'other', token: token(600) });
-    await expect.poll(async () => (await states(other)).at(-1)).toMatchObject({ state: 'refused', status: 403, code: 'forbidden' });
-  });
-
-  test('an EventSource with an expired ticket gets the reason and closes', async ({ hub, page }) => {
-    let published = 0;
-    await retryWithLongerLifetime(async (seconds) => {
-      await subscribeByEventSource(page, hub.url, `stream=n&ticket=${await createTicket(hub, token(seconds))}`);
-      await expect.poll(async () => (await controlEvents(page)).some((event) => ['hub-open', 'error'].includes(event.type))).toBe(true);
-      await publish(hub, published);
-      published += 1;
-      await expect.poll(async () => (await received(page)).length > 0 || (await controlEvents(page)).some((event) => event.type === 'error')).toBe(true);
-      return (await received(page)).length > 0;
-    });
-    await expect.poll(async () => (await controlEvents(page)).find((event) => event.type === 'hub-error')).toMatchObject({ code: 'token_expired' });
-    await expect.poll(async () => (await controlEvents(page)).at(-1)).toEqual({ type: 'error', state: 2 });
-    expect(await received(page)).toEqual([published - 1]);
-  });
-});
-
-test.describe('tabs of one origin', () => {
-  test('share one connection and miss nothing when the leader is closed', async ({ hub, context }) => {
-    const pages = [];
-    for (let n = 0; n < 8; n += 1) {
-      const page = await context.newPage();
-      pages.push(page);
-      await subscribe(page, hub.url, { streams: n % 2 ? 'n' : ['n', 'other.*'], from: 'start' });
-      await waitUntilLive(page);
-    }
-    await waitForSessions(hub, 1);
-    await hub.publishNumbers('n', 0, 100);
-    await hub.publishNumbers('other.x', 1_000, 1_001);
-    const expected = (n, to) => (n % 2 ? numbers(to) : [...numbers(100), 1_000, ...numbers(to).slice(100)]);
-    for (const [n, page] of pages.entries()) await expect.poll(() => received(page)).toEqual(expected(n, 100));
-    const shared = await Promise.all(pages.map(async (page) => (await states(page)).findLast((state) => state.state === 'live').shared));
-    expect(shared).toEqual(['leader', ...Array(7).fill('follower')]);
-
-    // The leader is closed while events arrive.
-    const publishing = (async () => {
-      for (let n = 100; n < 1_000; n += 20) await hub.publishNumbers('n', n, n + 20);
-    })();
-    await expect.poll(async () => (await received(pages[3])).length).toBeGreaterThan(300);
-    await pages[0].close();
-    await publishing;
-    for (const [n, page] of pages.entries()) {
-      if (n > 0) await expect.poll(() => received(page)).toEqual(expected(n, 1_000));
-    }
-    await waitForSessions(hub, 1);
-    await hub.kill();
-    await hub.restart();
-    await hub.publishNumbers('n', 1_000, 1_010);
-    for (const [n, page] of pages.entries()) {
-      if (n > 0) await expect.poll(() => received(page)).toEqual(expected(n, 1_010));
-    }
-    await waitForSessions(hub, 1);
-  });
-
-  test('replace a leader that hangs', async ({ hub, context }) => {
-    const [leader, follower] = [await context.newPage(), await context.newPage()];
-    await follower.clock.install();
-    await subscribe(leader, hub.url, { streams: 'n' });
-    await waitUntilLive(leader);
-    await subscribe(follower, hub.url, { streams: 'n' });
-    await expect.poll(async () => (await states(follower)).at(-1)?.shared).toBe('follower');
-    // Simulates a hang: the leader sends and answers nothing.
-    await leader.evaluate(() => {
-      const { postMessage } = BroadcastChannel.prototype;
-      BroadcastChannel.prototype.postMessage = () => {};
-      window.restorePostMessage = () => { BroadcastChannel.prototype.postMessage = postMessage; };
-    });
-    await hub.publishNumbers('n', 0, 5);
-    await follower.clock.runFor(61_000);
-    await expect.poll(async () => {
-      await follower.clock.runFor(2_000);
-      return (await states(follower)).at(-1)?.shared;
-    }).toBe('leader');
-    await leader.evaluate(() => window.restorePostMessage());
-    await hub.publishNumbers('n', 5, 10);
-    await expect.poll(() => received(follower)).toEqual(numbers(10));
-    // The former leader notices the loss of the lock and follows.
-    await expect.poll(() => received(leader)).toEqual(numbers(10));
-    await hub.publishNumbers('n', 10, 12);
-    await expect.poll(() => received(leader)).toEqual(numbers(12));
-    await expect.poll(() => received(follower)).toEqual(numbers(12));
-    await waitForSessions(hub, 1);
-  });
-});
-
 test('reading waits for an iterator, which misses nothing', async ({ hub, page }) => {
   await hub.publishNumbers('n', 0, 6_000);
   await page.goto(`${hub.url}/healthz`);
@@ -329,23 +193,6 @@ test('a list of streams that is too long for a URL is sent by POST', async ({ hu
   await expect.poll(() => received(page)).toEqual([0, 1]);
 });
 
-test('invalid options are refused without a request', async ({ hub, page }) => {
-  await page.goto(`${hub.url}/healthz`);
-  const refused = await page.evaluate(async (at) => {
-    const { subscribe } = await import(`${at}/fanfare.js`);
-    const wrong = [{ streams: [] }, { streams: 'a*' }, { streams: '**.a' }, { streams: '' }, { streams: 'a', token: 'x', ticket: 'y' }, { streams: 'a', url: 'file:///a' }];
-    return wrong.map((options) => {
-      try {
-        subscribe(options);
-        return 'accepted';
-      } catch (error) {
-        return error.name;
-      }
-    });
-  }, hub.url);
-  expect(refused).toEqual(Array(6).fill('TypeError'));
-});
-
 test('a slow network delivers every event', async ({ hub, page }) => {
   const proxy = await FaultyProxy.start(hub, { bytesPerSecond: 40_000 });
   await hub.publishNumbers('n', 0, 2_000);
@@ -368,58 +215,6 @@ test('a hidden tab reads nothing if pauseHidden is set', async ({ hub, page }) =
   await hub.publishNumbers('n', 0, 3);
   await setHidden(false);
   await expect.poll(() => received(page)).toEqual([0, 1, 2]);
-});
-
-test.describe('subscriptions to different streams', () => {
-  test('miss nothing if they join a page later', async ({ hub, page }) => {
-    await hub.publishNumbers('m', 0, 50);
-    await subscribe(page, hub.url, { streams: 'n' });
-    await waitUntilLive(page);
-    // History is read while events of the other stream arrive.
-    const publishing = (async () => {
-      for (let n = 0; n < 200; n += 1) await hub.publishNumbers('n', n, n + 1);
-    })();
-    for (const name of ['a', 'b', 'c']) await subscribe(page, hub.url, { streams: 'm', from: 'start' }, name);
-    await publishing;
-    await hub.publishNumbers('m', 50, 60);
-    for (const name of ['a', 'b', 'c']) await expect.poll(() => received(page, name)).toEqual(numbers(60));
-    await expect.poll(() => received(page)).toEqual(numbers(200));
-    await waitForSessions(hub, 1);
-  });
-
-  test('miss nothing while another tab takes the lead', async ({ hub, context }) => {
-    const streams = ['n', 'n', 'm'];
-    const pages = [];
-    for (const stream of streams) {
-      const page = await context.newPage();
-      pages.push(page);
-      await subscribe(page, hub.url, { streams: stream });
-      await waitUntilLive(page);
-    }
-    let isOver = false;
-    let count = 0;
-    const publishing = (async () => {
-      for (; !isOver || count < 300; count += 1) {
-        await hub.publish([{ stream: 'n', data: count }, { stream: 'm', data: count }]);
-      }
-    })();
-    await expect.poll(async () => (await received(pages[2])).length).toBeGreaterThan(50);
-    await pages[0].close();
-    const before = (await received(pages[2])).length;
-    await expect.poll(async () => (await received(pages[2])).length).toBeGreaterThan(before + 50);
-    isOver = true;
-    await publishing;
-    for (const page of pages.slice(1)) await expect.poll(() => received(page)).toEqual(numbers(count));
-  });
-
-  test('use connections of their own beyond the limit on selectors', async ({ hub, page }) => {
-    const list = (name) => Array.from({ length: 60 }, (_, n) => `${name}.${n}`);
-    for (const name of ['a', 'b', 'c']) await subscribe(page, hub.url, { streams: list(name) }, name);
-    for (const name of ['a', 'b', 'c']) await expect.poll(() => page.evaluate((name) => window[`states${name}`].at(-1)?.state, name)).toBe('live');
-    for (const name of ['a', 'b', 'c']) await hub.publishNumbers(`${name}.59`, 0, 3);
-    for (const name of ['a', 'b', 'c']) await expect.poll(() => received(page, name)).toEqual([0, 1, 2]);
-    expect((await hub.get('/stats')).refusals.subscribers, 'no request is refused').toEqual({});
-  });
 });
 
 for (const share of [true, false]) {

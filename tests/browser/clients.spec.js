@@ -2,13 +2,12 @@
 // and each cell of the row is a test here, also if the client deviates from the specification.
 
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { FaultyProxy, Hub, expect, test } from './hub.js';
+import { FaultyProxy, expect, test } from './hub.js';
+import { nginx } from './nginx.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const PYTHON = join(here, '../../target/clients/venv/bin/python');
@@ -261,34 +260,3 @@ test('a reconnect in onerror, as in tutorials, doubles the events of an EventSou
   proxy.stop();
 });
 test.use({ expectedErrors: [/./] });
-
-/** Starts Debian's nginx in front of a hub, with its defaults and compression. */
-async function nginx(hub) {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  const folder = join(hub.folder, 'nginx');
-  const config = join(hub.folder, 'nginx.conf');
-  await writeFile(config, `
-    daemon off; pid ${folder}.pid; error_log ${folder}.log; worker_processes 1;
-    events {}
-    http {
-      access_log off; gzip on; gzip_types *; gzip_proxied any; gzip_min_length 1;
-      ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${folder}-${kind};`).join(' ')}
-      server { listen 127.0.0.1:${port}; location / { proxy_pass ${hub.url}; } }
-    }`);
-  const child = spawn('/usr/sbin/nginx', ['-c', config], { stdio: 'ignore' });
-  const url = `http://127.0.0.1:${port}`;
-  await expect.poll(() => fetch(`${url}/healthz`).then((response) => response.status, () => 0)).toBe(200);
-  return {
-    url,
-    stop: async () => {
-      if (child.exitCode !== null) return;
-      child.kill('SIGQUIT');
-      setTimeout(() => child.kill('SIGKILL'), 1_000).unref();
-      await once(child, 'exit');
-    },
-  };
-}

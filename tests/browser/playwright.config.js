@@ -1,5 +1,27 @@
-// Runs the tests in Debian's Chromium, in parallel: each test starts its own hubs.
+// Runs the tests in Debian's Chromium, and those of the client also in its Firefox, in parallel: each test
+// starts its own hubs.
 import { defineConfig } from '@playwright/test';
+
+const chromium = {
+  name: 'chromium',
+  use: {
+    browserName: 'chromium',
+    launchOptions: {
+      executablePath: '/usr/bin/chromium',
+      args: [
+        '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+        '--disable-background-networking', '--disable-component-update',
+      ],
+    },
+  },
+};
+
+// Playwright 1.65 cannot start a Firefox that is not its own.
+const firefox = {
+  name: 'firefox',
+  testMatch: /\/(client|credentials|eventsource|sharing|streams)\.spec\.js$/,
+  use: { browserName: 'firefox', channel: 'moz-firefox', launchOptions: { executablePath: '/usr/bin/firefox-esr' } },
+};
 
 export default defineConfig({
   testDir: '.',
@@ -17,14 +39,5 @@ export default defineConfig({
   expect: { timeout: 120_000 },
   forbidOnly: !!process.env.CI,
   reporter: [['line'], ['json', { outputFile: '../../target/browser.json' }]],
-  use: {
-    browserName: 'chromium',
-    launchOptions: {
-      executablePath: '/usr/bin/chromium',
-      args: [
-        '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-        '--disable-background-networking', '--disable-component-update',
-      ],
-    },
-  },
+  projects: [chromium, firefox],
 });

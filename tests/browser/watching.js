@@ -2,6 +2,9 @@
 
 import { expect } from './hub.js';
 
+/** What browsers log about requests that fail on purpose, and about the missing icon. */
+export const NETWORK_ERRORS = /Failed to load resource|net::ERR_|can’t establish a connection|connection to .* was interrupted/;
+
 /** Subscribes with `fanfare.js` on an empty page of the hub. Collects `window.received` and `window.states`. */
 export async function subscribe(page, url, options, name = '') {
   if (!page.url().startsWith(url)) await page.goto(`${url}/healthz`);
