@@ -24,7 +24,7 @@ export type State =
       state: 'live';
       /** `live` if no id was known; `resumed`; `gap` and `reset`, which follow as states as well. */
       resume: Resume;
-      /** The id that the hub was asked to resume after. */
+      /** The id that the request asked to resume after. */
       requested: string | null;
       /** Position before the first event that follows. */
       from: string;

@@ -207,7 +207,9 @@ fn compares(
     operator: Operator,
     value: &str,
 ) -> bool {
-    let raw = members.and_then(|members| members.get(name));
+    // A log has its further members in `fields`.
+    let raw = members
+        .and_then(|members| members.get(name).or_else(|| members.get(&format!("fields.{name}"))));
     let text = raw.map(|raw| json::string(raw).unwrap_or(Cow::Borrowed(raw.get())));
     if name == "level"
         && let Some(wanted) = severity(value)
@@ -287,6 +289,7 @@ mod tests {
         assert!(is_match("level>=error /db/", "message", "ERROR app.db: lost"));
         assert!(!is_match("level>=error", "message", "all is well"));
         assert!(is_match("É", "message", "né"));
+        assert!(is_match("order>9", "log", r#"{"message":"m","fields":{"order":10}}"#));
     }
 
     #[test]

@@ -154,7 +154,7 @@ export class Answer {
 function describeStatus({ state, after_ms, reason }) {
   if (state === 'retrying') return { status: `${reason}; asked again in ${Math.ceil(after_ms / 1000)} s`, kind: 'warn' };
   if (state === 'queued') return { status: 'queued…', kind: '' };
-  if (state === 'stalled') return { status: 'the model says nothing…', kind: 'warn' };
+  if (state === 'stalled') return { status: 'the model sends nothing…', kind: 'warn' };
   return { status: 'waits for the model…', kind: '' };
 }
 

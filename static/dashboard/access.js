@@ -1,6 +1,7 @@
 // Page `Access`: login and logout, and tickets and a token decoder for developers.
 
 import { copyable, field, h, replaceChildren } from './dom.js';
+import { formatTime } from './figures.js';
 import { HUB, errorMessage, request } from './hub.js';
 import { loginForm } from './login.js';
 
@@ -34,7 +35,7 @@ function userCard(user, onUserChange) {
       h('dt', {}, 'runs'), h('dd', {}, joinNames(user.run)),
       h('dt', {}, 'downloads from'), h('dd', {}, joinNames(user.files)),
       h('dt', {}, 'admin'), h('dd', {}, user.admin ? 'yes' : 'no'),
-      user.expires_at ? [h('dt', {}, 'until'), h('dd', {}, new Date(user.expires_at).toLocaleString())] : null),
+      user.expires_at ? [h('dt', {}, 'until'), h('dd', {}, formatTime(user.expires_at))] : null),
     user.subject ? h('p', {}, h('button', { type: 'button', onclick: logout }, 'Log out')) : null,
     loginForm(onUserChange, user.subject ?? undefined));
 }
@@ -50,7 +51,7 @@ function ticketCard(user) {
     try {
       const { ticket, expires_at: expiresAt } = await request('tickets', { method: 'POST', body: { streams: selectors, ttl: ttl.value } });
       const query = new URLSearchParams([...selectors.map((/** @type {string} */ stream) => ['stream', stream]), ['ticket', ticket]]);
-      replaceChildren(ticketOutput, h('p', { class: 'good' }, `For new connections until ${new Date(expiresAt).toLocaleTimeString()}:`),
+      replaceChildren(ticketOutput, h('p', { class: 'good' }, `For new connections until ${formatTime(expiresAt)}:`),
         copyable(`new EventSource('${new URL(`events?${query}`, HUB).href}')`),
         h('p', { class: 'muted' }, 'Events with a type need addEventListener(type, …); onmessage gets only those without.'));
     } catch (error) {
@@ -70,7 +71,7 @@ function decodeCard() {
     const bytes = Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
     return JSON.parse(new TextDecoder().decode(bytes));
   };
-  const time = (/** @type {any} */ seconds) => (typeof seconds === 'number' ? new Date(seconds * 1000).toLocaleString() : '–');
+  const time = (/** @type {any} */ seconds) => (typeof seconds === 'number' ? formatTime(seconds * 1000) : '–');
   token.addEventListener('input', () => {
     const parts = token.value.trim().split('.');
     if (token.value.trim() === '') return replaceChildren(output);
@@ -86,7 +87,7 @@ function decodeCard() {
         h('pre', { class: 'command' }, JSON.stringify(head, null, 2), '\n', JSON.stringify(claims, null, 2)),
         h('p', { class: 'muted' }, 'Only the hub can verify the signature.'));
     } catch (error) {
-      replaceChildren(output, h('p', { class: 'bad' }, `This is no token that can be read: ${errorMessage(error)}`));
+      replaceChildren(output, h('p', { class: 'bad' }, `The token cannot be read: ${errorMessage(error)}`));
     }
   });
   return h('section', { class: 'card form' }, h('h2', {}, 'Decode a token'),

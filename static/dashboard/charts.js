@@ -1,6 +1,5 @@
 // Time series charts by uPlot, in the colours of the page.
 
-import uPlot from '../vendor/uplot/uPlot.esm.js';
 import { h, setText } from './dom.js';
 import { formatTime } from './figures.js';
 
@@ -15,6 +14,27 @@ const IDLE_SCROLL_S = 30;
 /** Minimum distance of points with a gap between them: in seconds, and relative to the average distance. */
 const MIN_GAP_S = 15;
 const GAP_FACTOR = 4;
+
+/** The library, once it is loaded. @type {any} */
+let uPlot = null;
+/** @type {Promise<void> | null} */
+let loading = null;
+
+/**
+ * Loads the library. At its import it formats a number in the language of the browser and fails if that is no
+ * language tag, as in WebKit with `LANG=C`.
+ */
+function loadLibrary() {
+  loading ??= (async () => {
+    try {
+      new Intl.NumberFormat(navigator.language);
+    } catch {
+      Object.defineProperty(navigator, 'language', { value: 'en-US', configurable: true });
+    }
+    uPlot = (await import('../vendor/uplot/uPlot.esm.js')).default;
+  })();
+  return loading;
+}
 
 /** Returns a colour of the page in a form that a canvas accepts. @param {string} name */
 function colour(name) {
@@ -88,14 +108,23 @@ export function createChart({ title, series, spanSeconds, format, max = 0, shows
     let expiredCount = 0;
     while (expiredCount < data[0].length && data[0][expiredCount] < from) expiredCount += 1;
     if (expiredCount > 0) data.forEach((/** @type {number[]} */ column) => column.splice(0, expiredCount));
-    plot ??= new uPlot(options(), data, box);
-    plot.setData(data);
     const now = data.slice(1).map((/** @type {any[]} */ column) => column.findLast((n) => showsGaps || typeof n === 'number'));
     setText(value, now.map((/** @type {any} */ n) => (n === null || n === undefined ? '–' : format(n))).join(' / '));
+    // A hidden chart is drawn when it is shown.
+    if (box.clientWidth === 0) return;
+    if (uPlot === null) {
+      loadLibrary().then(scheduleDraw, () => setText(box, 'The chart cannot be drawn: its library failed to load.'));
+      return;
+    }
+    plot ??= new uPlot(options(), data, box);
+    plot.setData(data);
   };
   const scheduleDraw = () => { drawTimer ??= setTimeout(() => requestAnimationFrame(draw), DRAW_INTERVAL_MS); };
 
-  const resizeObserver = new ResizeObserver(() => plot?.setSize({ width: Math.max(box.clientWidth, 100), height: HEIGHT_PX }));
+  const resizeObserver = new ResizeObserver(() => {
+    plot?.setSize({ width: Math.max(box.clientWidth, 100), height: HEIGHT_PX });
+    if (data[0].length > 0) scheduleDraw();
+  });
   resizeObserver.observe(box);
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const recolour = () => {

@@ -1,5 +1,6 @@
 // Panel of the page's connection: its states, and a button that drops it to demonstrate the resume.
 
+import { bannerOfState, showBanner } from './banner.js';
 import { formatTime } from './figures.js';
 import { append, h, replaceChildren, setText } from './dom.js';
 import { subscribeToHub } from './hub.js';
@@ -38,6 +39,11 @@ export function subscribeForPage(options) {
       history.unshift({ time: Date.now(), state });
       history.length = Math.min(history.length, MAX_STATES);
       render();
+      // A gap or the next attempt changes nothing about what is wrong.
+      if (!['connecting', 'gap', 'reset', 'stream-ended', 'expiring', 'closed'].includes(state.state)) {
+        const end = history.find(({ state }) => state.state === 'stream-ended')?.state;
+        showBanner('subscription', bannerOfState(state, end?.state === 'stream-ended' ? end.reason : ''));
+      }
       options.onState?.(state);
     },
   });
@@ -63,7 +69,7 @@ function describeState(state) {
     case 'waiting': return `${state.limit ?? state.reason}${state.detail ? ` (${state.detail})` : ''}: retrying in ${(state.delay / 1000).toFixed(1)} s`;
     case 'refused': case 'expired': return `${state.state}: ${state.detail ?? state.code ?? ''}`;
     case 'stream-ended': return `${state.stream} has ended (${state.reason})`;
-    case 'expiring': return `the credential is good until ${formatTime(state.at)}`;
+    case 'expiring': return `the credential is valid until ${formatTime(state.at)}`;
     default: return state.state;
   }
 }

@@ -1,7 +1,5 @@
 // Elements of a page. External data is only ever inserted as text.
 
-import { formatTime } from './figures.js';
-
 /**
  * Creates an element. `on…` adds a listener; other names are attributes, which true sets and false omits.
  *
@@ -52,14 +50,6 @@ export function clearErrors() {
   byId('notices').querySelectorAll('.bad').forEach((notice) => notice.remove());
 }
 
-/** Shows a banner that the page is out of date, with the reason and the time; an empty reason hides it.
- * @param {string} reason @param {number} [since] */
-export function showStale(reason, since) {
-  const banner = byId('stale');
-  banner.hidden = reason === '';
-  setText(banner, reason === '' ? '' : `${since === undefined ? '' : `As of ${formatTime(since)}. `}The hub does not answer as it should: ${reason}`);
-}
-
 /** Returns a label around a control. @param {string} text @param {...any} control */
 export const field = (text, ...control) => h('label', { class: 'field' }, h('span', {}, text), ...control);
 
@@ -84,17 +74,30 @@ export function copyable(text) {
  *
  * @param {string} caption
  * @param {(string | [string])[]} headings Headings of columns; those of numeric columns are in an array.
+ * @param {(column: number) => void} [onSort] Called with the column of a chosen heading.
  */
-export function table(caption, headings) {
+export function table(caption, headings, onSort) {
   const body = h('tbody');
-  const headRow = h('tr', {}, headings.map((heading) => {
+  const headRow = h('tr', {}, headings.map((heading, column) => {
     const isNumeric = Array.isArray(heading);
     const [text] = isNumeric ? heading : [heading];
-    return text === '' ? h('td') : h('th', { scope: 'col', class: isNumeric && 'number' }, text);
+    if (text === '') return h('td');
+    const content = onSort ? h('button', { type: 'button', class: 'sort', onclick: () => onSort(column) }, text) : text;
+    return h('th', { scope: 'col', class: isNumeric && 'number' }, content);
   }));
   const element = h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
     h('table', {}, h('caption', { class: 'unseen' }, caption), h('thead', {}, headRow), body));
-  return { element, body };
+  return {
+    element,
+    body,
+    /** Shows by which column the rows are sorted. @param {number} sorted @param {boolean} isDescending */
+    showSort(sorted, isDescending) {
+      [...headRow.cells].forEach((cell, column) => {
+        if (column === sorted) cell.setAttribute('aria-sort', isDescending ? 'descending' : 'ascending');
+        else cell.removeAttribute('aria-sort');
+      });
+    },
+  };
 }
 
 /**

@@ -24,6 +24,12 @@ export function formatBytes(n) {
   return `${step === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${steps[step]}`;
 }
 
+/** Returns a rate with its unit: `12.3/s`. @param {number | null | undefined} n */
+export const formatRate = (n) => (n === null || n === undefined || !Number.isFinite(n) ? '–' : `${formatCount(n)}/s`);
+
+/** Returns a share with its unit: `4.2 %`. @param {number} n */
+export const formatPercent = (n) => `${n < 10 ? n.toFixed(1) : Math.round(n)} %`;
+
 /** Returns a duration in seconds with a unit: `1.2 ms`, `2 h 1 m`. @param {number | null | undefined} s */
 export function formatDuration(s) {
   if (s === null || s === undefined || Number.isNaN(s)) return '–';

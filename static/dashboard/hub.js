@@ -1,7 +1,7 @@
 // Requests and subscriptions to the hub that served this page.
 
 import { subscribe } from '../fanfare.js';
-import { showStale } from './dom.js';
+import { bannerOfError, showBanner } from './banner.js';
 
 /** Base URL of the hub, also behind a proxy that adds a path. */
 export const HUB = new URL('..', import.meta.url);
@@ -17,6 +17,8 @@ export class HubError extends Error {
     this.status = status;
     this.code = problem?.code ?? problem?.error?.code;
     this.field = problem?.field;
+    /** Name of the limit that was reached. @type {string | undefined} */
+    this.limit = problem?.limit;
   }
 }
 
@@ -48,15 +50,52 @@ export async function request(path, { method = 'GET', body, headers = {}, signal
   }
   const response = await fetch(new URL(path, HUB), fetchInit);
   const text = await response.text();
-  let payload = null;
+  if (!response.ok) throw toHubError(response, text, path);
+  return parseBody(text);
+}
+
+/** @param {string} text */
+function parseBody(text) {
   try {
-    payload = text === '' ? null : JSON.parse(text);
+    return text === '' ? null : JSON.parse(text);
   } catch {
-    payload = { detail: text.slice(0, 200) };
+    return { detail: text.slice(0, 200) };
   }
-  if (response.ok) return payload;
-  if (response.status === 401 && path !== 'session') unauthorizedListener();
-  throw new HubError(response.status, payload);
+}
+
+/** @param {Response} response @param {string} text @param {string} path */
+function toHubError({ status }, text, path) {
+  if (status === 401 && path !== 'session') unauthorizedListener();
+  return new HubError(status, parseBody(text));
+}
+
+/**
+ * Reads a response of JSON lines until it ends, until `onLine` returns true or until the signal is aborted.
+ *
+ * @param {string} path
+ * @param {AbortSignal} signal
+ * @param {(line: any) => boolean} onLine
+ * @param {() => void} [onChunk] Called after the lines of each chunk.
+ */
+export async function requestLines(path, signal, onLine, onChunk = () => {}) {
+  const controller = new AbortController();
+  const response = await fetch(new URL(path, HUB), { cache: 'no-store', signal: AbortSignal.any([signal, controller.signal]) });
+  if (!response.ok) throw toHubError(response, await response.text(), path);
+  if (!response.body) return;
+  const decoder = new TextDecoder();
+  const reader = response.body.getReader();
+  let rest = '';
+  for (;;) {
+    const { done, value } = await reader.read();
+    const lines = (rest + decoder.decode(value, { stream: !done })).split('\n');
+    // The last line is complete only at the end.
+    rest = done ? '' : lines.pop() ?? '';
+    for (const line of lines) {
+      if (line.trim() !== '' && onLine(JSON.parse(line))) return controller.abort();
+    }
+    onChunk();
+    if (done) return;
+  }
 }
 
 /**
@@ -71,6 +110,9 @@ const NOBODY = { isKnown: false, subject: null, expires_at: null, publish: [], e
 
 /** Name under which tabs of the same user share a connection. */
 let identity = 'nobody';
+
+/** Returns true if the user of this page has logged in. */
+export const isLoggedIn = () => identity !== 'nobody';
 
 /** Returns the optional parts that the hub was built with, or null if it does not say. @returns {Promise<string[] | null>} */
 export async function fetchFeatures() {
@@ -115,9 +157,9 @@ export async function poll(signal, intervalMs, callback) {
       try {
         await callback();
         lastSuccess = Date.now();
-        showStale('');
+        showBanner('request', null);
       } catch (error) {
-        if (!signal.aborted) showStale(errorMessage(error), lastSuccess);
+        if (!signal.aborted) showBanner('request', bannerOfError(error, lastSuccess));
       }
     }
     if (signal.aborted) return;
@@ -138,6 +180,6 @@ export function debounce(callback) {
   let timer;
   return () => {
     clearTimeout(timer);
-    timer = setTimeout(() => callback().catch((error) => showStale(errorMessage(error))), 250);
+    timer = setTimeout(() => callback().catch((error) => showBanner('request', bannerOfError(error))), 250);
   };
 }

@@ -35,7 +35,7 @@ export function loginForm(onLogin, username = 'fanfare') {
     h('div', { class: 'bar' }, h('button', { class: 'main' }, 'Log in'), errorElement));
 }
 
-/** Draws the page. `reason` says why a login is needed.
+/** Draws the page. `reason` is the reason for the login.
  * @param {HTMLElement} main @param {string} reason @param {() => void} onLogin */
 export function drawLogin(main, reason, onLogin) {
   main.append(h('h1', {}, 'Log in'), h('section', { class: 'card narrow' },

@@ -1,16 +1,13 @@
 // The dashboard: selects the page to show, and fetches the user.
 
-import { access } from './access.js';
+import { setTitle, watchAlerts } from './alerts.js';
 import { closePanel, mountPanel } from './connection.js';
-import { clearErrors, h, notify, replaceChildren, showStale } from './dom.js';
+import { bannerOfError, clearBanners, showBanner } from './banner.js';
+import { clearErrors, h, notify, replaceChildren } from './dom.js';
 import { formatTime } from './figures.js';
 import { HubError, errorMessage, fetchFeatures, fetchUser, onUnauthorized } from './hub.js';
-import { jobs } from './jobs.js';
 import { drawLogin, logIn } from './login.js';
-import { overview } from './overview.js';
-import { publish } from './publish.js';
-import { sessions } from './sessions.js';
-import { streams } from './streams.js';
+import { listenToKeys } from './shortcuts.js';
 
 /**
  * Context of a page.
@@ -24,8 +21,16 @@ import { streams } from './streams.js';
  * @property {AbortSignal} signal Aborted when another page is shown.
  */
 
-/** @type {Record<string, (context: Context) => void>} */
-const PAGES = { overview, streams, publish, sessions, jobs, access };
+/** Functions that draw the pages. A page whose module fails does not affect the others.
+ * @type {Record<string, () => Promise<(context: Context) => void | Promise<void>>>} */
+const PAGES = {
+  overview: async () => (await import('./overview.js')).overview,
+  streams: async () => (await import('./streams.js')).streams,
+  publish: async () => (await import('./publish.js')).publish,
+  sessions: async () => (await import('./sessions.js')).sessions,
+  jobs: async () => (await import('./jobs.js')).jobs,
+  access: async () => (await import('./access.js')).access,
+};
 
 /** Time before the end of a login at which the user is warned. */
 const LOGIN_WARNING_MS = 120_000;
@@ -47,13 +52,13 @@ async function showPage() {
   pageController = new AbortController();
   const { signal } = pageController;
   const [page, path, query] = parseLocation();
-  document.title = `${path[0] ?? pageTitle(page)} · Fanfare`;
+  setTitle(`${path[0] ?? pageTitle(page)} · Fanfare`);
   for (const link of nav.querySelectorAll('a')) {
     const isCurrent = link.getAttribute('href') === `#/${page}`;
     if (isCurrent) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  showStale('');
+  clearBanners();
   closePanel();
   for (const link of nav.querySelectorAll('[aria-current]')) link.scrollIntoView({ block: 'nearest', inline: 'center' });
   let loginError = '';
@@ -69,30 +74,52 @@ async function showPage() {
     }
   }
   try {
-    user ??= await fetchUser();
+    if (!user) {
+      user = await fetchUser();
+      watchAlerts(user);
+    }
   } catch (error) {
     if (signal.aborted) return;
     replaceChildren(main);
     // Without a credential the hub answers only to known hosts.
     if (error instanceof HubError && error.status === 421) return drawLogin(main, errorMessage(error), handleUserChange);
-    main.append(h('p', { class: 'bad' }, `The hub does not answer: ${errorMessage(error)}`),
-      h('button', { type: 'button', onclick: showPage }, 'Try again'));
+    showBanner('user', bannerOfError(error));
+    main.append(h('h1', {}, pageTitle(page)), h('button', { type: 'button', onclick: showPage }, 'Try again'));
     return;
   }
   if (signal.aborted) return;
-  if (page === 'login' && user.subject) return void location.replace('#/overview');
+  if (page === 'login' && user.subject) {
+    const next = query.get('next') ?? '';
+    return void location.replace(next.startsWith('#/') && !next.startsWith('#/login') ? next : '#/overview');
+  }
   userLink.textContent = user.subject ?? 'not logged in';
   scheduleLoginWarning(user);
   replaceChildren(main);
   clearErrors();
   const needsLogin = page === 'login' || !user.isKnown;
   if (needsLogin) drawLogin(main, loginError || (user.isKnown ? 'Log in to see what your key or token grants.' : 'This hub requires a login.'), handleUserChange);
-  else PAGES[page]({ main, path, query, user, onUserChange: handleUserChange, signal });
+  else if (!await drawPage({ main, path, query, user, onUserChange: handleUserChange, signal }, page)) return;
   if (!hasShownPage) return void (hasShownPage = true);
   // Puts screen readers and the keyboard at the beginning of the page.
   const heading = main.querySelector('h1');
   heading?.setAttribute('tabindex', '-1');
   heading?.focus();
+}
+
+/** Draws a page. Returns false if another one is shown meanwhile. @param {Context} context @param {string} page */
+async function drawPage(context, page) {
+  try {
+    const draw = await PAGES[page]();
+    if (context.signal.aborted) return false;
+    replaceChildren(main);
+    await draw(context);
+    if (context.signal.aborted) return false;
+  } catch (error) {
+    if (context.signal.aborted) return false;
+    showBanner('page', { kind: 'bad', text: `This page cannot be shown: ${errorMessage(error)}` });
+    if (!main.querySelector('h1')) main.prepend(h('h1', {}, pageTitle(page)));
+  }
+  return true;
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -161,4 +188,5 @@ document.querySelector('.skip')?.addEventListener('click', (event) => {
   main.focus();
 });
 addEventListener('hashchange', showPage);
+listenToKeys();
 showPage();

@@ -1,14 +1,18 @@
-// Page `Overview`: health, load, refusals and limits of the hub, and its machine.
+// Page `Overview`: what needs attention, health, load, refusals and limits of the hub, and its machine.
 
+import { createAttention } from './attention.js';
+import { loginLink, showBanner } from './banner.js';
+import { createBar } from './bar.js';
 import { createChart } from './charts.js';
 import { subscribeForPage } from './connection.js';
-import { h, replaceChildren, setText, table, updateRows } from './dom.js';
-import { formatBytes, formatCount, formatDuration, quantile } from './figures.js';
+import { append, h, replaceChildren, setText, table, updateRows } from './dom.js';
+import { formatBytes, formatCount, formatDuration, formatPercent, formatRate, quantile } from './figures.js';
 import { poll, request } from './hub.js';
+import { limitName, settingName } from './limits.js';
 import { selects } from '../fanfare.js';
 
-/** Time span of the charts, in seconds. */
-const SPAN_S = 600;
+/** Time span of the charts of the hub, and of the machine, in seconds. */
+const [SPAN_S, MACHINE_SPAN_S] = [600, 3_600];
 const POLL_INTERVAL_MS = 2_000;
 /** Period of rates; it is longer than the poll interval, because workers report their counts only now and then. */
 const RATE_PERIOD_MS = 8_000;
@@ -19,34 +23,36 @@ const MINUTE_MS = 60_000;
 export function overview({ main, user, signal }) {
   const machine = h('div', { class: 'stack' });
   const hub = h('div', { class: 'stack' });
-  main.append(h('h1', {}, 'Overview'), hub, h('h2', {}, 'The machine'), machine);
-  const loginHint = (/** @type {string} */ text) => (user.subject
-    ? h('p', {}, `${text} You are logged in as ${user.subject}; what you may read is under `, h('a', { href: '#/streams' }, 'Streams'), '.')
-    : h('p', {}, text, ' ', h('a', { href: '#/access' }, 'Log in'), ' to see it.'));
-  if (user.admin) drawHub(hub, signal);
-  else hub.append(loginHint('Only admins can see the state of the hub.'));
+  const attention = createAttention(user, signal);
+  main.append(h('h1', {}, 'Overview'), hub, h('h2', {}, 'Machine, last hour'), machine);
+  const loginHint = (/** @type {string} */ text) => {
+    const { href, text: linkText } = loginLink();
+    return h('p', { class: 'muted' }, text, ' ', h('a', { href }, linkText), '.');
+  };
+  if (user.admin) drawHub(hub, attention, signal);
+  else append(hub, attention.element, loginHint('Only admins can see the state of the hub.'));
   if (user.subscribe.some((selector) => selects(selector, 'system'))) drawMachine(machine, signal);
   else machine.append(loginHint('You cannot read the stream “system”.'));
 }
 
 /** A sample of the figures. @typedef {{ at: number, stats: any }} Sample */
 
-/** @param {Element} hub @param {AbortSignal} signal */
-function drawHub(hub, signal) {
+/** @param {Element} hub @param {ReturnType<typeof createAttention>} attention @param {AbortSignal} signal */
+function drawHub(hub, attention, signal) {
   const health = h('p', { class: 'health', role: 'status' });
   /** @param {string} title @param {(n: number) => string} format */
   const createHubChart = (title, format) => createChart({ title, series: [title], spanSeconds: SPAN_S, format, showsGaps: true, signal });
   const charts = {
     sessions: createHubChart('sessions', formatCount),
-    events: createHubChart('events published a second', formatCount),
-    deliveries: createHubChart('deliveries a second', formatCount),
+    events: createHubChart('events published', formatRate),
+    deliveries: createHubChart('deliveries', formatRate),
     fanOut: createHubChart('fan-out, 99th percentile', formatDuration),
   };
   const totals = h('dl', { class: 'totals' });
   const limits = h('div');
-  const refusals = table('Refusals by reason', ['of', 'reason', ['last minute'], ['since the start']]);
+  const refusals = table('Refusals by reason', ['of', 'reason', ['last minute'], ['since start']]);
   const noRefusals = h('p', { class: 'muted' }, 'No refusals.');
-  hub.append(health, h('div', { class: 'cards' }, Object.values(charts).map(({ element }) => element)), totals,
+  append(hub, health, attention.element, h('h2', {}, 'Hub, last 10 minutes'), h('div', { class: 'cards' }, Object.values(charts).map(({ element }) => element)), totals,
     h('div', { class: 'columns' },
       h('section', { class: 'card' }, h('h2', {}, 'Limits in use'), limits),
       h('section', { class: 'card' }, h('h2', {}, 'Refused, by reason'), noRefusals, refusals.element)));
@@ -85,6 +91,7 @@ function drawHub(hub, signal) {
     replaceChildren(totals, totalsOf(stats).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
     replaceChildren(limits, limitsOf(stats.limits));
     const rows = refusalsOf(samples[0].stats.refusals, stats.refusals);
+    attention.showRefusals(rows);
     [noRefusals.hidden, refusals.element.hidden] = [rows.length > 0, rows.length === 0];
     updateRows(refusals.body, rows, ([kind, reason]) => `${kind} ${reason}`, ([kind, reason, lastMinute, total]) => [
       h('span', {}, kind), h('span', {}, reason), formatCount(lastMinute), formatCount(total),
@@ -124,14 +131,14 @@ function limitsOf(limits) {
   const usedLimits = limits.filter((limit) => limit.max > 0).map((limit) => ({ ...limit, share: (limit.use ?? limit.peak ?? 0) / limit.max }));
   usedLimits.sort((a, b) => b.share - a.share || b.refusals - a.refusals);
   return usedLimits.slice(0, 10).map((limit) => {
-    const name = [limit.limit, ...(limit.streams ?? [])].join(' ');
+    const name = [limitName(limit.limit), ...(limit.streams ?? [])].join(' ');
     const format = limit.limit.includes('bytes') || limit.limit.includes('memory') ? formatBytes : formatCount;
-    const use = limit.use ?? limit.peak ?? 0;
+    const text = `${format(limit.use ?? limit.peak ?? 0)} of ${format(limit.max)}`;
+    const bar = createBar(name, 'meter');
+    bar.set(limit.share, text);
     return h('div', { class: 'limit' },
-      h('span', {}, name),
-      h('meter', { min: 0, max: limit.max, high: limit.max * 0.8, optimum: 0, value: use, 'aria-label': name }),
-      h('span', { class: 'number' }, `${format(use)} of ${format(limit.max)}`),
-      limit.refusals > 0 ? h('span', { class: 'bad' }, `refused ${formatCount(limit.refusals)}`) : null);
+      h('span', {}, name, ' ', h('code', { class: 'muted' }, settingName(limit.limit))), bar.element, h('span', { class: 'number' }, text),
+      limit.refusals > 0 ? h('span', { class: 'bad' }, `${formatCount(limit.refusals)} refused since the start`) : null);
   });
 }
 
@@ -153,34 +160,29 @@ function refusalsOf(before, now) {
 
 /** @param {Element} machine @param {AbortSignal} signal */
 function drawMachine(machine, signal) {
-  const percent = (/** @type {number} */ n) => `${n < 10 ? n.toFixed(1) : Math.round(n)} %`;
   const rate = (/** @type {number} */ n) => `${formatBytes(n)}/s`;
   /** @param {string} title @param {string[]} series @param {(n: number) => string} format @param {number} [max] */
-  const createMachineChart = (title, series, format, max = 0) => createChart({ title, series, spanSeconds: SPAN_S, format, max, signal });
-  const cpu = createMachineChart('processor', ['cpu'], percent, 100);
-  const memory = createMachineChart('memory', ['memory'], percent, 100);
-  const disk = createMachineChart('disk', ['disk'], percent, 100);
-  const network = createMachineChart('network, out / in', ['sent', 'received'], rate);
+  const createMachineChart = (title, series, format, max = 0) => createChart({ title, series, spanSeconds: MACHINE_SPAN_S, format, max, signal });
+  const cpu = createMachineChart('processor', ['cpu'], formatPercent, 100);
+  const memory = createMachineChart('memory', ['memory'], formatPercent, 100);
+  const disk = createMachineChart('disk', ['disk'], formatPercent, 100);
+  const network = createMachineChart('network', ['sent', 'received'], rate);
   const load = createMachineChart('load average', ['load'], formatCount);
-  const stateElement = h('p', { class: 'told', role: 'status' });
-  machine.append(stateElement, h('div', { class: 'cards' }, [cpu, memory, disk, network, load].map(({ element }) => element)));
+  machine.append(h('div', { class: 'cards' }, [cpu, memory, disk, network, load].map(({ element }) => element)));
   const charts = /** @type {Record<string, [ReturnType<typeof createChart>, number, number]>} */ ({
     cpu_percent: [cpu, 0, 1], memory_percent: [memory, 0, 1], disk_percent: [disk, 0, 1],
     network_sent: [network, 0, 2], network_received: [network, 1, 2], load_average: [load, 0, 1],
   });
   // The system monitor may be switched off.
-  const silenceTimer = setTimeout(() => setText(stateElement, 'Nothing came on the stream “system”: is it switched off (--system off)?'), 15_000);
+  const silenceTimer = setTimeout(() => showBanner('machine', { kind: 'info', text: 'The stream “system” has no events. The setting --system may be off.' }), 15_000);
   signal.addEventListener('abort', () => clearTimeout(silenceTimer), { once: true });
   subscribeForPage({
     streams: 'system',
-    from: '10m',
+    from: '1h',
     signal,
-    onState: (state) => {
-      if (state.state === 'refused' || state.state === 'expired') setText(stateElement, `${state.state}: ${state.detail ?? state.code ?? ''}`);
-    },
     onEvent: ({ type, time, data }) => {
       clearTimeout(silenceTimer);
-      setText(stateElement, '');
+      showBanner('machine', null);
       const [target, seriesIndex, seriesCount] = (type === 'metric' && charts[data.name]) || [];
       if (!target) return;
       const values = Array(seriesCount).fill(null);

@@ -46,8 +46,28 @@ const errorTable = ({ React: { createElement: h } }) => {
     const Markdown = props.getComponent('Markdown', true);
     return h('div', null, h(Responses, { ...props, responses: others }), errors.length > 0 && h(Errors, { errors, Markdown }));
   };
-  return { wrapComponents: { responses: wrap } };
+  /** A link within the button of an operation could not be used by the keyboard. @param {any} props */
+  const DeepLink = ({ text }) => h('span', { className: 'nostyle' }, h('span', null, text));
+  return { wrapComponents: { responses: wrap, DeepLink: () => DeepLink } };
 };
+
+const reference = /** @type {HTMLElement} */ (document.getElementById('reference'));
+/** Roles, names and levels that elements of Swagger UI lack: a selector, an attribute and its value. */
+const MISSING_ATTRIBUTES = [
+  ['h3.opblock-tag', 'aria-level', '2'],
+  ['h4', 'aria-level', '3'],
+  ['h5', 'aria-level', '4'],
+  ['.examples-select-element', 'aria-label', 'Example'],
+  ['.information-container', 'role', 'region'],
+  ['.information-container', 'aria-label', 'About the API'],
+  ['.microlight', 'tabindex', '0'],
+];
+new MutationObserver(() => {
+  for (const [selector, name, value] of MISSING_ATTRIBUTES) {
+    reference.querySelectorAll(`${selector}:not([${name}])`).forEach((element) => element.setAttribute(name, value));
+  }
+  reference.querySelectorAll('.responses-table[role="region"]:not([aria-label])').forEach((table) => table.setAttribute('aria-label', `Responses: ${table.id}`));
+}).observe(reference, { childList: true, subtree: true });
 
 SwaggerUIBundle({
   url: new URL('../openapi.json', import.meta.url).href,
@@ -56,5 +76,6 @@ SwaggerUIBundle({
   // No request goes to another host.
   validatorUrl: null,
   defaultModelsExpandDepth: 0,
+  syntaxHighlight: { activated: true, theme: 'obsidian' },
   plugins: [errorTable],
 });

@@ -1,5 +1,6 @@
 // Page `Sessions`: lists and disconnects sessions, for admins.
 
+import { showForbidden } from './banner.js';
 import { field, h, notify, setText, table, updateRows } from './dom.js';
 import { formatBytes, formatCount, formatTime } from './figures.js';
 import { debounce, errorMessage, poll, request } from './hub.js';
@@ -15,10 +16,10 @@ const MAX_ROWS = 200;
 export function sessions({ main, user, signal }) {
   main.append(h('h1', {}, 'Sessions'));
   if (!user.admin) {
-    main.append(h('p', {}, 'Only admins can see sessions. ', h('a', { href: '#/access' }, 'Log in'), ' as an admin.'));
+    showForbidden('Only admins can see sessions.');
     return;
   }
-  const filters = ['stream', 'subject', 'address'].map((name) => h('input', { name, type: 'search', autocomplete: 'off', spellcheck: 'false' }));
+  const filters = ['stream', 'subject', 'address'].map((name) => h('input', { name, type: 'search', 'data-search': name === 'stream', autocomplete: 'off', spellcheck: 'false' }));
   const list = table('Sessions', ['session', 'streams', 'subject', 'address', ['since'], ['behind'], ['queued'], ['sent'], 'resume', '']);
   const more = h('span', { class: 'muted' });
   const pager = createPager(`Next ${formatCount(MAX_REQUESTED)}`, () => refresh());

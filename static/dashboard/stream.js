@@ -1,205 +1,230 @@
-// Page of a stream or a pattern: a live tail of events, drawings of them, and the opened event.
+// Page of a stream or of several: the log of its events, its filter, drawings, and the opened event.
 
-import { subscribeForPage } from './connection.js';
+import { showBanner } from './banner.js';
+import { createColumns } from './columns.js';
 import { field, h, notify, setText } from './dom.js';
 import { createDrawings } from './drawing.js';
+import { createFeed } from './feed.js';
 import { formatCount } from './figures.js';
-import { createFilter } from './filter.js';
+import { matchesEvent } from './filter.js';
+import { createFilterBox, filterOfQuery } from './filterbox.js';
+import { createHistogram } from './histogram.js';
 import { errorMessage } from './hub.js';
+import { createLog } from './log.js';
+import { menu } from './menu.js';
 import { showEvent } from './opened.js';
-import { levelOf, rowCells, toRow } from './row.js';
-import { MAX_ITEMS, createTail } from './tail.js';
+import { createResults } from './results.js';
+import { filterTextOf } from './row.js';
+import { showHelp } from './shortcuts.js';
+import { MAX_ITEMS, NARROW_SCREEN } from './tail.js';
+import { createViews } from './views.js';
 
 /** Number of earlier events shown at first. */
 const INITIAL_EVENTS = 1_000;
-/** Maximum number of rows that wait to be shown; further events wait in the hub. */
-const MAX_PENDING_ROWS = 20_000;
-/** Maximum number of characters in these rows. */
-const MAX_PENDING_CHARS = 32_000_000;
 
-/** @typedef {import('../fanfare.d.ts').FanfareEvent} FanfareEvent */
 /** @typedef {import('./row.js').Row} Row */
 
+/** Returns the selectors of a page's address, which are separated by spaces. @param {string} name */
+const selectorsOf = (name) => name.split(' ').filter(Boolean);
+
+/** Returns a button. @param {string} text @param {() => void} onclick @param {Record<string, any>} [attributes] */
+const button = (text, onclick, attributes = {}) => h('button', { type: 'button', onclick, ...attributes }, text);
+
 /**
- * Shows a stream or a pattern.
+ * Shows a stream, a pattern, or several of them.
  *
  * @param {import('./main.js').Context} context
  * @param {string} name
  */
 export function openStream({ main, query, signal }, name) {
-  const isPattern = name.includes('*');
+  const streams = selectorsOf(name);
+  const hasStreams = name.includes('*') || streams.length > 1;
+  /** @type {import('./row.js').Display} */
+  const display = { columns: query.getAll('column'), terms: [] };
   const eventPanel = h('aside', { class: 'opened card', hidden: true, 'aria-label': 'The chosen event' });
-  const statusElement = h('span', { class: 'muted', id: 'counts' });
-  const stateElement = h('p', { class: 'told', role: 'status' });
-  const closePanel = () => {
-    eventPanel.hidden = true;
-    tail.focus();
+  const statusElement = h('span', { class: 'muted', id: 'counts', role: 'status' });
+  const open = (/** @type {Row} */ row) => {
+    if (!row.event) return;
+    showEvent(eventPanel, row.event, {
+      close() {
+        eventPanel.hidden = true;
+        shownLog().focus();
+      },
+      showContext(count) {
+        // The panel covers the log of a narrow screen.
+        if (matchMedia(NARROW_SCREEN).matches) eventPanel.hidden = true;
+        results.showContext(row, count);
+      },
+      addColumn: columns.add,
+      addFilter: (term) => filter.set(`${filter.input.value.trim()} ${term}`.trim()),
+    });
   };
-  const tail = createTail({
-    label: `Events of ${name}`,
-    signal,
-    classes: ['time', ...(isPattern ? ['stream'] : []), 'kind', 'text'],
-    rowClass: (/** @type {Row} */ row) => (row.event ? `level-${levelOf(row.event)}` : 'mark'),
-    cells: (/** @type {Row} */ row) => rowCells(row, isPattern),
-    onOpen: (/** @type {Row} */ row) => { if (row.event) showEvent(eventPanel, row.event, closePanel); },
-    onEndChange: () => resumeReading(),
-  });
-
-  // Filter.
-  const eventFilter = createFilter(query, (matches) => {
-    tail.filter(matches);
-    updateStatus();
-    saveQuery();
-  });
-  /** Stores the filter in the address, for reloads and for sharing. */
-  const saveQuery = () => {
-    const search = new URLSearchParams({ ...(from ? { from } : {}), ...eventFilter.values() }).toString();
-    history.replaceState(null, '', `#/streams/${encodeURIComponent(name)}${search ? `?${search}` : ''}`);
-  };
-
-  // Events wait for the next frame or for the end of a pause; beyond the maximum they wait in the hub.
-  let isPaused = false;
-  /** @type {Row[]} */
-  let pendingRows = [];
-  let pendingChars = 0;
-  /** @type {FanfareEvent[]} */
-  let undrawnEvents = [];
-  let isFlushScheduled = false;
-  let resumeReading = () => {};
-  const isFull = () => pendingRows.length >= MAX_PENDING_ROWS || pendingChars >= MAX_PENDING_CHARS || tail.isFull();
-  const flush = () => {
-    isFlushScheduled = false;
-    drawings.add(undrawnEvents);
-    undrawnEvents = [];
-    if (!isPaused) {
-      tail.add(pendingRows);
-      [pendingRows, pendingChars] = [[], 0];
-    }
-    if (!isFull()) resumeReading();
-    updateStatus();
-  };
-  const scheduleFlush = () => {
-    if (isFlushScheduled) return;
-    isFlushScheduled = true;
-    requestAnimationFrame(flush);
-  };
-  const updateStatus = () => {
-    const { total, matching, removed } = tail.count();
-    const parts = [`${matching === total ? formatCount(total) : `${formatCount(matching)} of ${formatCount(total)}`} ${total === 1 ? 'event' : 'events'}`];
-    if (removed > 0) parts.push(`${formatCount(removed)} older ones left out`);
-    if (isPaused) parts.push(`${formatCount(pendingRows.length)} waiting`);
-    if (isFull()) parts.push('more events remain in the hub');
-    setText(statusElement, parts.join(', '));
-    tail.setEmptyText(matching > 0 ? '' : total > 0 ? 'No event matches the filter.' : from ? 'No events since then.' : 'No events yet.');
-  };
-  const pauseButton = h('button', {
-    type: 'button', 'aria-pressed': 'false',
-    onclick: () => {
-      isPaused = !isPaused;
-      pauseButton.setAttribute('aria-pressed', String(isPaused));
-      flush();
+  const log = createLog({
+    label: `Events of ${name}`, hasStreams, display, signal, onOpen: open,
+    onRemoveColumn: (column) => columns.remove(column),
+    onEndChange: () => {
+      feed.resume();
+      updateStatus();
     },
-  }, 'Pause');
+  });
 
-  // Start of reading.
+  // The address has what is shown, for reloads and for sharing.
   let from = query.get('from');
   let eventLimit = INITIAL_EVENTS;
-  const timeInput = h('input', { name: 'at', type: 'datetime-local', step: 1 });
-  let currentController = new AbortController();
-  let drawings = createDrawings(currentController.signal);
-  /** @param {Row} row */
-  const enqueue = (row) => {
-    pendingRows.push(row);
-    pendingChars += row.chars;
-    scheduleFlush();
+  const saveQuery = () => {
+    const search = new URLSearchParams([
+      ...(from ? [['from', from]] : []), ...(filter.text() ? [['filter', filter.text()]] : []), ...display.columns.map((column) => ['column', column]),
+    ]).toString();
+    history.replaceState(null, '', `#/streams/${encodeURIComponent(name)}${search ? `?${search}` : ''}`);
   };
-  // A mark follows the events received before it, once they were taken from the iterator.
-  let [receivedCount, takenCount] = [0, 0];
-  /** @type {{ after: number, row: Row }[]} */
-  let marks = [];
-  /** @param {string} text */
-  const addMark = (text) => {
-    marks.push({ after: receivedCount, row: { event: null, mark: text, time: Date.now(), chars: 100, searchText: '' } });
-    enqueueMarks();
-  };
-  const enqueueMarks = () => {
-    while (marks[0]?.after <= takenCount) enqueue(/** @type {{ row: Row }} */ (marks.shift()).row);
-  };
-  /** Reads the stream from its start position. @param {boolean} atEnd True if the view follows the end. */
-  const startReading = async (atEnd) => {
+  const columns = createColumns(display.columns, (chosen) => {
+    display.columns = chosen;
+    log.refresh();
+    results.log.refresh();
     saveQuery();
-    currentController.abort();
-    const controller = currentController = new AbortController();
-    const previousElement = drawings.element;
-    drawings = createDrawings(controller.signal);
-    previousElement.replaceWith(drawings.element);
-    [pendingRows, pendingChars, undrawnEvents, isPaused] = [[], 0, [], false];
-    pauseButton.setAttribute('aria-pressed', 'false');
-    tail.clear(atEnd);
-    marks = [];
-    [receivedCount, takenCount] = [0, 0];
+  }, signal);
+  const filter = createFilterBox(filterOfQuery(query), (terms) => {
+    display.terms = terms;
+    log.filter((row) => row.event === null || matchesEvent(terms, row.event, () => filterTextOf(row)));
+    searchButton.disabled = terms.length === 0;
     updateStatus();
-    setText(stateElement, '');
-    const subscription = subscribeForPage({
-      streams: name,
-      ...(from ? { from } : { last: eventLimit }),
-      signal: controller.signal,
-      onEvent: () => { receivedCount += 1; },
-      onState: (state) => {
-        if (controller.signal.aborted) return;
-        if (state.state === 'gap') addMark(`— ${state.missed ?? 'some'} events were removed before they could be read —`);
-        if (state.state === 'reset') addMark('— the journal was replaced; all stored events follow —');
-        if (state.state === 'stream-ended') addMark(`— ${state.stream} has ended (${state.reason}) —`);
-        if (state.state === 'ended') setText(stateElement, 'It has ended.');
-        if (state.state === 'refused' || state.state === 'expired') setText(stateElement, `${state.state}: ${state.detail ?? state.code ?? ''}`);
-      },
-    });
-    try {
-      for await (const event of subscription) {
-        if (controller.signal.aborted) return;
-        undrawnEvents.push(event);
-        eventFilter.addType(event);
-        enqueue(toRow(event));
-        takenCount += 1;
-        enqueueMarks();
-        if (isFull()) await new Promise((resolve) => { resumeReading = () => resolve(undefined); });
-      }
-    } catch {
-      // `onState` has shown the reason.
-    }
-  };
-  signal.addEventListener('abort', () => {
-    currentController.abort();
-    resumeReading();
-  }, { once: true });
+    saveQuery();
+  });
 
-  /** Reads again from another start position. @param {string | null} start @param {boolean} [atEnd] */
+  // Reading.
+  let drawingsController = new AbortController();
+  let drawings = createDrawings(!hasStreams, drawingsController.signal);
+  signal.addEventListener('abort', () => drawingsController.abort(), { once: true });
+  const feed = createFeed({
+    streams, signal,
+    isLogFull: log.isFull,
+    onEvents(events) {
+      drawings.add(events);
+      for (const event of events) {
+        filter.addType(event);
+        columns.addEvent(event);
+      }
+    },
+    onRows: log.add,
+    onUpdate: () => updateStatus(),
+    onState: () => updateStatus(),
+  });
+  const updateStatus = () => {
+    const { total, matching, removed } = log.count();
+    const parts = [`${matching === total ? formatCount(total) : `${formatCount(matching)} of ${formatCount(total)}`} ${total === 1 ? 'event' : 'events'}`];
+    if (removed > 0) parts.push(`${formatCount(removed)} older ones left out`);
+    if (feed.isPaused()) parts.push(`${formatCount(feed.pendingCount())} waiting`);
+    if (feed.isFull()) parts.push('more events remain in the hub');
+    setText(statusElement, parts.join(', '));
+    const noneText = from ? 'No events since then.' : 'No events yet. They appear here as they are published.';
+    log.setEmptyText(matching > 0 ? '' : total > 0 ? 'No event matches the filter. Search history looks further back.' : noneText);
+    newestButton.hidden = results.isShown() || (log.isAtEnd() && !log.isFull());
+    histogram.update();
+  };
+  const pauseButton = button('Pause', () => setPaused(!feed.isPaused()), { id: 'pause', 'aria-pressed': 'false', title: 'Key: p' });
+  /** @param {boolean} isPaused */
+  const setPaused = (isPaused) => {
+    feed.setPaused(isPaused);
+    pauseButton.setAttribute('aria-pressed', String(isPaused));
+  };
+  /** Reads again from another start position. @param {string | null} start @param {boolean} [atEnd] True if the view follows the end. */
   const restart = (start, atEnd = true) => {
     from = start;
-    startReading(atEnd).catch((error) => notify(errorMessage(error), 'bad'));
+    saveQuery();
+    results.close();
+    drawingsController.abort();
+    drawingsController = new AbortController();
+    const previousElement = drawings.element;
+    drawings = createDrawings(!hasStreams, drawingsController.signal);
+    previousElement.replaceWith(drawings.element);
+    pauseButton.setAttribute('aria-pressed', 'false');
+    log.clear(atEnd);
+    feed.start(from ? { from } : { last: eventLimit }).catch((error) => notify(errorMessage(error), 'bad'));
+    updateStatus();
   };
-  const showNewest = () => (tail.isFull() ? restart(null) : tail.end());
-  const loadOlder = () => {
-    eventLimit = Math.min(MAX_ITEMS, eventLimit * 10);
-    restart(null);
-  };
+  const newestButton = button('Newest ↓', () => (log.isFull() ? restart(null) : log.end()), { class: 'newest', hidden: true });
+  const timeMenu = createTimeMenu(signal, {
+    jump: (start) => restart(start, start === null),
+    loadOlder() {
+      eventLimit = Math.min(MAX_ITEMS, eventLimit * 10);
+      restart(null);
+    },
+  });
+
+  // The log shows live events, or the results of a search, or the context of an event.
+  const results = createResults({
+    label: `Stored events of ${name}`, streams, display, signal, onOpen: open,
+    onRemoveColumn: (column) => columns.remove(column),
+    onEvent: columns.addEvent,
+    onUpdate: () => histogram.update(),
+    onShow(isShown) {
+      log.element.hidden = isShown;
+      if (isShown) logs.prepend(results.log.element);
+      else results.log.element.remove();
+      statusElement.hidden = isShown;
+      showBanner('search', null);
+      if (!isShown) log.focus();
+      updateStatus();
+    },
+  });
+  const logs = h('div', { class: 'logs' }, log.element, newestButton);
+  const shownLog = () => (results.isShown() ? results.log : log);
+  const searchButton = button('Search history', () => results.search(filter.text(), filter.terms(), from ?? 'start'), { id: 'search-history', title: 'Search all stored events for the filter' });
+  const histogram = createHistogram(() => shownLog().items(), (time) => shownLog().scrollTo((row) => row.time >= time));
+
+  const tools = h('div', { class: 'tools', id: 'tools' },
+    filter.lists, columns.element, timeMenu, searchButton, pauseButton);
+  const toolsButton = button('Filters', () => {
+    const isOpen = tools.classList.toggle('open');
+    toolsButton.setAttribute('aria-expanded', String(isOpen));
+  }, { class: 'tools-button', 'aria-expanded': 'false', 'aria-controls': 'tools' });
+  document.body.classList.add('full');
+  signal.addEventListener('abort', () => document.body.classList.remove('full'), { once: true });
   main.append(
-    h('h1', {}, h('a', { href: '#/streams' }, 'Streams'), ' / ', h('span', { class: 'name' }, name)),
+    h('div', { class: 'title' }, h('h1', {}, h('a', { href: '#/streams' }, 'Streams'), ' / ', h('span', { class: 'name' }, name)), statusElement,
+      h('div', { class: 'actions' }, createViews(signal), button('Download', () => download(shownLog().items(), name), { title: 'Download the events that are shown, as JSON lines' }))),
     drawings.element,
-    h('div', { class: 'bar' },
-      eventFilter.fields, pauseButton,
-      h('form', {
-        onsubmit: (/** @type {Event} */ event) => {
-          event.preventDefault();
-          if (timeInput.value === '') restart(null);
-          else restart(new Date(timeInput.value).toISOString(), false);
-        },
-      }, field('From', timeInput), h('button', {}, 'Jump')),
-      h('button', { type: 'button', onclick: showNewest }, 'Newest'),
-      h('button', { type: 'button', onclick: loadOlder, title: 'Begins ten times as far back' }, 'Older'),
-      statusElement),
-    stateElement,
-    h('div', { class: 'split' }, tail.element, eventPanel));
-  eventFilter.apply();
+    h('div', { class: 'toolbar', role: 'search' },
+      h('div', { class: 'filter' }, filter.input, button('?', showHelp, { class: 'small', 'aria-label': 'Help about the filter' })),
+      toolsButton, tools),
+    filter.errorElement, results.bar, histogram.element,
+    h('div', { class: 'split' }, logs, eventPanel));
+  filter.apply();
   restart(from);
+}
+
+/**
+ * Creates the menu of the start of reading.
+ *
+ * @param {AbortSignal} signal
+ * @param {{ jump: (start: string | null) => void, loadOlder: () => void }} actions
+ */
+function createTimeMenu(signal, { jump, loadOlder }) {
+  const input = h('input', { name: 'at', type: 'datetime-local', step: 1 });
+  const choose = (/** @type {string | null} */ start) => {
+    close();
+    jump(start);
+  };
+  const { element, close } = menu('Time', [
+    h('form', {
+      class: 'bar',
+      onsubmit: (/** @type {Event} */ event) => {
+        event.preventDefault();
+        choose(input.value === '' ? null : new Date(input.value).toISOString());
+      },
+    }, field('From', input), h('button', {}, 'Jump')),
+    h('p', { class: 'bar' }, [['15m', '15 minutes'], ['1h', '1 hour'], ['24h', '1 day']].map(([start, text]) => button(`Last ${text}`, () => choose(start))),
+      button('All stored', () => choose('start'))),
+    h('p', { class: 'bar' }, button('Older', () => (close(), loadOlder()), { title: 'Begins ten times as far back' }), button('Newest', () => choose(null))),
+  ], signal);
+  return element;
+}
+
+/** Downloads the events of rows as JSON lines. @param {Row[]} rows @param {string} name */
+function download(rows, name) {
+  const lines = rows.flatMap(({ event }) => (event ? [`${JSON.stringify({ id: event.id, stream: event.streams.length > 1 ? event.streams : event.stream, type: event.type, time: event.time, data: event.data })}\n`] : []));
+  const href = URL.createObjectURL(new Blob(lines, { type: 'application/x-ndjson' }));
+  h('a', { href, download: `${name.replace(/[^\p{L}\p{N}.-]+/gu, '_')}.ndjson` }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+  notify(`${formatCount(lines.length)} events downloaded.`, 'good');
 }

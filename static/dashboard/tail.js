@@ -6,8 +6,10 @@ import { h } from './dom.js';
 /** Maximum number of items, and of characters in them. */
 export const MAX_ITEMS = 100_000;
 const MAX_CHARS = 64_000_000;
-/** Height of a row in pixels; every row has one line. */
+/** Height of a row in pixels: of one line, and of two on a narrow screen. As in style.css. */
 const ROW_HEIGHT_PX = 24;
+const NARROW_ROW_HEIGHT_PX = 46;
+export const NARROW_SCREEN = '(max-width: 46rem)';
 /** Minimum distance in pixels between a press and its release that is not a click. */
 const CLICK_TOLERANCE_PX = 6;
 /** Number of rows drawn beyond the visible ones, on both sides. */
@@ -18,15 +20,16 @@ const OVERSCAN_ROWS = 8;
  *
  * @template {{ chars: number }} T `chars` is the approximate size of an item.
  * @param {object} options
- * @param {(item: T) => string[]} options.cells Returns the texts of a row.
- * @param {string[]} options.classes Classes of the cells of a row.
+ * @param {(item: T) => Element[]} options.cells Returns the cells of a row.
  * @param {(item: T) => string} options.rowClass Returns the class of a row.
  * @param {(item: T) => void} options.onOpen Called with the chosen item.
  * @param {() => void} options.onEndChange Called when the view reaches or leaves the end.
  * @param {string} options.label
  * @param {AbortSignal} options.signal
  */
-export function createTail({ cells, classes, rowClass, onOpen, onEndChange, label, signal }) {
+export function createTail({ cells, rowClass, onOpen, onEndChange, label, signal }) {
+  const narrow = matchMedia(NARROW_SCREEN);
+  let rowHeight = narrow.matches ? NARROW_ROW_HEIGHT_PX : ROW_HEIGHT_PX;
   /** @type {T[]} */
   let allItems = [];
   /** @type {(item: T) => boolean} */
@@ -50,14 +53,15 @@ export function createTail({ cells, classes, rowClass, onOpen, onEndChange, labe
   const view = h('div', { class: 'tail', tabindex: 0, role: 'listbox', 'aria-label': label }, spacer);
 
   /** @param {T} item */
-  const createRow = (item) => h('div', { class: 'row', role: 'option' }, cells(item).map((text, n) => h('span', { class: classes[n] }, text)));
+  const createRow = (item) => h('div', { class: 'row', role: 'option' }, cells(item));
   const draw = () => {
     isDrawScheduled = false;
-    if (!view.isConnected) return;
-    spacer.style.height = `${filteredItems.length * ROW_HEIGHT_PX}px`;
+    // A hidden list is drawn when it is shown again.
+    if (!view.isConnected || view.clientHeight === 0) return;
+    spacer.style.height = `${filteredItems.length * rowHeight}px`;
     if (isAtEnd) lastScrollTop = view.scrollTop = view.scrollHeight;
-    const start = Math.max(0, Math.floor(view.scrollTop / ROW_HEIGHT_PX) - OVERSCAN_ROWS);
-    const end = Math.min(filteredItems.length, Math.ceil((view.scrollTop + view.clientHeight) / ROW_HEIGHT_PX) + OVERSCAN_ROWS);
+    const start = Math.max(0, Math.floor(view.scrollTop / rowHeight) - OVERSCAN_ROWS);
+    const end = Math.min(filteredItems.length, Math.ceil((view.scrollTop + view.clientHeight) / rowHeight) + OVERSCAN_ROWS);
     for (const [row, element] of rows) {
       if (row >= firstRowNumber + start && row < firstRowNumber + end && element.item === filteredItems[row - firstRowNumber]) continue;
       element.remove();
@@ -76,7 +80,7 @@ export function createTail({ cells, classes, rowClass, onOpen, onEndChange, labe
       }
       const isSelected = element.item === selectedItem;
       element.className = `row ${rowClass(element.item)}`;
-      element.style.transform = `translateY(${index * ROW_HEIGHT_PX}px)`;
+      element.style.transform = `translateY(${index * rowHeight}px)`;
       element.setAttribute('aria-selected', String(isSelected));
       element.setAttribute('aria-posinset', String(index + 1));
       element.setAttribute('aria-setsize', String(filteredItems.length));
@@ -129,7 +133,7 @@ export function createTail({ cells, classes, rowClass, onOpen, onEndChange, labe
   });
   view.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
     if (filteredItems.length === 0) return;
-    const page = Math.max(1, Math.floor(view.clientHeight / ROW_HEIGHT_PX) - 1);
+    const page = Math.max(1, Math.floor(view.clientHeight / rowHeight) - 1);
     const selectedIndex = selectedItem ? filteredItems.lastIndexOf(selectedItem) : -1;
     const from = selectedIndex < 0 ? filteredItems.length : selectedIndex;
     const to = { ArrowUp: from - 1, ArrowDown: from + 1, PageUp: from - page, PageDown: from + page, Home: 0, End: filteredItems.length - 1 }[event.key];
@@ -138,14 +142,26 @@ export function createTail({ cells, classes, rowClass, onOpen, onEndChange, labe
     const next = Math.max(0, Math.min(filteredItems.length - 1, to));
     setAtEnd(event.key === 'End');
     select(filteredItems[next]);
-    const top = next * ROW_HEIGHT_PX;
+    const top = next * rowHeight;
     if (top < view.scrollTop) view.scrollTop = top;
-    else if (top + ROW_HEIGHT_PX > view.scrollTop + view.clientHeight) view.scrollTop = top + ROW_HEIGHT_PX - view.clientHeight;
+    else if (top + rowHeight > view.scrollTop + view.clientHeight) view.scrollTop = top + rowHeight - view.clientHeight;
     lastScrollTop = view.scrollTop;
   });
   const resizeObserver = new ResizeObserver(scheduleDraw);
   resizeObserver.observe(view);
   signal.addEventListener('abort', () => resizeObserver.disconnect(), { once: true });
+  const redraw = () => {
+    rows.forEach((element) => element.remove());
+    rows.clear();
+    scheduleDraw();
+  };
+  narrow.addEventListener('change', () => {
+    const topIndex = view.scrollTop / rowHeight;
+    rowHeight = narrow.matches ? NARROW_ROW_HEIGHT_PX : ROW_HEIGHT_PX;
+    spacer.style.height = `${filteredItems.length * rowHeight}px`;
+    lastScrollTop = view.scrollTop = topIndex * rowHeight;
+    redraw();
+  }, { signal });
 
   /** Removes the oldest items beyond the bounds, several at a time. */
   const trim = () => {
@@ -163,7 +179,7 @@ export function createTail({ cells, classes, rowClass, onOpen, onEndChange, labe
     firstRowNumber += removedFiltered;
     removed += removedCount;
     // The visible rows stay where they are.
-    if (!isAtEnd) lastScrollTop = view.scrollTop = Math.max(0, view.scrollTop - removedFiltered * ROW_HEIGHT_PX);
+    if (!isAtEnd) lastScrollTop = view.scrollTop = Math.max(0, view.scrollTop - removedFiltered * rowHeight);
   };
 
   return {
@@ -183,20 +199,32 @@ export function createTail({ cells, classes, rowClass, onOpen, onEndChange, labe
       matches = filter;
       filteredItems = allItems.filter(matches);
       firstRowNumber = 0;
-      rows.forEach((element) => element.remove());
-      rows.clear();
       setAtEnd(true);
-      scheduleDraw();
+      redraw();
     },
     /** @param {boolean} atEnd True if the view follows the end. */
     clear(atEnd) {
       [allItems, filteredItems, firstRowNumber, chars, removed, selectedItem, lastScrollTop] = [[], [], 0, 0, 0, null, 0];
-      rows.forEach((element) => element.remove());
-      rows.clear();
       view.scrollTop = 0;
       isAtEnd = atEnd;
-      scheduleDraw();
+      redraw();
     },
+    /** Draws all rows again, because their cells have changed. */
+    redraw,
+    /** Shows the first item for which a predicate is true at the top, or in the middle of the list.
+     * @param {(item: T) => boolean} predicate @param {boolean} [inMiddle] */
+    scrollTo(predicate, inMiddle = false) {
+      const index = filteredItems.findIndex(predicate);
+      if (index < 0) return;
+      setAtEnd(false);
+      spacer.style.height = `${filteredItems.length * rowHeight}px`;
+      view.scrollTop = index * rowHeight - (inMiddle ? (view.clientHeight - rowHeight) / 2 : 0);
+      lastScrollTop = view.scrollTop;
+      if (inMiddle) selectedItem = filteredItems[index];
+      redraw();
+    },
+    /** Returns the items that pass the filter. */
+    items: () => filteredItems,
     end() {
       setAtEnd(true);
       scheduleDraw();

@@ -17,7 +17,7 @@ export function reconnectDelay(failures, retryMs, retryAfterMs) {
   const requestedDelay = retryAfterMs === undefined
     ? 0
     : Math.min(retryAfterMs, MAX_RETRY_MS) + Math.random() * Math.max(1_000, retryAfterMs / 5);
-  // The hub has already jittered its `retry` over all clients that must come back.
+  // The hub has already jittered its `retry` over all clients that must reconnect.
   if (failures <= 1) return requestedDelay || retryMs;
   return Math.min(MAX_RETRY_MS, Math.max(requestedDelay, backoff));
 }

@@ -3,7 +3,7 @@
 /** @import { FanfareEvent, State } from '../fanfare.d.ts' */
 /** @import { NormalizedOptions } from './options.js' */
 
-/** Interval of heartbeats that the hub is asked for. */
+/** Requested interval of heartbeats. */
 const HEARTBEAT_S = 15;
 /** Maximum length of a URL. Proxies may refuse longer ones, so longer lists of streams are posted. */
 const MAX_URL_CHARS = 2_000;

@@ -10,7 +10,7 @@ import { checkSelector } from './selector.js';
  *
  * @typedef {SubscriptionOptions & { url: URL, streams: string[] }} NormalizedOptions
  *
- * Check of a value: returns true if the value is valid, and says what it must be.
+ * Check of a value: returns true if the value is valid, and describes what it must be.
  *
  * @typedef {{ isValid: (value: any) => boolean, expected: string }} Check
  */

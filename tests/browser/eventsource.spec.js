@@ -14,7 +14,7 @@ const isOpen = (page) => expect.poll(() => readyState(page)).toBe(1);
 test.describe('behind nginx', () => {
   test.use({ flags: ['--retry', '500ms'] });
 
-  test('an EventSource stops for good when the hub restarts, fanfare.js does not', async ({ hub, context }) => {
+  test('an EventSource stops permanently when the hub restarts, fanfare.js does not', async ({ hub, context }) => {
     const proxy = await nginx(hub);
     const [page, other] = [await context.newPage(), await context.newPage()];
     await subscribeByEventSource(page, proxy.url, 'stream=n');

@@ -78,7 +78,7 @@ test.describe('access', () => {
     expect(response.status).toBe(200);
     await response.body.cancel();
     await page.goto(`${hub.url}/#/sessions`);
-    await expect(page.locator('main')).toContainText('Only admins can see');
+    await expect(page.locator('#banner')).toContainText('Only admins can see sessions');
     await page.goto(`${hub.url}/#/access`);
     await page.getByRole('button', { name: 'Log out' }).click();
     await expect(page.locator('.user')).toHaveText('not logged in');
@@ -106,7 +106,7 @@ test.describe('access', () => {
     await page.getByRole('link', { name: 'a.x' }).click();
     await expect.poll(() => rows(page)).toEqual(['mine']);
     await page.goto(`${hub.url}/#/streams/b.x`);
-    await expect(page.locator('.told')).toContainText('refused');
+    await expect(page.locator('#banner')).toContainText('Not permitted');
     const { refusals } = await hub.get('/stats', boss);
     expect(refusals.subscribers.forbidden, 'only the requested stream is refused').toBeLessThanOrEqual(2);
     // A logout in one tab reaches every tab.
