@@ -53,16 +53,18 @@ export async function fetchContext({ id, stream, time }, count, signal) {
  * @param {object} options
  * @param {string[]} options.streams
  * @param {string} options.filter
- * @param {string} options.from
+ * @param {string} options.from Start of the search.
+ * @param {string | null} options.after Id of the event to continue after, instead of the start.
  * @param {number} options.limit
  * @param {AbortSignal} options.signal
  * @param {(events: FanfareEvent[], progress: Progress) => void} options.onResult
  */
-export async function searchHistory({ streams, filter, from, limit, signal, onResult }) {
+export async function searchHistory({ streams, filter, from, after, limit, signal, onResult }) {
   const url = new URL('search', HUB);
   for (const stream of streams) url.searchParams.append('stream', stream);
   url.searchParams.set('q', filter);
-  url.searchParams.set('from', from);
+  if (after === null) url.searchParams.set('from', from);
+  else url.searchParams.set('last_event_id', after);
   url.searchParams.set('limit', String(limit));
   /** @type {Progress} */
   let progress = { scanned: 0, matched: 0, isDone: false, isComplete: false, next: null };

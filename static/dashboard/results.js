@@ -67,14 +67,14 @@ export function createResults({ label, streams, display, onOpen, onRemoveColumn,
    *
    * @param {string} filter
    * @param {import('./filter.js').Term[]} terms
-   * @param {string} from
+   * @param {string} from Start of the search.
    */
   const search = (filter, terms, from) => {
     ownDisplay.terms = terms;
     const ownSignal = show();
     // Counts of earlier requests of the same search.
     let [scannedBefore, matchedBefore] = [0, 0];
-    const run = async (/** @type {string} */ start) => {
+    const run = async (/** @type {string | null} */ after) => {
       let latest = /** @type {import('./history.js').Progress | null} */ (null);
       const describe = (/** @type {string} */ verb) => {
         const time = latest?.time ? ` up to ${formatTime(latest.time)}` : '';
@@ -91,7 +91,7 @@ export function createResults({ label, streams, display, onOpen, onRemoveColumn,
       };
       try {
         await searchHistory({
-          streams, filter, from: start, limit: MAX_RESULTS, signal: ownSignal,
+          streams, filter, from, after, limit: MAX_RESULTS, signal: ownSignal,
           onResult: (events, progress) => {
             latest = progress;
             add(events);
@@ -106,7 +106,7 @@ export function createResults({ label, streams, display, onOpen, onRemoveColumn,
           continueSearch = () => {
             scannedBefore += scanned;
             matchedBefore += matched;
-            run(/** @type {string} */ (next));
+            run(next);
           };
         }
       } catch (error) {
@@ -116,7 +116,7 @@ export function createResults({ label, streams, display, onOpen, onRemoveColumn,
       }
       cancelButton.hidden = true;
     };
-    run(from);
+    run(null);
   };
 
   /** Shows an event between others of its stream, which no filter hides. @param {Row} row @param {number} count */
