@@ -220,7 +220,10 @@ impl Worker {
             return Ok(false);
         }
         self.kv.compact()?;
-        self.remove_replaced()?;
+        // On a full disk, the next request removes them, and further flushes would start compactions.
+        if !request.is_full {
+            self.remove_replaced()?;
+        }
         Ok(true)
     }
 
