@@ -4,7 +4,9 @@
 use super::ProcessStat;
 #[cfg(feature = "files")]
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use std::fs::{self, File};
+use std::fs;
+#[cfg(feature = "files")]
+use std::fs::File;
 use std::io;
 #[cfg(feature = "files")]
 use std::path::Path;

@@ -6,6 +6,7 @@
 use super::ProcessStat;
 #[cfg(feature = "files")]
 use rustix::fs::{Mode, OFlags, open, openat};
+#[cfg(feature = "files")]
 use std::fs::File;
 use std::io;
 #[cfg(feature = "files")]

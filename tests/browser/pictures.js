@@ -15,7 +15,7 @@ timeout = "2h"
 command = ["true"]
 `;
 
-const browser = await chromium.launch(options.use.launchOptions);
+const browser = await chromium.launch(options.projects[0].use.launchOptions);
 
 /** Takes the screenshot of a chat: an answer with code, a stopped one, and a truncated one. */
 async function screenshotChat() {

@@ -67,8 +67,8 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
             let last = view.last_time.unwrap_or_else(|| "-".to_owned());
             let numbers =
                 [view.events.to_string(), view.bytes.to_string(), view.subscribers.to_string()];
-            let [events, bytes, readers] = numbers;
-            row(&mut out, [events, bytes, readers, view.state, last, view.name])?;
+            let [events, bytes, subscribers] = numbers;
+            row(&mut out, [events, bytes, subscribers, view.state, last, view.name])?;
         }
         let Some(next) = list.next else { break };
         after = format!("&after={}", quoted(&next));
@@ -79,6 +79,6 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
 
 /// Writes a row of the table; the name comes last because its length has no bound.
 fn row(out: &mut impl std::io::Write, cells: [String; 6]) -> std::io::Result<()> {
-    let [events, bytes, readers, state, last, name] = cells;
-    writeln!(out, "{events:>10} {bytes:>12} {readers:>11}  {state:<6} {last:<24}  {name}")
+    let [events, bytes, subscribers, state, last, name] = cells;
+    writeln!(out, "{events:>10} {bytes:>12} {subscribers:>12}  {state:<6} {last:<24}  {name}")
 }

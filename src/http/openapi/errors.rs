@@ -183,20 +183,6 @@ error_sets! { problem_responses;
                 --max-selectors").field("stream").limit(Limit::Selectors),
     }
     /// Errors of subscriptions with a body.
-    SearchErrors [CallerErrors, HistoryErrors, ChatErrors] {
-        "A parameter is invalid; `field` names it" =>
-            Problem::new(Code::Malformed, "/(/: unclosed group").field("q"),
-        "The caller may read none of the streams, a wildcard selects chats, a chat is redacted, or \
-            a page of another site sent the request" =>
-            Problem::new(Code::Forbidden, "permission denied: you cannot read any of these streams")
-                .field("stream"),
-        "`max_selectors` is reached, or the grants narrow the search to too many selectors" =>
-            Problem::new(Code::Validation, "60 selectors are more than the maximum of 50; raise \
-                --max-selectors").field("stream").limit(Limit::Selectors),
-        "The maximum number of searches is running" =>
-            Problem::new(Code::ResourceExhausted, "4 searches are running, which is the maximum")
-                .retry_after(2),
-    }
     SubscribeByBodyErrors [BodyErrors, SubscribeErrors] {
         "The body cannot be parsed, or a parameter is invalid; `field` names it" =>
             Problem::new(Code::Malformed, "must be a number").field("last"),
@@ -269,6 +255,25 @@ error_sets! { problem_responses;
                 `--anonymous metrics`"),
         "The metrics cannot be rendered" =>
             Problem::new(Code::ServerError, "cannot render the metrics: a family has no sample"),
+    }
+}
+
+#[cfg(feature = "search")]
+error_sets! { problem_responses;
+    /// Errors of searches.
+    SearchErrors [CallerErrors, HistoryErrors, ChatErrors] {
+        "A parameter is invalid; `field` names it" =>
+            Problem::new(Code::Malformed, "/(/: unclosed group").field("q"),
+        "The caller may read none of the streams, a wildcard selects chats, a chat is redacted, or \
+            a page of another site sent the request" =>
+            Problem::new(Code::Forbidden, "permission denied: you cannot read any of these streams")
+                .field("stream"),
+        "`max_selectors` is reached, or the grants narrow the search to too many selectors" =>
+            Problem::new(Code::Validation, "60 selectors are more than the maximum of 50; raise \
+                --max-selectors").field("stream").limit(Limit::Selectors),
+        "The maximum number of searches is running" =>
+            Problem::new(Code::ResourceExhausted, "4 searches are running, which is the maximum")
+                .retry_after(2),
     }
 }
 
