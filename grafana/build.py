@@ -233,6 +233,8 @@ DASHBOARDS = {
         time_series("Sessions closed by token or operator", "ops", [rate("fanfare_sessions_closed_total", "reason", where=',reason=~"token_.*|closed_by_operator"')], stacked=True),
         time_series("File downloads by outcome", "ops", [rate("fanfare_file_requests_total", "outcome")], "Requests for files by outcome.", stacked=True),
         time_series("File bytes sent", "Bps", [rate("fanfare_file_bytes_total")]),
+        time_series("Searches by outcome", "ops", [rate("fanfare_searches_total", "outcome")], "Searches of stored events by outcome.", stacked=True),
+        time_series("Searched events", "ops", [rate("fanfare_search_events_total")], "Events that searches examined."),
         row("Limits"),
         time_series("Limit usage", "percentunit", [("fanfare_limit_used{$filter} / fanfare_limit_max{$filter}", "{{instance}} {{limit}} {{streams}}")], "Used share of each limit; for a limit of each client, subject or stream, the highest.", thresholds=USAGE),
         time_series("Refusals by limit", "ops", [rate("fanfare_limit_refusals_total", "limit", "streams")], stacked=True),

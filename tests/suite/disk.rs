@@ -67,15 +67,14 @@ async fn assert_all_events(hub: &Hub, ids: &[String]) {
 #[tokio::test]
 #[ignore = "needs root: mounts a tmpfs"]
 async fn publishes_are_refused_below_the_reserve_until_space_is_freed() {
-    // The reserve is larger than what a compaction writes.
-    let disk = SmallDisk::new(384);
+    let disk = SmallDisk::new(256);
     let ballast = disk.path().join("ballast");
     let chunk = vec![0; 1 << 20];
     let write_ballast = |mebibytes: usize| {
         std::fs::write(&ballast, chunk.repeat(mebibytes)).unwrap();
     };
     write_ballast(80);
-    let mut hub = Hub::start_in(&disk.path().join("data"), &["--min-free-bytes", "192MiB"]).await;
+    let mut hub = Hub::start_in(&disk.path().join("data"), &["--min-free-bytes", "96MiB"]).await;
     hub.publish("other", "x").await;
     let (mut ids, refusal) = fill_disk(&hub).await;
     assert_eq!(refusal["code"], "disk_full");
