@@ -448,6 +448,8 @@ test('metrics are drawn by name and label, heartbeats as a board, progress as ba
 
 test('a chart has a gap for a time without values', async ({ hub, page }) => {
   await page.goto(`${hub.url}/#/access`);
+  // The page is drawn first; drawing it removes what is in its place.
+  await expect(page.locator('h1')).toHaveText('Access');
   await page.evaluate(async () => {
     const { createChart } = await import('/dashboard/charts.js');
     const draw = (/** @type {number[]} */ times) => {
