@@ -1,5 +1,6 @@
 //! The lines that a start prints.
 
+use super::admin_key;
 use crate::access::Access;
 use crate::config::Config;
 use crate::event::StreamName;
@@ -48,6 +49,13 @@ fn banner(
         let _ = writeln!(
             text,
             "  admin key, made because no keys are configured; shown only now: {secret}"
+        );
+    } else if access.has_admin_key() {
+        let file = config.data_dir.join(admin_key::FILE);
+        let _ = writeln!(
+            text,
+            "  admin key: that of an earlier start; to make another one, delete {} and restart",
+            file.display()
         );
     }
     let stream = StreamName::parse(STREAM).ok();

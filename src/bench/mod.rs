@@ -23,6 +23,7 @@ mod process;
 mod publisher;
 mod publishers;
 mod readers;
+mod repeated;
 mod report;
 mod run;
 mod scenario;

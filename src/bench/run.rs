@@ -5,13 +5,13 @@ use super::plan::Plan;
 use super::process::{CpuTime, Process};
 use super::publishers::{Published, Schedule, publish};
 use super::readers::{Readers, Seen};
+use super::repeated::Repeated;
 use super::report::{Churn, Deliveries, Publishes, Quantiles, Report, Storm, Used};
 use super::scenario::Scenario;
-use super::scrape::Scrapes;
-use super::search::Searches;
 use super::server::Server;
 use super::slow::SlowClients;
 use super::tally::Tally;
+use super::{scrape, search};
 use crate::platform;
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -111,8 +111,8 @@ impl Run<'_> {
             // All of them connect before the measurement.
             self.wait("slow clients", SLOW_CLIENTS_CONNECT_TIMEOUT);
         }
-        let searches = Searches::start(&self.requests, self.plan.history)?;
-        let scrapes = Scrapes::start(&self.requests, self.plan.scrape)?;
+        let searches = search::start(&self.requests, self.plan.history)?;
+        let scrapes = scrape::start(&self.requests, self.plan.scrape)?;
         sleep(self.plan.settle);
         let pss = self.process.and_then(Process::pss_bytes);
         let before = self.mark();
@@ -132,9 +132,9 @@ impl Run<'_> {
         let after = self.mark();
         self.bar.finish_and_clear();
         let slow_closed = slow.map(SlowClients::stop);
-        let scraped = scrapes.map(Scrapes::stop).transpose()?;
+        let scraped = scrapes.map(Repeated::stop).transpose()?;
         let scrape_ms = scraped.as_ref().and_then(Quantiles::of);
-        let searched = searches.map(Searches::stop).transpose()?;
+        let searched = searches.map(Repeated::stop).transpose()?;
         let search_ms = searched.as_ref().and_then(Quantiles::of);
         let sent = published.as_ref().map(|p| p.sent.clone()).unwrap_or_default();
         let seen = readers.finish(sent)?;

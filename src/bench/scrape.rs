@@ -2,58 +2,26 @@
 //! uses.
 
 use super::endpoint::Requests;
+use super::repeated::{Repeated, server_address};
 use anyhow::bail;
-use hdrhistogram::Histogram;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Path of a hub's metrics.
 const PATH: &str = "/metrics";
 /// Maximum time of a scrape.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Scrapes that run until they are stopped.
-pub struct Scrapes {
-    is_over: Arc<AtomicBool>,
-    thread: JoinHandle<anyhow::Result<Histogram<u64>>>,
-}
-
-impl Scrapes {
-    /// Starts scraping, with a pause of `interval` after each scrape; `None` without a URL or an
-    /// interval.
-    pub fn start(requests: &Requests, interval: Option<Duration>) -> std::io::Result<Option<Self>> {
-        let urls = [&requests.subscribe, &requests.publish];
-        let Some(url) = urls.into_iter().flatten().next() else { return Ok(None) };
-        let (address, Some(interval)) = (url.address, interval) else { return Ok(None) };
-        let is_over = Arc::<AtomicBool>::default();
-        let over = is_over.clone();
-        let thread = std::thread::Builder::new().name("bench-scrape".into());
-        let thread = thread.spawn(move || {
-            let mut durations = Histogram::new(3)?;
-            let mut connection = connect(address)?;
-            while !over.load(Ordering::Relaxed) {
-                let started = Instant::now();
-                scrape(&mut connection, address)?;
-                durations.record(started.elapsed().as_nanos() as u64)?;
-                std::thread::sleep(interval);
-            }
-            Ok(durations)
-        })?;
-        Ok(Some(Self { is_over, thread }))
-    }
-
-    /// Stops the scrapes. Returns their durations in nanoseconds.
-    pub fn stop(self) -> anyhow::Result<Histogram<u64>> {
-        self.is_over.store(true, Ordering::Relaxed);
-        match self.thread.join() {
-            Ok(durations) => durations,
-            Err(_) => bail!("the scraper panicked"),
-        }
-    }
+/// Starts scraping, with a pause of `interval` after each scrape; `None` without a URL or an
+/// interval.
+pub fn start(requests: &Requests, interval: Option<Duration>) -> anyhow::Result<Option<Repeated>> {
+    let (Some(address), Some(interval)) = (server_address(requests), interval) else {
+        return Ok(None);
+    };
+    let mut connection = connect(address)?;
+    let request = move || scrape(&mut connection, address);
+    Ok(Some(Repeated::start("bench-scrape", interval, request)?))
 }
 
 fn connect(address: SocketAddr) -> std::io::Result<BufReader<TcpStream>> {

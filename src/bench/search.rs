@@ -1,15 +1,12 @@
 //! Searches of a hub's history during a bench, one after the other.
 
 use super::endpoint::Requests;
-use anyhow::{Context as _, bail, ensure};
-use hdrhistogram::Histogram;
+use super::repeated::{Repeated, server_address};
+use anyhow::{Context as _, ensure};
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Stream with the searched events.
 const STREAM: &str = "history";
@@ -20,46 +17,17 @@ const FILTER: &str = "level%3E%3Dwarn%20order%3D777%20%2Ftimed%3F%20%3Fout%2F";
 /// Maximum time without a byte of a response.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Searches that run until they are stopped.
-pub struct Searches {
-    is_over: Arc<AtomicBool>,
-    thread: JoinHandle<anyhow::Result<Histogram<u64>>>,
-}
-
-impl Searches {
-    /// Publishes `history` events and starts to search them; `None` without events or a URL.
-    pub fn start(requests: &Requests, history: usize) -> anyhow::Result<Option<Self>> {
-        let urls = [&requests.subscribe, &requests.publish];
-        let Some(url) = urls.into_iter().flatten().next().filter(|_| history > 0) else {
-            return Ok(None);
-        };
-        let address = url.address;
-        publish(address, history)?;
-        let is_over = Arc::<AtomicBool>::default();
-        let over = is_over.clone();
-        let thread = std::thread::Builder::new().name("bench-search".into());
-        let thread = thread.spawn(move || {
-            let mut durations = Histogram::new(3)?;
-            while !over.load(Ordering::Relaxed) {
-                let started = Instant::now();
-                let path = format!("/streams/{STREAM}/search?q={FILTER}");
-                let response = exchange(address, &format!("GET {path} HTTP/1.1"), "")?;
-                ensure!(response.contains("\"complete\":true"), "a search was not completed");
-                durations.record(started.elapsed().as_nanos() as u64)?;
-            }
-            Ok(durations)
-        })?;
-        Ok(Some(Self { is_over, thread }))
-    }
-
-    /// Stops after the search that is running. Returns the durations in nanoseconds.
-    pub fn stop(self) -> anyhow::Result<Histogram<u64>> {
-        self.is_over.store(true, Ordering::Relaxed);
-        match self.thread.join() {
-            Ok(durations) => durations,
-            Err(_) => bail!("the searcher panicked"),
-        }
-    }
+/// Publishes `history` events and starts to search them; `None` without events or a URL.
+pub fn start(requests: &Requests, history: usize) -> anyhow::Result<Option<Repeated>> {
+    let Some(address) = server_address(requests).filter(|_| history > 0) else { return Ok(None) };
+    publish(address, history)?;
+    let search = move || {
+        let head = format!("GET /streams/{STREAM}/search?q={FILTER} HTTP/1.1");
+        let response = exchange(address, &head, "")?;
+        ensure!(response.contains("\"complete\":true"), "a search was not completed");
+        Ok(())
+    };
+    Ok(Some(Repeated::start("bench-search", Duration::ZERO, search)?))
 }
 
 /// Publishes log events, of which one in four is a warning.

@@ -36,7 +36,7 @@ enum Condition {
     /// The text of the data matches a pattern.
     Text(Regex),
     Type(EventType),
-    /// One of the event's streams is selected.
+    /// A stream of the event is selected.
     Stream(Selector),
     /// A member of the data, or the level, compares as given.
     Member {
@@ -102,19 +102,28 @@ impl Filter {
     /// Returns true if an event matches. `streams` are those that the searcher may know.
     pub fn matches(&self, streams: &[&StreamName], kind: &EventType, payload: &Payload) -> bool {
         let members = OnceCell::new();
+        let text = text_of(payload);
         self.terms.iter().all(|term| {
             let matches = match &term.condition {
-                Condition::Text(pattern) => pattern.is_match(payload.as_bytes()),
+                Condition::Text(pattern) => pattern.is_match(&text),
                 Condition::Type(wanted) => kind == wanted,
                 Condition::Stream(selector) => streams.iter().any(|name| selector.reaches(name)),
                 Condition::Member { name, operator, value } => {
                     let members = members.get_or_init(|| MembersByName::of(payload));
-                    compares(members.as_ref(), payload, name, *operator, value)
+                    compares(members.as_ref(), &text, name, *operator, value)
                 }
             };
             matches != term.is_negated
         })
     }
+}
+
+/// Returns the text of the data: a JSON string is searched like the same data as plain text.
+fn text_of(payload: &Payload) -> Cow<'_, [u8]> {
+    let bytes = payload.as_bytes();
+    let is_string = payload.is_json() && bytes.starts_with(b"\"");
+    let decoded = is_string.then(|| serde_json::from_slice::<String>(bytes).ok()).flatten();
+    decoded.map_or(Cow::Borrowed(bytes), |text| Cow::Owned(text.into_bytes()))
 }
 
 fn invalid(detail: String) -> Invalid {
@@ -202,7 +211,7 @@ fn split_word(text: &str) -> (&str, &str) {
 /// as text. A missing member differs from every value.
 fn compares(
     members: Option<&MembersByName<'_>>,
-    payload: &Payload,
+    data: &[u8],
     name: &str,
     operator: Operator,
     value: &str,
@@ -214,7 +223,7 @@ fn compares(
     if name == "level"
         && let Some(wanted) = severity(value)
     {
-        let line = || std::str::from_utf8(payload.as_bytes()).ok().filter(|_| !payload.is_json());
+        let line = || std::str::from_utf8(data).ok().filter(|_| members.is_none());
         let level = text.or_else(|| line().and_then(super::level_of).map(Cow::Borrowed));
         let found = level.and_then(|level| severity(&level));
         return found.map_or(operator == Operator::NotEqual, |f| operator.accepts(f.cmp(&wanted)));
@@ -288,6 +297,7 @@ mod tests {
     fn text_is_searched_and_its_level_is_found() {
         assert!(is_match("level>=error /db/", "message", "ERROR app.db: lost"));
         assert!(!is_match("level>=error", "message", "all is well"));
+        assert!(is_match("level=error /^ERROR: a.b$/", "message", "\"ERROR: a\\tb\""));
         assert!(is_match("É", "message", "né"));
         assert!(is_match("order>9", "log", r#"{"message":"m","fields":{"order":10}}"#));
     }

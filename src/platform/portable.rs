@@ -66,13 +66,13 @@ pub(crate) fn lower_thread_priority(_: i32) {}
 pub(crate) fn processes() -> Vec<ProcessStat> {
     let mut system = System::new();
     system.refresh_processes(ProcessesToUpdate::All, true);
-    let stat = |(pid, process): (&sysinfo::Pid, &sysinfo::Process)| ProcessStat {
-        pid: pid.as_u32(),
+    let stat = |process: &sysinfo::Process| ProcessStat {
+        pid: process.pid().as_u32(),
         parent: process.parent().map_or(0, sysinfo::Pid::as_u32),
         user_s: process.accumulated_cpu_time() as f64 / 1e3,
         system_s: 0.0,
     };
-    system.processes().iter().map(stat).collect()
+    system.processes().values().map(stat).collect()
 }
 
 /// Returns the resident memory of a process, in bytes.

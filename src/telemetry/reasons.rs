@@ -260,7 +260,7 @@ reasons! {
 reasons! {
     /// Outcome of a search.
     SearchOutcome {
-        /// Everything was searched.
+        /// The search reached the end of the history.
         Complete = "complete",
         /// The maximum number of matches or of examined events was reached.
         Bounded = "bounded",

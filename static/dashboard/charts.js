@@ -22,7 +22,7 @@ let loading = null;
 
 /**
  * Loads the library. At its import it formats a number in the language of the browser and fails if that is no
- * language tag, as in WebKit with `LANG=C`.
+ * language tag, as in WebKit with `LANG=C.UTF-8`.
  */
 function loadLibrary() {
   loading ??= (async () => {

@@ -108,7 +108,7 @@ test.describe('if a module fails', () => {
 });
 
 test('charts are drawn in a browser whose language is no language tag', async ({ hub, page }) => {
-  // As in WebKit with LANG=C.
+  // As in WebKit with LANG=C.UTF-8.
   await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'language', { get: () => 'c', configurable: true }));
   await hub.publish({ stream: 'm', type: 'metric', data: { name: 'depth', value: 7 } });
   await page.goto(`${hub.url}/#/streams/m`);

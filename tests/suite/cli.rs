@@ -389,7 +389,7 @@ async fn grep_searches_history_on_the_hub_and_filters_new_events() {
     assert_eq!(grep(&["--no-follow", "--grep", "/n 1200[01]/ -error"]), 1);
     assert_eq!(grep(&["--no-follow", "--grep", "n=5", "--since", "2999-01-01"]), 0);
     let (code, _, stderr) = run_command(fanfare(&hub, &["tail", "s", "--grep", "/(/"]));
-    assert!(code == 1 && stderr.contains("unclosed group"), "{code}: {stderr}");
+    assert!(code == 2 && stderr.contains("unclosed group"), "{code}: {stderr}");
     // History first, then new events, with the same filter and no event twice.
     let args = ["tail", "s", "--from", "start", "--grep", "level=error", "--format", "text"];
     let mut follow = fanfare(&hub, &args).stdout(Stdio::piped()).spawn().unwrap();

@@ -43,6 +43,8 @@ async fn a_public_hub_without_keys_makes_an_admin_key_and_shows_it_once() {
     hub.restart().await;
     assert_eq!(printed_secret(&hub), None, "{}", hub.banner);
     assert!(hub.banner.contains("-H 'Authorization: Bearer KEY'"), "{}", hub.banner);
+    let file_name = file.to_str().unwrap();
+    assert!(hub.banner.contains(&format!("delete {file_name} and restart")), "{}", hub.banner);
     assert_eq!(status(&hub, &secret).await, 200, "a restart keeps the key");
     // Without the file there is a new key, and the first one is invalid.
     hub.stop().await;

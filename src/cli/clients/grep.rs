@@ -1,6 +1,7 @@
 //! `fanfare tail --grep`: searches stored events on the hub, then filters new ones here.
 
 use super::client::{Client, Failure, Retries};
+use super::output::Envelope;
 use crate::event::{EventType, Filter, Payload, StreamName};
 use crate::wire::SseEvent;
 use anyhow::Context as _;
@@ -95,32 +96,11 @@ async fn page(
 
 /// Returns true if a received event, which is an envelope, matches.
 pub(super) fn matches(filter: &Filter, event: &SseEvent) -> anyhow::Result<bool> {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        stream: Names,
-        #[serde(rename = "type")]
-        kind: String,
-        #[serde(borrow)]
-        data: &'a RawValue,
-    }
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Names {
-        One(String),
-        Several(Vec<String>),
-    }
     let envelope: Envelope<'_> = serde_json::from_slice(&event.data)?;
-    let names = match envelope.stream {
-        Names::One(name) => vec![name],
-        Names::Several(names) => names,
-    };
+    let names = envelope.streams();
     let streams: Vec<_> = names.iter().filter_map(|name| StreamName::parse(name).ok()).collect();
     let invalid = |invalid: crate::event::Invalid| anyhow::anyhow!("{}", invalid.detail);
     let kind = EventType::parse(&envelope.kind).map_err(invalid)?;
-    // A string is sent like text; the two are filtered alike.
-    let payload = match serde_json::from_str::<String>(envelope.data.get()) {
-        Ok(text) => Payload::text(&text),
-        Err(_) => Payload::from_stored(envelope.data.get().to_owned().into(), true),
-    };
+    let payload = Payload::from_stored(envelope.data.get().to_owned().into(), true);
     Ok(filter.matches(&streams.iter().collect::<Vec<_>>(), &kind, &payload))
 }

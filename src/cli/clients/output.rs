@@ -20,15 +20,12 @@ pub(super) struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// Returns the names of the event's streams, separated by commas.
-    fn streams(&self) -> String {
+    /// Returns the names of the event's streams.
+    pub(super) fn streams(&self) -> Vec<&str> {
         match &self.stream {
-            Value::String(name) => name.clone(),
-            Value::Array(names) => {
-                let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
-                names.join(",")
-            }
-            _ => String::new(),
+            Value::String(name) => vec![name],
+            Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -66,7 +63,7 @@ impl Style {
         let mut out = String::new();
         self.paint(&mut out, "2", &event.time);
         out.push(' ');
-        self.paint(&mut out, "36", &escape_controls(&event.streams()));
+        self.paint(&mut out, "36", &escape_controls(&event.streams().join(",")));
         out.push(' ');
         let data: Value = serde_json::from_str(event.data.get()).unwrap_or_default();
         let member = |name: &str| data.get(name).map(text_or_json).unwrap_or_default();

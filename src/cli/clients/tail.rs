@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::cell::RefCell;
 use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _};
+use std::sync::Arc;
 
 pub(super) fn command() -> Command {
     Command::new("tail")
@@ -59,11 +60,27 @@ pub(super) fn command() -> Command {
         )
 }
 
+/// A filter, as text for the hub, and parsed.
+#[derive(Clone)]
+struct Grep {
+    text: String,
+    filter: Arc<Filter>,
+}
+
+/// Returns the argument of the filter.
 fn grep_argument() -> Arg {
-    Arg::new("grep").long("grep").value_name("FILTER").conflicts_with("last").help(
-        "Only events that match all terms, such as 'level>=warn /time.?out/ order=9088'; stored \
-         events are searched on the hub",
-    )
+    Arg::new("grep")
+        .long("grep")
+        .value_name("FILTER")
+        .conflicts_with("last")
+        .value_parser(|text: &str| match Filter::parse(text) {
+            Ok(filter) => Ok(Grep { text: text.to_owned(), filter: Arc::new(filter) }),
+            Err(invalid) => Err(invalid.detail),
+        })
+        .help(
+            "Only events that match all terms, such as 'level>=warn /timed? ?out/ order=9088'; \
+             stored events are searched on the hub",
+        )
 }
 
 /// Returns the arguments that select events.
@@ -115,9 +132,9 @@ fn parse_start(text: &str) -> Result<String, String> {
     match Timestamp::parse("from", &whole) {
         Ok(_) => Ok(whole),
         Err(_) => {
-            Err("expected start, now, a duration such as 10m, a date such as 2026-01-31, or a \
-                       time such as 2026-01-31T12:00"
-                .to_owned())
+            let expected = "expected start, now, a duration such as 10m, a date such as \
+                            2026-01-31, or a time such as 2026-01-31T12:00";
+            Err(expected.to_owned())
         }
     }
 }
@@ -144,9 +161,9 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     } else {
         Retries::within_wait(flags)
     };
-    let filter = filter(flags)?;
+    let grep = flags.get_one::<Grep>("grep");
     let mut after = String::new();
-    if let Some((text, _)) = &filter
+    if let Some(Grep { text, .. }) = grep
         && (!follows || flags.contains_id("from"))
     {
         let mut show = |event: &SseEvent| printer.print(event);
@@ -157,19 +174,12 @@ pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
         }
     }
     let query = format!("envelope=true&follow={follows}&{}", query(flags));
-    let mut show = |event: &SseEvent| match &filter {
-        Some((_, filter)) if !matches(filter, event)? => Ok(()),
+    let mut show = |event: &SseEvent| match grep {
+        Some(grep) if !matches(&grep.filter, event)? => Ok(()),
         _ => printer.print(event),
     };
     let subscription = Subscription { query, follows, after, pauses };
     subscription.read(&client, &mut show, &mut || printer.flush()).await
-}
-
-/// Returns the filter of `--grep`, as text and parsed.
-fn filter(flags: &ArgMatches) -> anyhow::Result<Option<(String, Filter)>> {
-    let text = flags.get_one::<String>("grep").cloned();
-    let parse = |text: String| Filter::parse(&text).map(|filter| (text, filter));
-    text.map(parse).transpose().map_err(|invalid| anyhow::anyhow!("{}", invalid.detail))
 }
 
 /// Prints events in the requested format.

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use utoipa::IntoParams;
 
 /// Maximum number of events that one search examines.
 const MAX_EXAMINED: u64 = 2_000_000;
@@ -59,26 +60,39 @@ pub(crate) fn handler(path: &str, method: &str) -> Option<Route> {
     }
 }
 
+/// Query of a search.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what `read_request` reads")]
+pub(crate) struct SearchParameters {
+    /// Terms that must all match: a word, `"a text"`, `/a pattern/` or `/a pattern/i`, `name=value`
+    /// with `!=`, `<`, `<=`, `>` or `>=`, `type=…`, `stream=…`; `-` before a term negates it.
+    q: String,
+    /// Start: a time, a date, or a duration before now; by default the oldest event.
+    #[param(nullable = false)]
+    from: Option<String>,
+    /// Id of the event to continue after.
+    #[param(nullable = false)]
+    last_event_id: Option<String>,
+    /// Types of events, separated by commas.
+    #[param(nullable = false)]
+    types: Option<String>,
+    /// Maximum number of matches, 1,000 by default.
+    #[param(minimum = 1, maximum = 10000, nullable = false)]
+    limit: Option<u64>,
+}
+
 /// `GET /search?stream=SELECTOR&q=FILTER`
 #[utoipa::path(get, path = "/search", tag = "subscribe",
     summary = "Search events",
     description = "Sends the stored events of the selected streams that match a filter, oldest \
         first, as a line of JSON each, with lines of progress between them and `hub-done` at the \
         end. Requires the grant `subscribe`; what is not granted is not searched. Examines at most \
-        2,000,000 events; if `complete` is false, continue with `last_event_id` set to `next`, the id up to which was \
-        searched. A \
-        disconnect ends the search.",
+        2,000,000 events; if `complete` is false, continue with `last_event_id` set to `next`, the \
+        id up to which was searched. A disconnect ends the search.",
     params(
         ("stream" = Vec<String>, Query, description = "Streams, or patterns of their names"),
-        ("q" = String, Query, description = "Terms that must all match: a word, `\"a text\"`, \
-            `/a pattern/` or `/a pattern/i`, `name=value` with `!=`, `<`, `<=`, `>` or `>=`, \
-            `type=…`, `stream=…`; `-` before a term negates it"),
-        ("from" = Option<String>, Query, description = "Start: a time, a date, or a duration before \
-            now; by default the oldest event"),
-        ("last_event_id" = Option<String>, Query, description = "Id of the event to continue after"),
-        ("types" = Option<String>, Query, description = "Types of events, separated by commas"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000,
-            description = "Maximum number of matches, 1,000 by default"),
+        SearchParameters,
     ),
     responses(
         (status = 200, description = "Matches, progress and the end", body = String,
@@ -99,12 +113,7 @@ pub(crate) async fn search(
     description = "Searches one stream, like `GET /search`.",
     params(
         ("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$", description = "The stream"),
-        ("q" = String, Query, description = "Terms that must all match"),
-        ("from" = Option<String>, Query, description = "Start: a time, a date, or a duration before now"),
-        ("last_event_id" = Option<String>, Query, description = "Id of the event to continue after"),
-        ("types" = Option<String>, Query, description = "Types of events, separated by commas"),
-        ("limit" = Option<u64>, Query, minimum = 1, maximum = 10000,
-            description = "Maximum number of matches, 1,000 by default"),
+        SearchParameters,
     ),
     responses(
         (status = 200, description = "Matches, progress and the end", body = String,

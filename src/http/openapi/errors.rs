@@ -170,18 +170,20 @@ error_sets! { problem_responses;
         "A worker thread has ended" =>
             Problem::new(Code::Unresponsive, "a worker thread has ended; retry").retry_after(3),
     }
-    /// Errors of subscriptions.
-    SubscribeErrors [CallerErrors, HistoryErrors, ChatErrors, SessionErrors] {
+    /// Errors of selecting stored and new events.
+    SelectionErrors [CallerErrors, HistoryErrors, ChatErrors] {
         "A parameter is invalid; `field` names it" =>
             Problem::new(Code::Malformed, "1 to 100 selectors are needed, got 0").field("stream"),
         "The caller may read none of the streams, a wildcard selects chats, a chat is redacted, or \
             a page of another site sent the request" =>
             Problem::new(Code::Forbidden, "permission denied: you cannot read any of these streams")
                 .field("stream"),
-        "`max_selectors` is reached, or the grants narrow the subscription to too many selectors" =>
+        "`max_selectors` is reached, or the grants narrow the request to too many selectors" =>
             Problem::new(Code::Validation, "60 selectors are more than the maximum of 50; raise \
                 --max-selectors").field("stream").limit(Limit::Selectors),
     }
+    /// Errors of subscriptions.
+    SubscribeErrors [SelectionErrors, SessionErrors] {}
     /// Errors of subscriptions with a body.
     SubscribeByBodyErrors [BodyErrors, SubscribeErrors] {
         "The body cannot be parsed, or a parameter is invalid; `field` names it" =>
@@ -261,16 +263,7 @@ error_sets! { problem_responses;
 #[cfg(feature = "search")]
 error_sets! { problem_responses;
     /// Errors of searches.
-    SearchErrors [CallerErrors, HistoryErrors, ChatErrors] {
-        "A parameter is invalid; `field` names it" =>
-            Problem::new(Code::Malformed, "/(/: unclosed group").field("q"),
-        "The caller may read none of the streams, a wildcard selects chats, a chat is redacted, or \
-            a page of another site sent the request" =>
-            Problem::new(Code::Forbidden, "permission denied: you cannot read any of these streams")
-                .field("stream"),
-        "`max_selectors` is reached, or the grants narrow the search to too many selectors" =>
-            Problem::new(Code::Validation, "60 selectors are more than the maximum of 50; raise \
-                --max-selectors").field("stream").limit(Limit::Selectors),
+    SearchErrors [SelectionErrors] {
         "The maximum number of searches is running" =>
             Problem::new(Code::ResourceExhausted, "4 searches are running, which is the maximum")
                 .retry_after(2),
