@@ -248,7 +248,8 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
             Durability::Memory => PathBuf::from("/"),
             Durability::Sync | Durability::Os => config.data_dir.clone(),
         };
-        let run = move |feed| source::watch_system(feed, interval, disk.clone());
+        let telemetry = state.telemetry.clone();
+        let run = move |feed| source::watch_system(feed, interval, disk.clone(), telemetry.clone());
         actix::spawn(state.sources.clone().supervise("system", run));
     }
     let (history, metrics) = (state.history.clone(), state.telemetry.heartbeats());

@@ -8,7 +8,7 @@ use crate::event::Selector;
 use crate::journal::{Durability, RetentionLimits, RetentionPolicy};
 use crate::source::{
     CHAT_STREAMS, CHATS_STREAM, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT,
-    LOG_STREAM, OWN_STREAM_KEPT, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
+    LOG_STREAM, OWN_STREAM_KEPT, STATS_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
 };
 use std::time::Duration;
 
@@ -37,7 +37,8 @@ impl Resolver {
         let mut rules: Vec<_> =
             rules.into_iter().flat_map(|(location, rule)| self.rule(&location, rule)).collect();
         // After the configured rules, so that a configured rule takes precedence.
-        let own_streams = [SYSTEM_STREAM, LOG_STREAM].into_iter().flat_map(Selector::parse);
+        let own_streams =
+            [SYSTEM_STREAM, LOG_STREAM, STATS_STREAM].into_iter().flat_map(Selector::parse);
         let hour = RetentionLimits {
             max_age_ms: Some(OWN_STREAM_KEPT.as_millis() as u64),
             ..default_limits

@@ -93,7 +93,7 @@ settings! {
         "Maximum bytes of the body of one request.";
     "system" "TIME|off" = "2s":
         "Interval at which the system monitor publishes the state of this machine to the stream \
-         `system` (100ms to 1h), or `off`. Events are kept for 1 hour unless a `[[retention]]` \
+         `system`, and figures of the hub to `hub.stats` (100ms to 1h), or `off`. Events are kept for 1 hour unless a `[[retention]]` \
          rule says otherwise.";
     "publish-log" "on|off" = "on":
         "Publish the hub's own log to the stream `hub.logs`, which admins can read. Events are \

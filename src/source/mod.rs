@@ -10,6 +10,8 @@ mod chats;
 mod error;
 mod heartbeats;
 mod hub_log;
+#[cfg(feature = "system")]
+mod hub_stats;
 mod jobs;
 mod last_values;
 #[cfg(any(feature = "cli", feature = "jobs", feature = "tail"))]
@@ -38,7 +40,7 @@ pub use jobs::{JobSpec, JobView, Jobs, RunAs, RunView, StartRunError, StartedRun
 pub use output::{LogData, OUTPUT_WITHIN, Output, Unbuffered, log_data, shown_line};
 pub use own_streams::{
     CHAT_STREAMS, CHATS_STREAM, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT,
-    LOG_STREAM, OWN_STREAM_KEPT, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
+    LOG_STREAM, OWN_STREAM_KEPT, STATS_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
 };
 pub use supervisor::{SourceHandle, SourceView, Supervisor};
 #[cfg(feature = "system")]

@@ -11,6 +11,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 pub const LOG_STREAM: &str = "hub.logs";
 /// Stream of the system monitor.
 pub const SYSTEM_STREAM: &str = "system";
+/// Stream of the hub's own figures, which the system monitor publishes.
+pub const STATS_STREAM: &str = "hub.stats";
 /// Default retention of the log and of the system monitor.
 pub const OWN_STREAM_KEPT: Duration = HOUR;
 

@@ -1,16 +1,18 @@
 //! The system monitor: publishes the state of this machine on the stream `system`.
 //!
 //! A sample is a `metric` event for each figure that a dashboard draws, and a `status` event with
-//! all figures. They are published in one commit.
+//! all figures. They are published in one commit, with the figures of the hub on `hub.stats`.
 
-use super::own_streams::SYSTEM_STREAM;
+use super::hub_stats::Recorder;
+use super::own_streams::{STATS_STREAM, SYSTEM_STREAM};
 use super::supervisor::SourceHandle;
 use crate::event::{Draft, EventType, StreamName, Timestamp};
 use crate::source::error::SourceError;
+use crate::telemetry::Telemetry;
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, Networks, RefreshKind, System};
 
 /// Data of a `status` event.
@@ -55,9 +57,16 @@ struct Monitor {
     before: Option<NetworkIo>,
 }
 
-/// Publishes the state of the machine at an interval. `disk` is a path on the disk to report.
-pub async fn watch(feed: SourceHandle, every: Duration, disk: PathBuf) -> Result<(), SourceError> {
+/// Publishes the state of the machine and of the hub at an interval. `disk` is a path on the disk
+/// to report.
+pub async fn watch(
+    feed: SourceHandle,
+    every: Duration,
+    disk: PathBuf,
+    telemetry: Telemetry,
+) -> Result<(), SourceError> {
     let mut monitor = Monitor::new(disk);
+    let mut recorder = Recorder::default();
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // CPU usage is a difference, so an interval must pass before the first sample.
@@ -71,7 +80,10 @@ pub async fn watch(feed: SourceHandle, every: Duration, disk: PathBuf) -> Result
         });
         let (looked, (status, sent, received)) = looked.await?;
         monitor = looked;
-        let drafts = drafts(&status, sent, received, every, feed.now())?;
+        let mut drafts = drafts(&status, sent, received, every, feed.now())?;
+        if let Some(stats) = recorder.look(&telemetry, Instant::now()) {
+            drafts.push(draft(STATS_STREAM, "status", &stats, feed.now())?);
+        }
         // A refused sample is not published again: the next one replaces it.
         let _ = feed.publish(drafts).await;
     }
@@ -145,7 +157,7 @@ fn percent(part: u64, whole: u64) -> f64 {
 }
 
 /// Rounds to hundredths: more is noise.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
@@ -173,17 +185,22 @@ fn drafts(
         ("process_count", status.process_count as f64, "processes"),
         ("load_average", status.load_average[0], "processes"),
     ];
-    let draft = |kind: &str, data: Result<Box<RawValue>, serde_json::Error>| {
-        let stream = StreamName::parse(SYSTEM_STREAM)?;
-        let kind = EventType::parse(kind)?;
-        let data = data?;
-        Ok::<_, SourceError>(Draft::from_json(vec![stream], kind, &data, now)?)
-    };
     let mut drafts = Vec::with_capacity(metrics.len() + 1);
     for (name, value, unit) in metrics {
         let metric = Metric { name, value, unit, timestamp: &status.timestamp };
-        drafts.push(draft("metric", to_raw_value(&metric))?);
+        drafts.push(draft(SYSTEM_STREAM, "metric", &metric, now)?);
     }
-    drafts.push(draft("status", to_raw_value(status))?);
+    drafts.push(draft(SYSTEM_STREAM, "status", status, now)?);
     Ok(drafts)
+}
+
+/// Returns an event with serialized data.
+fn draft(
+    stream: &str,
+    kind: &str,
+    data: &impl Serialize,
+    now: Timestamp,
+) -> Result<Draft, SourceError> {
+    let stream = StreamName::parse(stream)?;
+    Ok(Draft::from_json(vec![stream], EventType::parse(kind)?, &to_raw_value(data)?, now)?)
 }

@@ -42,6 +42,20 @@ export async function fetchContext({ id, stream, time }, count, signal) {
 }
 
 /**
+ * Reads the figures of the hub that it has kept: those of the last hour.
+ *
+ * @param {AbortSignal} signal
+ * @param {(timeS: number, stats: any) => void} onStats
+ */
+export async function fetchHubStats(signal, onStats) {
+  const query = new URLSearchParams({ from: '1h', follow: 'false', format: 'ndjson', control: 'off' });
+  await requestLines(`streams/hub.stats/events?${query}`, signal, ({ data }) => {
+    onStats(Date.parse(data.timestamp) / 1000, data);
+    return false;
+  });
+}
+
+/**
  * Progress of a search.
  *
  * @typedef {{ scanned: number, matched: number, time?: string, isDone: boolean, isComplete: boolean, next: string | null }} Progress

@@ -7,12 +7,13 @@ import { createChart } from './charts.js';
 import { subscribeForPage } from './connection.js';
 import { append, h, replaceChildren, setText, table, updateRows } from './dom.js';
 import { formatBytes, formatCount, formatDuration, formatPercent, formatRate, quantile } from './figures.js';
+import { fetchHubStats } from './history.js';
 import { poll, request } from './hub.js';
 import { limitName, settingName } from './limits.js';
 import { selects } from '../fanfare.js';
 
-/** Time span of the charts of the hub, and of the machine, in seconds. */
-const [SPAN_S, MACHINE_SPAN_S] = [600, 3_600];
+/** Time span of the charts, in seconds: the hub keeps this much of its own figures and of the machine's. */
+const SPAN_S = 3_600;
 const POLL_INTERVAL_MS = 2_000;
 /** Period of rates; it is longer than the poll interval, because workers report their counts only now and then. */
 const RATE_PERIOD_MS = 8_000;
@@ -52,14 +53,22 @@ function drawHub(hub, attention, signal) {
   const limits = h('div');
   const refusals = table('Refusals by reason', ['of', 'reason', ['last minute'], ['since start']]);
   const noRefusals = h('p', { class: 'muted' }, 'No refusals.');
-  append(hub, health, attention.element, h('h2', {}, 'Hub, last 10 minutes'), h('div', { class: 'cards' }, Object.values(charts).map(({ element }) => element)), totals,
+  append(hub, health, attention.element, h('h2', {}, 'Hub, last hour'), h('div', { class: 'cards' }, Object.values(charts).map(({ element }) => element)), totals,
     h('div', { class: 'columns' },
       h('section', { class: 'card' }, h('h2', {}, 'Limits in use'), limits),
       h('section', { class: 'card' }, h('h2', {}, 'Refused, by reason'), noRefusals, refusals.element)));
 
+  // Without the system monitor the charts begin now.
+  const history = fetchHubStats(signal, (time, stats) => {
+    charts.sessions.add(time, [stats.sessions]);
+    charts.events.add(time, [stats.events_per_second]);
+    charts.deliveries.add(time, [stats.deliveries_per_second]);
+    charts.fanOut.add(time, [stats.fan_out_p99_s]);
+  }).catch(() => {});
   /** @type {Sample[]} */
   let samples = [];
   poll(signal, POLL_INTERVAL_MS, async () => {
+    await history;
     const time = Date.now() / 1000;
     let stats;
     try {
@@ -162,7 +171,7 @@ function refusalsOf(before, now) {
 function drawMachine(machine, signal) {
   const rate = (/** @type {number} */ n) => `${formatBytes(n)}/s`;
   /** @param {string} title @param {string[]} series @param {(n: number) => string} format @param {number} [max] */
-  const createMachineChart = (title, series, format, max = 0) => createChart({ title, series, spanSeconds: MACHINE_SPAN_S, format, max, signal });
+  const createMachineChart = (title, series, format, max = 0) => createChart({ title, series, spanSeconds: SPAN_S, format, max, signal });
   const cpu = createMachineChart('processor', ['cpu'], formatPercent, 100);
   const memory = createMachineChart('memory', ['memory'], formatPercent, 100);
   const disk = createMachineChart('disk', ['disk'], formatPercent, 100);

@@ -94,6 +94,21 @@ test.describe('with jobs', () => {
   });
 });
 
+test.describe('with the system monitor', () => {
+  test.use({ flags: ['--system', '100ms'] });
+
+  test('the charts of the hub begin with its history', async ({ hub, page }) => {
+    const stored = async () => (await hub.get('/streams?prefix=hub.stats')).streams[0]?.events ?? 0;
+    await expect.poll(stored).toBeGreaterThan(20);
+    // Nothing is added after the history: the first poll is not answered.
+    await page.route('**/stats', () => {});
+    await page.goto(hub.url);
+    const chart = page.locator('.chart', { hasText: 'sessions' });
+    await expect(chart.locator('.value')).toHaveText('0');
+    await expect(chart.locator('canvas')).toBeVisible();
+  });
+});
+
 test('streams are sorted and grouped', async ({ hub, page }) => {
   for (const [stream, count] of [['shop.a', 3], ['shop.b', 1], ['build.x', 2], ['alone', 5]]) await hub.publishNumbers(stream, 0, count);
   await page.goto(`${hub.url}/#/streams`);

@@ -3,7 +3,7 @@
 A block ```sh is run by bash, in the order of the page and in one directory. A block ```text right after it is
 the expected output, in which `…` stands for any text of a line. A command that does not end, such as `curl -N`, is
 stopped when it has shown this; without a block of output it continues beside the next blocks, and the next
-block ```text that is no output of theirs must be among what it shows.
+block ```text that no command of these blocks prints must be part of its output.
 
 A block ```toml that begins with `# fanfare.toml` must be a valid configuration. The hub is started again with it if
 a block ```sh follows before the next heading of the second level. Relative links must lead to a file and a heading.

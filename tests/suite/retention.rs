@@ -273,7 +273,7 @@ async fn byte_counts_stay_exact_across_kills() {
         streams.iter().map(|stream| stream["bytes"].as_u64().unwrap()).sum()
     };
     for _ in 0..2 {
-        // Retention follows the last batch, and deletes again what a kill has brought back.
+        // Retention follows the last batch, and repeats deletions that a kill has undone.
         let started = std::time::Instant::now();
         let mut bytes = stored_bytes(&hub).await;
         while bytes > 1_048_576 {

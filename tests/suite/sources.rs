@@ -68,6 +68,26 @@ async fn the_system_monitor_publishes_metrics_that_agree_with_the_kernel() {
 }
 
 #[tokio::test]
+async fn the_hub_keeps_a_history_of_its_own_figures() {
+    let hub = Hub::start(&["--system", "100ms"]).await;
+    let mut system = hub.subscribe("/streams/system/events").await;
+    hub.publish("a", "1").await;
+    // Deliveries of the monitor itself are counted, too.
+    let mut history = hub.subscribe("/streams/hub.stats/events?from=start").await;
+    loop {
+        let event = history.take(1).await.remove(0);
+        let stats = event.json();
+        assert!(stats["timestamp"].is_string() && stats["refusals_per_second"] == 0.0, "{stats}");
+        if stats["sessions"] == 2 && stats["deliveries_per_second"].as_f64() > Some(0.0) {
+            assert!(stats["events_per_second"].as_f64() > Some(0.0), "{stats}");
+            assert!(stats["fan_out_p99_s"].as_f64() > Some(0.0), "{stats}");
+            break;
+        }
+        system.take(1).await;
+    }
+}
+
+#[tokio::test]
 async fn the_system_stream_is_reserved_and_the_monitor_can_be_off() {
     let hub = Hub::start(&["--system", "off", "--publish-log=off"]).await;
     let (status, problem) = hub.try_post("/publish", r#"{"stream":"system","data":1}"#).await;
