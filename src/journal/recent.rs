@@ -1,7 +1,8 @@
 //! The newest entries in memory, so that clients that reconnect soon read no disk.
 //!
 //! Promises: holds every entry above its floor, in order, up to a bound in bytes.
-//! Never: waits for anything else while its lock is held.
+//! Never: waits for anything else, or calls a visitor, while its lock is held: a reader that takes it again
+//! and again would keep the writer out.
 
 use super::batch::CommittedBatch;
 use super::store::Streams;
@@ -10,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-/// Maximum number of entries that one read examines, selected or not; the writer waits meanwhile.
+/// Maximum number of entries that one read examines, selected or not.
 const MAX_EXAMINED_ENTRIES: usize = 2_048;
 
 /// Visitor of entries; breaks after the last entry that it wants.
@@ -92,16 +93,16 @@ impl Recent {
         until: Position,
         visit: &mut Visit<'_>,
     ) -> Option<Position> {
-        let ring = self.lock();
-        if after < ring.floor {
-            return None;
+        match interest.exact_streams() {
+            Some(names) => {
+                let selected = self.lock().of_streams(streams, &names, after, until)?;
+                Some(selected.visit(interest, visit))
+            }
+            None => {
+                let range = self.lock().range(after, until)?;
+                Some(range.visit(streams, interest, visit))
+            }
         }
-        Some(match interest.exact_streams() {
-            Some(names) => ring.read_streams(streams, &names, after, until, &mut |entry| {
-                if interest.passes(entry) { visit(entry) } else { ControlFlow::Continue(()) }
-            }),
-            None => ring.read_pattern(streams, interest, after, until, visit),
-        })
     }
 
     fn lock(&self) -> RwLockReadGuard<'_, Ring> {
@@ -130,20 +131,49 @@ impl Ring {
         }
     }
 
-    fn entry(&self, position: Position) -> Option<&Entry> {
-        let index = self.batches.partition_point(|batch| batch.last < position);
-        let batch = self.batches.get(index)?;
-        batch.entries.get(usize::try_from(position.get().checked_sub(batch.first.get())?).ok()?)
+    /// Returns the index of the first batch from `start` on that ends at `position` or after it. Batches
+    /// near `start` are found fastest.
+    fn batch_from(&self, start: usize, position: Position) -> usize {
+        let (mut low, mut step) = (start, 1);
+        while self.batches.get(low + step - 1).is_some_and(|batch| batch.last < position) {
+            low += step;
+            step *= 2;
+        }
+        let mut high = (low + step).min(self.batches.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.batches.get(middle) {
+                Some(batch) if batch.last < position => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        low
     }
 
-    fn read_streams(
+    /// Returns where entries are: their batches, and their indexes in them.
+    fn find(&self, positions: impl Iterator<Item = Position>) -> Vec<(Arc<CommittedBatch>, usize)> {
+        let mut index = 0;
+        let found = positions.filter_map(|position| {
+            index = self.batch_from(index, position);
+            let batch = self.batches.get(index)?;
+            let offset = position.get().checked_sub(batch.first.get())?;
+            Some((batch.clone(), usize::try_from(offset).ok()?))
+        });
+        found.collect()
+    }
+
+    /// Returns entries of `names` in `(after, until]`, in order, and the position that they reach; `None`
+    /// if the ring does not hold the whole range.
+    fn of_streams(
         &self,
         streams: &Streams,
         names: &[&StreamName],
         after: Position,
         mut until: Position,
-        visit: &mut Visit<'_>,
-    ) -> Position {
+    ) -> Option<Selected> {
+        if after < self.floor {
+            return None;
+        }
         let max_per_stream = (MAX_EXAMINED_ENTRIES / names.len()).max(1);
         let mut positions: Vec<Position> = Vec::new();
         for name in names {
@@ -163,20 +193,53 @@ impl Ring {
             positions.dedup();
         }
         let selected = positions.into_iter().take_while(|position| *position <= until);
-        selected
-            .filter_map(|position| self.entry(position))
-            .find(|entry| visit(entry).is_break())
-            .map_or(until, |entry| entry.position)
+        Some(Selected { entries: self.find(selected), until })
     }
 
-    fn read_pattern(
-        &self,
-        streams: &Streams,
-        interest: &Interest,
-        after: Position,
-        until: Position,
-        visit: &mut Visit<'_>,
-    ) -> Position {
+    /// Returns the batches with the entries in `(after, until]`, as many as one read examines; `None` if
+    /// the ring does not hold the whole range.
+    fn range(&self, after: Position, until: Position) -> Option<Range> {
+        if after < self.floor {
+            return None;
+        }
+        let from = self.batches.partition_point(|batch| batch.last <= after);
+        let mut count = 0;
+        let batches = self.batches.range(from..).take_while(|batch| {
+            let has_room = count < MAX_EXAMINED_ENTRIES && batch.first <= until;
+            count += batch.entries.len();
+            has_room
+        });
+        let batches: Vec<_> = batches.cloned().collect();
+        Some(Range { batches, removed_streams: self.removed_streams.clone(), after, until })
+    }
+}
+
+/// Entries of streams, each as its batch and its index in it, and the position that they reach.
+struct Selected {
+    entries: Vec<(Arc<CommittedBatch>, usize)>,
+    until: Position,
+}
+
+impl Selected {
+    /// Calls `visit` for the entries that `interest` selects. Returns the position reached.
+    fn visit(&self, interest: &Interest, visit: &mut Visit<'_>) -> Position {
+        let entries = self.entries.iter().filter_map(|(batch, index)| batch.entries.get(*index));
+        let mut passing = entries.filter(|entry| interest.passes(entry));
+        passing.find(|entry| visit(entry).is_break()).map_or(self.until, |entry| entry.position)
+    }
+}
+
+/// A part of the ring.
+struct Range {
+    batches: Vec<Arc<CommittedBatch>>,
+    removed_streams: HashMap<StreamName, Position>,
+    after: Position,
+    until: Position,
+}
+
+impl Range {
+    /// Calls `visit` for the entries that `interest` selects. Returns the position reached.
+    fn visit(&self, streams: &Streams, interest: &Interest, visit: &mut Visit<'_>) -> Position {
         // Floor of each stream, or `None` if the stream is not selected.
         let mut floors: HashMap<&StreamName, Option<Position>> = HashMap::new();
         let floor_of = |name: &StreamName| {
@@ -184,10 +247,11 @@ impl Ring {
             let floor = self.removed_streams.get(name).map_or(floor, |last| floor.max(*last));
             interest.selects(name).then_some(floor)
         };
-        let from = self.batches.partition_point(|batch| batch.last <= after);
-        let entries = self.batches.range(from..).flat_map(|batch| &batch.entries);
-        let entries = entries.skip_while(|entry| entry.position <= after);
-        for (examined, entry) in entries.take_while(|entry| entry.position <= until).enumerate() {
+        let entries = self.batches.iter().flat_map(|batch| &batch.entries);
+        let entries = entries.skip_while(|entry| entry.position <= self.after);
+        for (examined, entry) in
+            entries.take_while(|entry| entry.position <= self.until).enumerate()
+        {
             let is_selected = interest.passes(entry)
                 && entry.streams.iter().any(|name| {
                     let floor = *floors.entry(name).or_insert_with(|| floor_of(name));
@@ -197,6 +261,54 @@ impl Ring {
                 return entry.position;
             }
         }
-        until
+        // Batches that the bound cut off begin after the last one of these.
+        self.batches.last().map_or(self.until, |batch| batch.last.min(self.until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Body, EventType, Payload, Selector, Timestamp};
+    use std::time::Instant;
+
+    fn stream() -> StreamName {
+        StreamName::parse("a").expect("a name")
+    }
+
+    fn batch(number: u64) -> Arc<CommittedBatch> {
+        let entry = |index| Entry {
+            position: Position::of(number, index),
+            time: Timestamp::from_ms(number),
+            streams: [stream()].into(),
+            body: Body::Event { kind: EventType::default(), payload: Payload::text("x") },
+        };
+        let entries: Vec<Entry> = (0..3).map(entry).collect();
+        let (first, last) = (entries[0].position, entries[2].position);
+        Arc::new(CommittedBatch { first, last, at: Instant::now(), entries })
+    }
+
+    #[test]
+    fn the_ring_can_be_written_while_entries_are_visited() {
+        let recent = Recent::new(Position::ZERO, 1024 * 1024);
+        (1..=4).for_each(|number| recent.push(batch(number)));
+        let until = Position::of(4, 1);
+        for selector in ["a", "**"] {
+            let selector = Selector::parse(selector).expect("a selector");
+            let interest = Interest::new(vec![selector], None).expect("an interest");
+            let mut positions = Vec::new();
+            let mut after = Position::of(1, 1);
+            while after < until {
+                let visit = &mut |entry: &Entry| {
+                    assert!(recent.ring.try_write().is_ok(), "the writer would wait");
+                    positions.push(entry.position);
+                    ControlFlow::Continue(())
+                };
+                let reached = recent.read(&Streams::default(), &interest, after, until, visit);
+                after = reached.expect("the ring holds the range");
+            }
+            let numbers = [(1, 2), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2), (4, 0), (4, 1)];
+            assert_eq!(positions, numbers.map(|(number, index)| Position::of(number, index)));
+        }
     }
 }

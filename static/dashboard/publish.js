@@ -16,11 +16,11 @@ const HUB_STREAMS = /^(hub|jobs|chat)\.|^(system|heartbeats)$/;
  * @param {string} name
  */
 export function nameError(name) {
-  if (name === '') return 'a stream has a name';
+  if (name === '') return 'enter the name of a stream';
   if (new TextEncoder().encode(name).length > MAX_NAME_BYTES) return `a name has at most ${MAX_NAME_BYTES} bytes`;
   if (/[\s\u0000-\u001f\u007f-\u009f]/.test(name)) return 'a name has no spaces and no control characters';
   if (name.includes('*')) return 'the name of a stream has no wildcards';
-  if (name === '.' || name === '..') return 'this is no name';
+  if (name === '.' || name === '..') return '“.” and “..” are not valid names';
   return HUB_STREAMS.test(name) ? 'only the hub publishes to it' : '';
 }
 

@@ -58,9 +58,9 @@ export function sessions({ main, user, signal }) {
     ]);
     setText(more, [
       sessions.length === 0 ? 'No sessions.' : '',
-      sessions.length > MAX_ROWS ? `These are ${MAX_ROWS} of ${formatCount(sessions.length)}, those that are behind most.` : '',
-      next === null ? '' : 'There are more.',
-      silentWorkers > 0 ? `${silentWorkers} worker threads have not answered; theirs are missing.` : '',
+      sessions.length > MAX_ROWS ? `Showing ${MAX_ROWS} of ${formatCount(sessions.length)}, the furthest behind first.` : '',
+      next === null ? '' : 'More sessions are on the next page.',
+      silentWorkers > 0 ? `${silentWorkers} worker threads have not answered; their sessions are missing.` : '',
     ].join(' '));
   };
   const refilter = debounce(refresh);

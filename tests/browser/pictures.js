@@ -1,19 +1,43 @@
-// Takes the screenshots in docs/pages: `node tests/browser/pictures.js`, beside a release build. With the
-// argument `chat` it takes only the screenshot of the chat.
+// Takes the screenshots in docs/pages: `FANFARE=target/release/fanfare node tests/browser/pictures.js [NAME…]`.
+// Beside those of the stream and the chat it makes a sheet of each page, in three sizes and two colour schemes.
 
 import { chromium } from '@playwright/test';
+import { mkdir } from 'node:fs/promises';
 import { Hub } from './hub.js';
 import { Upstream, answerWith, pause } from './upstream.js';
 import options from './playwright.config.js';
 
 const TARGET = new URL('../../docs/pages/', import.meta.url).pathname;
+const SIZES = [{ width: 1440, height: 900 }, { width: 1024, height: 768 }, { width: 390, height: 844 }];
+const SCHEMES = ['light', 'dark'];
+/** Heights of the screenshots on a sheet, in pixels. */
+const SHOWN_HEIGHT = 420;
+/** Time for charts to be drawn. */
+const DRAWN_WITHIN_MS = 4_000;
+/** Time before the first screenshot. */
+const HISTORY_MS = 60_000;
+/** Streams on the page of a pattern. */
+const STREAMS = 20;
 const CONFIG = `
 [job.backup]
-command = ["sh", "-c", "for n in 1 2 3 4 5 6 7 8 9; do echo copied part $n; sleep 2; done"]
-timeout = "2h"
+command = ["sh", "-c", "for n in 1 2 3 4 5; do echo copied part $n, $((n * 20)) %; done"]
 [job.reindex]
-command = ["true"]
+command = ["sh", "-c", "echo no index; exit 3"]
 `;
+
+/** Addresses of the pages, and an element that is there once a page is drawn. */
+const PAGES = {
+  overview: ['#/overview', '.health'],
+  streams: ['#/streams', 'td a'],
+  stream: ['#/streams/**', '.row'],
+  publish: ['#/publish', 'form'],
+  sessions: ['#/sessions', 'tbody tr'],
+  jobs: ['#/jobs', '.run'],
+  access: ['#/access', 'form'],
+  login: ['#/login', 'form'],
+  chat: ['chat', 'textarea'],
+  docs: ['docs', '.opblock'],
+};
 
 const browser = await chromium.launch(options.projects[0].use.launchOptions);
 
@@ -52,89 +76,67 @@ async function screenshotChat() {
   await hub.stop();
   await upstream.stop();
 }
-await screenshotChat();
-if (process.argv[2] === 'chat') process.exit(0);
-
-const hub = await Hub.start(['--system', '2s'], CONFIG);
-const pick = (...values) => values[Math.floor(Math.random() * values.length)];
-let n = 0;
-
-/** Publishes events like those of the services of a small shop. */
-async function publishSamples() {
+/** Publishes logs, metrics and heartbeats to twenty streams. @param {Hub} hub */
+async function publishSamples(hub) {
+  const levels = ['debug', 'info', 'info', 'info', 'warn', 'error'];
+  const texts = { debug: 'cache hit', info: 'order paid', warn: 'payment is slow', error: 'card refused\nat checkout.pay (line 7)\nat queue.run (line 31)' };
   const events = [];
-  for (let remaining = 5 + Math.random() * 30; remaining > 0; remaining -= 1) {
-    n += 1;
-    const level = pick('debug', 'info', 'info', 'info', 'info', 'warn', 'error');
-    const message = { debug: 'cache hit', info: 'order paid', warn: 'payment is slow', error: 'card refused' }[level];
-    events.push({ stream: `shop.${pick('checkout', 'search', 'mail')}`, type: 'log', data: { level, message: `${message}, order ${4000 + n}`, fields: { order: 4000 + n, ms: Math.round(Math.random() * 900), customer: { country: pick('DE', 'FR', 'PT') } } } });
+  for (let n = 0; n < 400; n += 1) {
+    const level = levels[(n * 7) % levels.length];
+    events.push({ stream: `shop.${n % STREAMS}`, type: 'log', data: { level, message: texts[level], fields: { order: 4000 + n, ms: (n * 37) % 900 } } });
+    if (n % 20 === 0) events.push({ stream: 'shop.metrics', type: 'metric', data: { name: 'queue_length', value: (n * 13) % 40, labels: { queue: 'mail' } } });
   }
-  events.push({ stream: 'shop.metrics', type: 'metric', data: { name: 'queue_length', value: Math.round(20 + 15 * Math.sin(n / 90) + Math.random() * 5), labels: { queue: 'mail' } } });
-  events.push({ stream: 'shop.metrics', type: 'metric', data: { name: 'basket_eur', value: 30 + Math.random() * 40, unit: 'EUR' } });
   for (const source of ['checkout', 'search', 'mail']) events.push({ stream: 'shop.beats', type: 'heartbeat', data: { source, status: 'ok' } });
   await hub.publish(events);
 }
 
-// Readers beside the page.
-for (const streams of ['shop.checkout', 'shop.*', 'shop.mail&stream=shop.search']) fetch(`${hub.url}/events?stream=${streams}`).then(({ body }) => body.pipeTo(new WritableStream())).catch(() => {});
-const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, deviceScaleFactor: 1 });
-await page.goto(`${hub.url}/#/overview`);
-for (let seconds = 0; seconds < Number(process.env.SECONDS ?? 400); seconds += 1) {
-  await publishSamples();
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
+
+/** Takes the screenshot of a stream with an opened event. @param {Hub} hub */
+async function screenshotStream(hub) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 860 } });
+  await page.goto(`${hub.url}/#/streams/shop.**?last=400`);
+  await page.locator('.row.level-error').last().click();
+  await page.locator('.opened').waitFor();
+  await page.waitForTimeout(DRAWN_WITHIN_MS);
+  await page.screenshot({ path: `${TARGET}stream.png` });
+  await page.close();
 }
-const screenshot = async (name, { target = page, height = 860 } = {}) => {
-  if (target === page) await page.setViewportSize({ width: 1280, height });
-  await target.screenshot({ path: `${TARGET}${name}.png` });
-  if (target === page) await page.setViewportSize({ width: 1280, height: 860 });
-};
-await screenshot('overview');
-const visit = async (hash, ready) => {
-  await page.goto(`${hub.url}/${hash}`);
-  while (!(await page.locator(ready).first().isVisible())) {
-    await publishSamples();
-    await page.waitForTimeout(1_000);
+
+/** Takes a page in each size and scheme, and puts the screenshots on one sheet. @param {Hub} hub @param {string} name */
+async function screenshotSheet(hub, name) {
+  const [address, ready] = PAGES[name];
+  const shots = [];
+  for (const colorScheme of SCHEMES) {
+    for (const viewport of SIZES) {
+      const page = await browser.newPage({ viewport, colorScheme });
+      await page.goto(`${hub.url}/${address}`);
+      await page.locator(ready).first().waitFor();
+      await publishSamples(hub);
+      await page.waitForTimeout(DRAWN_WITHIN_MS);
+      shots.push({ scheme: colorScheme, viewport, data: (await page.screenshot()).toString('base64') });
+      await page.close();
+    }
   }
-  for (let n = 0; n < 3; n += 1) {
-    await publishSamples();
-    await page.waitForTimeout(1_000);
-  }
-};
-await visit('#/streams', 'td a');
-await screenshot('streams');
-await visit('#/streams/shop.**', '.row.level-error');
-await page.locator('.row.level-error').last().click();
-await screenshot('stream');
-await visit('#/streams/shop.metrics', '.drawn figure');
-await screenshot('metrics');
-await visit('#/publish', 'form');
-await page.getByLabel('Type').selectOption('log');
-await page.getByLabel('Message', { exact: true }).fill('v42 is out');
-await page.getByRole('button', { name: 'Publish', exact: true }).click();
-await page.locator('#receipt code').waitFor();
-await screenshot('publish');
-await visit('#/sessions', 'tbody tr');
-await screenshot('sessions', { height: 400 });
-await page.goto(`${hub.url}/#/jobs`);
-await page.getByRole('button', { name: 'Start' }).first().click();
-await page.locator('.row').first().waitFor();
-await visit('#/jobs', '.run');
-await screenshot('jobs', { height: 400 });
-await visit('#/access', 'form');
-await page.getByRole('button', { name: 'Make a ticket' }).click();
-await page.locator('.command').waitFor();
-await screenshot('access');
-await visit('#/streams/shop.**', '.row');
-await page.locator('#connection').click();
-await page.locator('#drop').click();
-await page.waitForTimeout(1_500);
-await screenshot('resume');
-await page.goto(`${hub.url}/docs`);
-await page.locator('.opblock').first().waitFor();
-await screenshot('docs');
-const phone = await browser.newPage({ viewport: { width: 390, height: 800 }, colorScheme: 'dark' });
-await phone.goto(`${hub.url}/#/streams/shop.**`);
-await phone.locator('.row').first().waitFor();
-await phone.waitForTimeout(1_000);
-await screenshot('phone', { target: phone });
+  const sheet = await browser.newPage({ viewport: { width: 1640, height: 100 } });
+  const figure = ({ scheme, viewport, data }) => `<figure><img height="${SHOWN_HEIGHT}" src="data:image/png;base64,${data}"><figcaption>${viewport.width} × ${viewport.height}, ${scheme}</figcaption></figure>`;
+  await sheet.setContent(`<style>body { margin: 16px; background: #888; font: 14px sans-serif; display: flex; flex-wrap: wrap; gap: 12px; } figure { margin: 0; }</style>${shots.map(figure).join('')}`);
+  await sheet.screenshot({ path: `${TARGET}sheets/${name}.jpg`, type: 'jpeg', quality: 80, fullPage: true });
+  await sheet.close();
+}
+
+const names = process.argv.slice(2);
+const isWanted = (name) => names.length === 0 || names.includes(name);
+await mkdir(`${TARGET}sheets`, { recursive: true });
+if (isWanted('conversation')) await screenshotChat();
+const hub = await Hub.start(['--system', '2s'], CONFIG);
+await publishSamples(hub);
+for (const job of ['backup', 'reindex']) await fetch(`${hub.url}/jobs/${job}/runs`, { method: 'POST' });
+const reader = new AbortController();
+fetch(`${hub.url}/events?stream=shop.*`, { signal: reader.signal }).catch(() => {});
+// The charts of the overview show the history of the hub.
+await new Promise((resolve) => setTimeout(resolve, HISTORY_MS));
+if (isWanted('event')) await screenshotStream(hub);
+for (const name of Object.keys(PAGES).filter(isWanted)) await screenshotSheet(hub, name);
+reader.abort();
 await browser.close();
 await hub.stop();
