@@ -100,7 +100,7 @@ test.describe('with the system monitor', () => {
   test('the charts of the hub begin with its history', async ({ hub, page }) => {
     const stored = async () => (await hub.get('/streams?prefix=hub.stats')).streams[0]?.events ?? 0;
     await expect.poll(stored).toBeGreaterThan(20);
-    // Nothing is added after the history: the first poll is not answered, and waits for ever.
+    // Nothing is added after the history: the first poll is not answered, and has no timeout.
     await page.route('**/stats', () => {});
     await page.addInitScript(() => { AbortSignal.timeout = () => new AbortController().signal; });
     await page.goto(hub.url);
