@@ -73,6 +73,7 @@ fn journal(data: &Path, durability: Durability, recent_bytes: usize) -> Journal 
         limits: std::sync::Arc::default(),
         min_free_bytes: 0,
         recent_bytes,
+        cluster: None,
         holder: "a benchmark".into(),
     };
     Journal::open(settings, Telemetry::new().unwrap(), out).unwrap()

@@ -34,6 +34,8 @@ pub mod limits;
 
 pub mod access;
 
+pub mod cluster;
+
 pub mod journal;
 
 pub mod hub;

@@ -325,6 +325,10 @@ fn journal_settings(config: &Config, limits: Arc<ArcSwap<Limits>>) -> Settings {
         limits,
         min_free_bytes: config.min_free_bytes,
         recent_bytes: config.recent_bytes,
+        #[cfg(feature = "cluster")]
+        cluster: config.cluster.clone(),
+        #[cfg(not(feature = "cluster"))]
+        cluster: None,
         holder: format!(
             "fanfare, process {}, listening on {}",
             std::process::id(),

@@ -28,6 +28,7 @@ features! {
     "bench" [], [];
     "chat" ["chat-", "max-chats", "max-chats-per-subject"], ["chat.upstream"];
     "cli" [], [];
+    "cluster" ["cluster-", "node"], [];
     "dashboard" [], [];
     "files" [], ["files"];
     "jobs" [], ["job"];

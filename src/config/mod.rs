@@ -7,6 +7,8 @@
 mod access;
 #[cfg(feature = "chat")]
 mod chats;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod documentation;
 mod features;
 #[cfg(feature = "files")]

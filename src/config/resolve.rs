@@ -98,6 +98,9 @@ pub struct Config {
     pub workers: usize,
     /// Origins whose pages may use the hub.
     pub cors_origins: Vec<String>,
+    /// Cluster that this hub belongs to.
+    #[cfg(feature = "cluster")]
+    pub cluster: Option<crate::cluster::ClusterSettings>,
     /// Host names of the hub, besides those of its own machine.
     pub public_hosts: Vec<String>,
     /// Keys and grants that credentials are checked against.
@@ -175,6 +178,8 @@ impl Config {
             drain: r.value("drain", units::duration).unwrap_or_default(),
             workers: r.value("workers", parse_count).map_or_else(cores, |n| n as usize),
             cors_origins: r.list("cors-origin", parse_origin),
+            #[cfg(feature = "cluster")]
+            cluster: r.cluster(durability),
             public_hosts: r.list("public-host", parse_host),
             needs_admin_key: access.has_no_credentials() && r.is_reachable(),
             access,

@@ -67,6 +67,19 @@ settings! {
         "When a publish is acknowledged: `sync` once it is synced to disk, `os` once the operating \
          system has it (survives a killed hub, not power loss), `memory` immediately (no data \
          directory; a restart begins a new epoch).";
+    "cluster-nats" "URL" = "" list:
+        "Address of a NATS server with JetStream, such as `nats://10.0.0.1:4222`. All hubs with the same \
+         `--cluster-name` on its cluster then order their events in one log, and each has a copy of them.";
+    "cluster-name" "NAME" = "fanfare":
+        "Name of the cluster, which is also that of the JetStream stream of its log.";
+    "cluster-replicas" "N" = "3":
+        "Number of NATS servers that store the log (1, 3 or 5). With one, the log is lost with its server.";
+    "cluster-log-max-age" "DURATION" = "24h":
+        "Time for which the log keeps events. A hub that was away for longer cannot continue.";
+    "cluster-log-max-bytes" "BYTES" = "10GiB":
+        "Maximum size of the log; the oldest events are deleted first.";
+    "node" "NAME" = "":
+        "Name of this hub in its cluster; by default the name of the host.";
     "retry" "DURATION" = "3s":
         "Time that clients wait before they reconnect; each client gets a random value within 20 % \
          of it.";

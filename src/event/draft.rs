@@ -99,6 +99,21 @@ impl Draft {
         Ok(Self { streams: streams.into(), kind, payload, key: None, fingerprint })
     }
 
+    /// Restores a draft that another node checked; `None` if it has no stream, too many, or the same
+    /// one twice.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn from_log(
+        streams: Vec<StreamName>,
+        kind: EventType,
+        payload: Payload,
+        key: Option<Key>,
+        fingerprint: u128,
+    ) -> Option<Self> {
+        let is_distinct = (1..streams.len()).all(|n| !streams[..n].contains(&streams[n]));
+        let is_valid = (1..=MAX_STREAMS_PER_EVENT).contains(&streams.len()) && is_distinct;
+        is_valid.then(|| Self { streams: streams.into(), kind, payload, key, fingerprint })
+    }
+
     /// Sets the idempotency key.
     #[must_use]
     pub fn with_key(self, key: Option<Key>) -> Self {

@@ -400,6 +400,7 @@ mod tests {
             limits: Arc::default(),
             min_free_bytes: 0,
             recent_bytes: 1 << 20,
+            cluster: None,
             holder: String::new(),
         };
         let journal =

@@ -43,10 +43,7 @@ pub enum JournalError {
     NoStreamNumber,
     /// The sequencer refused a batch.
     #[error(transparent)]
-    Sequencer(#[from] SequencerError),
-    /// The sequencer returned no batch for the proposed one.
-    #[error("the sequencer returned no batch")]
-    NoBatch,
+    Sequencer(Arc<SequencerError>),
 }
 
 /// A damaged part of the journal.
@@ -85,6 +82,12 @@ impl JournalError {
     /// Returns the error for a read on another thread that was not finished.
     pub fn unfinished(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Unfinished(Arc::new(error))
+    }
+}
+
+impl From<SequencerError> for JournalError {
+    fn from(error: SequencerError) -> Self {
+        Self::Sequencer(Arc::new(error))
     }
 }
 

@@ -18,13 +18,16 @@ mod free_space;
 mod health;
 mod high_water;
 mod history;
+mod intake;
 mod keys;
 mod kv;
 mod loss;
 mod metrics;
 mod open;
+mod order;
 #[doc(hidden)]
 pub mod probe;
+mod proposals;
 mod publisher;
 mod recent;
 mod reclaim;

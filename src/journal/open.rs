@@ -7,18 +7,21 @@ use super::dispatch::Dispatch;
 use super::free_space::FreeSpaceGuard;
 use super::health::Health;
 use super::history::History;
+use super::intake::Intake;
 use super::kv::DamagedStore;
 use super::metrics::JournalMetrics;
 use super::now;
+use super::order::Order;
+use super::proposals::Proposals;
 use super::publisher::{MAX_QUEUED_PUBLISHES, Publisher};
 use super::recent::Recent;
 use super::reclaim::Reclaimer;
 use super::recovery::OpenedStore;
 use super::sealing::KeyFile;
-use super::sequencer::LocalSequencer;
 use super::store::{Floors, RetentionPolicy, Store, StreamUsage};
 use super::watermark::Watermark;
 use super::writer::Writer;
+use crate::cluster::ClusterSettings;
 use crate::journal::error::JournalError;
 use crate::limits::Limits;
 use crate::telemetry::Telemetry;
@@ -55,6 +58,8 @@ pub struct Settings {
     pub min_free_bytes: u64,
     /// Bytes of recent entries kept in memory.
     pub recent_bytes: usize,
+    /// Cluster whose log orders the batches; without it, this hub does.
+    pub cluster: Option<ClusterSettings>,
     /// Description of this process, shown to another hub that opens the same directory.
     pub holder: String,
 }
@@ -82,6 +87,15 @@ pub enum OpenError {
         /// Damaged files, with the reason.
         damage: Vec<String>,
     },
+    /// The log of the cluster cannot be used.
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Log(#[from] crate::cluster::LogError),
+    /// The data directory belongs to another cluster, or to a hub that has none.
+    #[error(
+        "the journal in {0} is not a copy of this cluster's log; start with an empty data directory"
+    )]
+    OtherLog(PathBuf),
     /// A thread or a file that the journal needs could not be created or opened.
     #[error("cannot open the journal in {0}: {1}")]
     Io(PathBuf, std::io::Error),
@@ -150,6 +164,7 @@ impl Journal {
             sealing,
         )
         .map_err(store_failed)?;
+        let order = Order::join(settings.cluster, &mut recovered, &mut store, &path)?;
         let (epochs, losses) = recovered.epochs(&mut store).map_err(store_failed)?;
         telemetry.journal_lost(!losses.is_empty());
         let totals = *store.totals();
@@ -170,8 +185,9 @@ impl Journal {
         let health = Arc::new(Health::new(losses, loss_record, kv.read_errors()));
         let (queue, messages) = std::sync::mpsc::sync_channel(MAX_QUEUED_PUBLISHES);
         let mut writer = Writer {
-            queue: messages,
-            sequencer: Box::new(LocalSequencer::after(totals.number)),
+            intake: Intake::new(messages),
+            proposals: Proposals::default(),
+            sequencer: order.sequencer(totals.number, &queue),
             store,
             history: history.clone(),
             watermark: Watermark::new(recovered.files.map(|f| (f.folder, f.high_water))),

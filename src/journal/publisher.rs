@@ -2,7 +2,8 @@
 
 use super::batch::{ItemResult, PublishUnit, Refusal};
 use super::health::Health;
-use super::writer::WriterMessage;
+use super::intake::{PendingPublish, WriterMessage};
+
 use crate::event::Receipt;
 use crate::telemetry::{BoundHit, Telemetry};
 use std::sync::Arc;
@@ -30,6 +31,12 @@ pub enum PublishError {
     /// The disk has too little free space.
     #[error("{0}")]
     DiskFull(String),
+    /// The log of the cluster does not answer.
+    #[error("the log of the cluster does not answer; nothing was published")]
+    LogUnavailable,
+    /// The log of the cluster has not confirmed the publish, which it may still do.
+    #[error("the log of the cluster has not confirmed the publish; it may still be published")]
+    Unconfirmed,
     /// The journal accepts no publishes until a restart.
     #[error("the journal is poisoned: {0}")]
     Poisoned(String),
@@ -82,7 +89,8 @@ impl Publisher {
             return Err(self.queue_full_error());
         }
         let (reply, answer) = oneshot::channel();
-        if let Err(error) = self.queue.try_send(WriterMessage::Publish { unit, bytes, reply }) {
+        let pending = PendingPublish { unit, bytes, reply };
+        if let Err(error) = self.queue.try_send(WriterMessage::Publish(pending)) {
             self.health.dequeue(bytes);
             return Err(match error {
                 TrySendError::Full(_) => self.queue_full_error(),

@@ -13,6 +13,8 @@ use super::open::{Durability, OpenError, Settings};
 use super::sealing::KeyFile;
 use super::store::{Epochs, Floors, Store};
 use crate::disk::sync_tree;
+#[cfg(feature = "cluster")]
+use crate::event::Epoch;
 use crate::event::EventId;
 use crate::journal::error::{Damaged, JournalError};
 use std::fs;
@@ -77,6 +79,23 @@ impl OpenedStore {
         }
         let files = Some(RecoveryFiles { folder, high_water, losses, mark, continues });
         Ok(Self { kv: Kv::Disk(kv), sync, sealing, files })
+    }
+
+    /// Prepares the store of a member of a cluster, whose ids belong to the epoch of the log. What an unclean
+    /// stop has lost is read from the log again, so that it begins no epoch. Returns false if the store
+    /// is not a copy of that log.
+    #[cfg(feature = "cluster")]
+    pub(super) fn join(&mut self, store: &mut Store, epoch: Epoch) -> Result<bool, JournalError> {
+        match Epochs::load(&self.kv)? {
+            Some(epochs) if epochs.count() == 1 && epochs.current() == epoch => {}
+            Some(_) => return Ok(false),
+            None => store.write_epochs(&Epochs::only(epoch))?,
+        }
+        if let Some(files) = &mut self.files {
+            files.continues = true;
+            files.mark = None;
+        }
+        Ok(true)
     }
 
     /// Returns the epochs and the losses. Begins a new epoch if positions could otherwise be

@@ -20,6 +20,7 @@ pub(crate) fn memory_journal(recent_bytes: usize) -> Journal {
         limits: Arc::default(),
         min_free_bytes: 0,
         recent_bytes,
+        cluster: None,
         holder: String::new(),
     };
     Journal::open(settings, Telemetry::new().expect("metrics"), out).expect("opens")

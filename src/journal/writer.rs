@@ -3,31 +3,30 @@
 //! Promises: publishes that wait together share one commit; a batch is dispatched only once it is
 //! durable; the first failed write or sync poisons the journal, which then refuses all publishes.
 
-use super::batch::{Item, Outcome, PublishUnit};
+use super::batch::{OrderedBatch, Outcome};
 use super::clock::{RetentionClock, now};
 use super::dispatch::Dispatch;
 use super::free_space::FreeSpaceGuard;
 use super::health::{Health, Step};
 use super::high_water::Mark;
 use super::history::History;
+use super::intake::{Intake, PendingPublish};
 use super::kv::Kv;
 use super::metrics::JournalMetrics;
+use super::proposals::Proposals;
 use super::publisher::{Answer, PublishError, Reply};
 use super::reclaim::Reclaimer;
 use super::sequencer::{Proposal, Sequencer, Ticket};
 use super::store::{Applied, Store};
 use super::watermark::Watermark;
-use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt, StreamName};
+use crate::event::{Receipt, StreamName};
 use crate::journal::error::JournalError;
 use crate::telemetry::{BoundHit, Telemetry};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-/// Maximum bytes of publishes in one commit, so that a commit stays short.
-const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Interval of age limits, the total cap and the watermark.
 const TICK: Duration = Duration::from_secs(1);
 /// Interval at which an idle journal checks that the disk accepts writes.
@@ -37,35 +36,10 @@ const MARK_SYNC_DELAY: Duration = Duration::from_millis(20);
 /// Interval of further steps if one was not enough; publishes are handled in between.
 const STEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Message to the writer.
-pub(super) enum WriterMessage {
-    /// A unit to publish, its size and the receiver of its answer.
-    Publish { unit: PublishUnit, bytes: usize, reply: Reply },
-    /// Stop after all earlier messages.
-    Stop,
-}
-
-/// A publish that waits for its commit.
-struct PendingPublish {
-    unit: PublishUnit,
-    bytes: usize,
-    reply: Reply,
-}
-
-impl PendingPublish {
-    /// Returns true if it deletes a stream or ends an existing one; ending another would create it.
-    fn closes(&self, history: &History) -> bool {
-        self.unit.iter().any(|item| match item {
-            Item::Event(_) => false,
-            Item::End(stream) => history.has_history(stream),
-            Item::Delete { .. } => true,
-        })
-    }
-}
-
 /// Everything the writer thread owns.
 pub(super) struct Writer {
-    pub(super) queue: Receiver<WriterMessage>,
+    pub(super) intake: Intake,
+    pub(super) proposals: Proposals,
     pub(super) sequencer: Box<dyn Sequencer>,
     pub(super) store: Store,
     pub(super) history: Arc<History>,
@@ -91,23 +65,16 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut last_tick = Instant::now();
         let mut tick_interval = TICK;
-        let mut next_message: Option<WriterMessage> = None;
-        let mut ticket: Ticket = 0;
-        loop {
+        while !self.is_over() {
             self.health.finish();
-            let first = match next_message.take() {
-                Some(message) => Ok(message),
-                None => self.queue.recv_timeout(self.wait_time(tick_interval, last_tick)),
-            };
-            match first {
-                Ok(WriterMessage::Publish { unit, bytes, reply }) => {
-                    let (batch, next) = self.gather(PendingPublish { unit, bytes, reply });
-                    next_message = next;
-                    ticket += 1;
-                    self.publish(ticket, batch);
-                }
-                Err(RecvTimeoutError::Timeout) => self.sync_mark(),
-                Ok(WriterMessage::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            if !self.intake.is_empty() && self.sequencer.has_room() {
+                self.propose_next();
+            } else if !self.intake.wait(self.wait_time(tick_interval, last_tick)) {
+                self.sync_mark();
+            }
+            self.apply_ordered();
+            if self.proposals.is_stalled() {
+                self.refuse_stalled();
             }
             if last_tick.elapsed() >= tick_interval {
                 self.health.begin(Step::Housekeeping);
@@ -118,6 +85,13 @@ impl Writer {
         self.health.begin(Step::Close);
         self.close();
         self.health.finish();
+    }
+
+    /// Returns true once the journal is to be closed and everything that waited is answered.
+    fn is_over(&self) -> bool {
+        self.intake.is_stopping()
+            && self.intake.is_empty()
+            && !self.proposals.has_waiting_publishers()
     }
 
     /// Returns how long the writer waits for a publish before it does something else.
@@ -141,26 +115,9 @@ impl Writer {
         }
     }
 
-    /// Collects waiting publishes that fit in one batch, and returns the first message that does
-    /// not.
-    fn gather(&self, first: PendingPublish) -> (Vec<PendingPublish>, Option<WriterMessage>) {
-        let (mut items, mut size) = (first.unit.len(), first.bytes);
-        let mut batch = vec![first];
-        while let Ok(next) = self.queue.try_recv() {
-            let WriterMessage::Publish { unit, bytes, reply } = next else {
-                return (batch, Some(next));
-            };
-            items += unit.len();
-            size += bytes;
-            if items > MAX_ENTRIES_PER_BATCH || size > MAX_BATCH_BYTES {
-                return (batch, Some(WriterMessage::Publish { unit, bytes, reply }));
-            }
-            batch.push(PendingPublish { unit, bytes, reply });
-        }
-        (batch, None)
-    }
-
-    fn publish(&mut self, ticket: Ticket, waiting: Vec<PendingPublish>) {
+    /// Proposes the next batch.
+    fn propose_next(&mut self) {
+        let waiting = self.intake.take_batch();
         self.health.begin(Step::Commit);
         waiting.iter().for_each(|pending| self.health.dequeue(pending.bytes));
         let waiting = match self.admit() {
@@ -179,22 +136,67 @@ impl Writer {
         }
         let mut units = Vec::with_capacity(waiting.len());
         let mut replies = Vec::with_capacity(waiting.len());
-        let mut total_bytes = 0;
-        for PendingPublish { unit, bytes, reply } in waiting {
-            total_bytes += bytes;
-            replies.push((reply, streams_of(&unit)));
-            units.push(unit);
+        let mut bytes = 0;
+        for pending in waiting {
+            bytes += pending.bytes;
+            let streams = pending.streams();
+            replies.push((pending.reply, streams));
+            units.push(pending.unit);
         }
-        match self.commit(ticket, units, total_bytes) {
-            Ok(applied) => self.dispatch(applied, replies),
-            Err(error) => {
-                self.health.poison(&error.to_string(), &self.telemetry);
-                let error = PublishError::Poisoned(error.to_string());
-                for (reply, _) in replies {
-                    let _ = reply.send(Err(error.clone()));
+        let ticket = self.proposals.add(bytes, replies);
+        if let Err(error) = self.sequencer.propose(Proposal { ticket, time: now(), units }) {
+            self.fail(&error.into());
+        }
+    }
+
+    /// Answers the publishers that wait for a sequencer that does not answer.
+    fn refuse_stalled(&mut self) {
+        self.proposals.answer_all(&PublishError::Unconfirmed);
+        while !self.intake.is_empty() {
+            let waiting = self.intake.take_batch();
+            waiting.iter().for_each(|pending| self.health.dequeue(pending.bytes));
+            refuse(waiting, &PublishError::LogUnavailable);
+        }
+    }
+
+    /// Applies and dispatches all batches that the sequencer has ordered.
+    fn apply_ordered(&mut self) {
+        loop {
+            if self.health.poisoned().is_some() {
+                return;
+            }
+            match self.sequencer.next() {
+                Ok(Some((ordered, ticket))) => {
+                    self.health.begin(Step::Commit);
+                    self.apply(ordered, ticket);
                 }
+                Ok(None) => return,
+                Err(error) => return self.fail(&error.into()),
             }
         }
+    }
+
+    fn apply(&mut self, ordered: OrderedBatch, ticket: Option<Ticket>) {
+        let started_at = Instant::now();
+        let applied = match self.store_batch(ordered) {
+            Ok(applied) => applied,
+            Err(error) => return self.fail(&error),
+        };
+        let own = ticket.and_then(|ticket| self.proposals.take(ticket));
+        let entries = applied.batch.as_ref().map_or(0, |batch| batch.entries.len());
+        let synced = self.store.syncs() && applied.batch.is_some();
+        let (bytes, since) =
+            own.as_ref().map_or((0, started_at), |own| (own.bytes, own.started_at));
+        self.telemetry.batch_committed(entries, bytes, since.elapsed(), synced);
+        self.dispatch(applied, own.map(|own| own.replies).unwrap_or_default());
+    }
+
+    /// Stops publishing after a failure that cannot be repaired, and answers the waiting publishers.
+    fn fail(&mut self, error: &JournalError) {
+        self.health.poison(&error.to_string(), &self.telemetry);
+        let error = PublishError::Poisoned(error.to_string());
+        self.proposals.answer_all(&error);
+        self.proposals.clear();
     }
 
     fn is_reserve_spent(&self) -> bool {
@@ -218,26 +220,8 @@ impl Writer {
         shortage.map_or(Ok(()), |reason| Err(PublishError::DiskFull(reason)))
     }
 
-    /// Orders and applies the units, and makes them durable.
-    fn commit(
-        &mut self,
-        ticket: Ticket,
-        units: Vec<PublishUnit>,
-        bytes: usize,
-    ) -> Result<Applied, JournalError> {
-        let started_at = Instant::now();
-        let result = self.order_and_apply(Proposal { ticket, time: now(), units });
-        if let Ok(applied) = &result {
-            let entries = applied.batch.as_ref().map_or(0, |batch| batch.entries.len());
-            let synced = self.store.syncs() && applied.batch.is_some();
-            self.telemetry.batch_committed(entries, bytes, started_at.elapsed(), synced);
-        }
-        result
-    }
-
-    fn order_and_apply(&mut self, proposal: Proposal) -> Result<Applied, JournalError> {
-        self.sequencer.propose(proposal)?;
-        let (ordered, _) = self.sequencer.next()?.ok_or(JournalError::NoBatch)?;
+    /// Applies a batch and makes it durable.
+    fn store_batch(&mut self, ordered: OrderedBatch) -> Result<Applied, JournalError> {
         let applied = self.store.apply(ordered)?;
         if applied.batch.is_some() {
             self.write_mark()?;
@@ -383,17 +367,5 @@ impl Writer {
 }
 
 fn refuse(waiting: Vec<PendingPublish>, error: &PublishError) {
-    for PendingPublish { reply, .. } in waiting {
-        let _ = reply.send(Err(error.clone()));
-    }
-}
-
-/// Returns the streams of each item, for the receipts.
-fn streams_of(unit: &PublishUnit) -> Vec<Box<[StreamName]>> {
-    unit.iter()
-        .map(|item| match item {
-            Item::Event(draft) => draft.streams().into(),
-            Item::End(stream) | Item::Delete { stream, .. } => [stream.clone()].into(),
-        })
-        .collect()
+    waiting.into_iter().for_each(|pending| pending.refuse(error));
 }

@@ -37,7 +37,11 @@ pub(super) async fn publish_with_retry(
     let mut backoff = Backoff::new(RETRY_AFTER, RETRY_WITHIN);
     loop {
         match publish(publisher, unit.clone()).await {
-            Err(why @ (PublishError::QueueFull | PublishError::DiskFull(_))) => waits(&why),
+            Err(
+                why @ (PublishError::QueueFull
+                | PublishError::DiskFull(_)
+                | PublishError::LogUnavailable),
+            ) => waits(&why),
             done => return done,
         }
         sleep(backoff.pause()).await;

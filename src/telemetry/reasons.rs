@@ -174,6 +174,10 @@ reasons! {
         DiskFull = "disk_full",
         /// The journal is poisoned.
         Poisoned = "journal_poisoned",
+        /// The log of the cluster does not answer.
+        LogUnavailable = "log_unavailable",
+        /// The log of the cluster has not confirmed the publish.
+        Unconfirmed = "unconfirmed",
         /// The hub is stopping.
         Draining = "draining",
         /// The client disconnected while sending the body.

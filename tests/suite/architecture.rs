@@ -7,12 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules in import order: each uses only the previous ones; `app`, `cli` and `main` may use any.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "telemetry",
     "event",
     "wire",
     "limits",
     "access",
+    "cluster",
     "journal",
     "hub",
     "source",

@@ -51,6 +51,8 @@ mod churn;
 #[cfg(feature = "cli")]
 mod cli;
 mod clock;
+#[cfg(feature = "cluster")]
+mod cluster;
 #[cfg(feature = "chat")]
 mod completion_errors;
 #[cfg(feature = "chat")]

@@ -272,6 +272,8 @@ pub(crate) fn count_refusal(
             },
             Code::DiskFull => PublishRefused::DiskFull,
             Code::JournalPoisoned => PublishRefused::Poisoned,
+            Code::LogUnavailable => PublishRefused::LogUnavailable,
+            Code::Unconfirmed => PublishRefused::Unconfirmed,
             Code::Draining => PublishRefused::Draining,
             Code::ClientDisconnected => PublishRefused::Client,
             Code::ConnectionTimeout => PublishRefused::Timeout,

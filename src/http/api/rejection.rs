@@ -92,9 +92,12 @@ pub(crate) fn count_rejection(
             Code::ConnectionTimeout => SubscribeRejectReason::Timeout,
             Code::Draining => SubscribeRejectReason::Draining,
             Code::TooMany | Code::ResourceExhausted => SubscribeRejectReason::RequestBodies,
-            Code::ServerError | Code::Unresponsive | Code::JournalPoisoned | Code::DiskFull => {
-                SubscribeRejectReason::Error
-            }
+            Code::ServerError
+            | Code::Unresponsive
+            | Code::JournalPoisoned
+            | Code::DiskFull
+            | Code::LogUnavailable
+            | Code::Unconfirmed => SubscribeRejectReason::Error,
             Code::Malformed
             | Code::Validation
             | Code::Misdirected

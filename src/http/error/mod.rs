@@ -43,6 +43,10 @@ pub(crate) enum Code {
     TooMany,
     DiskFull,
     JournalPoisoned,
+    /// The log of the cluster does not answer; nothing was published.
+    LogUnavailable,
+    /// The log of the cluster has not confirmed a publish.
+    Unconfirmed,
     Draining,
     ClientDisconnected,
     ConnectionTimeout,
@@ -81,6 +85,10 @@ impl Code {
             Self::JournalPoisoned => {
                 ("journal_poisoned", "Journal poisoned", S::SERVICE_UNAVAILABLE)
             }
+            Self::LogUnavailable => {
+                ("log_unavailable", "Log of the cluster unavailable", S::SERVICE_UNAVAILABLE)
+            }
+            Self::Unconfirmed => ("unconfirmed", "Publish not confirmed", S::SERVICE_UNAVAILABLE),
             Self::Draining => ("draining", "Draining", S::SERVICE_UNAVAILABLE),
             Self::ClientDisconnected => {
                 ("client_disconnected", "Client disconnected", S::BAD_REQUEST)
@@ -251,6 +259,8 @@ impl From<PublishError> for Problem {
             PublishError::QueueFull => Self::bound_hit(BoundHit::PublishQueue, detail),
             PublishError::Draining => Self::new(Code::Draining, detail).retry_after(5),
             PublishError::DiskFull(_) => Self::new(Code::DiskFull, detail).retry_after(30),
+            PublishError::LogUnavailable => Self::new(Code::LogUnavailable, detail).retry_after(5),
+            PublishError::Unconfirmed => Self::new(Code::Unconfirmed, detail).retry_after(5),
             PublishError::Poisoned(_) => Self::new(Code::JournalPoisoned, detail).retry_after(30),
         }
     }

@@ -97,6 +97,10 @@ error_sets! { problem_responses;
                 /var/lib/fanfare".into()).into(),
         "A write failed; the hub accepts no more until a restart" =>
             PublishError::Poisoned("No space left on device".into()).into(),
+        "The log of the cluster does not answer; nothing was published" =>
+            PublishError::LogUnavailable.into(),
+        "The log of the cluster has not confirmed the publish; it may still be published" =>
+            PublishError::Unconfirmed.into(),
         "The hub is stopping" => PublishError::Draining.into(),
     }
     /// Errors of writing an event to a stream, which may be new.

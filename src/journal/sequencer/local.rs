@@ -21,8 +21,12 @@ impl LocalSequencer {
 }
 
 impl Sequencer for LocalSequencer {
+    fn has_room(&self) -> bool {
+        self.waiting.len() < MAX_WAITING
+    }
+
     fn propose(&mut self, proposal: Proposal) -> Result<(), SequencerError> {
-        if self.waiting.len() == MAX_WAITING {
+        if !self.has_room() {
             return Err(SequencerError::Full(MAX_WAITING));
         }
         self.last += 1;

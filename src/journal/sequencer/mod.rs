@@ -14,9 +14,15 @@
 
 #[cfg(test)]
 mod contract;
+#[cfg(feature = "cluster")]
+mod frame;
 mod local;
+#[cfg(feature = "cluster")]
+mod replicated;
 
 pub(super) use local::LocalSequencer;
+#[cfg(feature = "cluster")]
+pub(super) use replicated::ReplicatedSequencer;
 
 use super::batch::{OrderedBatch, PublishUnit};
 use crate::event::Timestamp;
@@ -33,15 +39,40 @@ pub(super) struct Proposal {
 }
 
 /// Failure to order a batch.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SequencerError {
     /// The maximum number of batches already waits to be applied.
     #[error("too many batches waiting to be applied ({0})")]
     Full(usize),
+    /// The log cannot be read any further.
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Log(#[from] crate::cluster::LogError),
+    /// A message of the log cannot be read.
+    #[cfg(feature = "cluster")]
+    #[error("cannot read message {number} of the log")]
+    Frame {
+        /// Number of the message.
+        number: u64,
+        /// Reason.
+        source: frame::FrameError,
+    },
+    /// The log has the batches of this hub in another order than they were proposed.
+    #[cfg(feature = "cluster")]
+    #[error("message {number} of the log is batch {ticket} of this hub, which was not the next")]
+    Reordered {
+        /// Number of the message.
+        number: u64,
+        /// Ticket of the batch.
+        ticket: u64,
+    },
 }
 
 /// Decides which batch comes next. Driven by one thread.
 pub(super) trait Sequencer: Send {
+    /// Returns true if a batch can be proposed now.
+    fn has_room(&self) -> bool;
+
     /// Proposes a batch.
     fn propose(&mut self, proposal: Proposal) -> Result<(), SequencerError>;
 

@@ -24,6 +24,12 @@ impl Epochs {
         Self { list: vec![(epoch, Position::ZERO)] }
     }
 
+    /// Returns the only epoch of a replicated log.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn only(epoch: Epoch) -> Self {
+        Self { list: vec![(epoch, Position::ZERO)] }
+    }
+
     pub(crate) fn load(kv: &Kv) -> Result<Option<Self>, JournalError> {
         let Some(value) = kv.get(keys::EPOCHS)? else { return Ok(None) };
         let mut fields = Decoder(&value);

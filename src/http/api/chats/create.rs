@@ -118,7 +118,9 @@ fn reason(problem: &Problem) -> ChatRefused {
         }
         Code::TooMany | Code::ResourceExhausted | Code::Unresponsive => ChatRefused::Busy,
         Code::Draining => ChatRefused::Draining,
-        Code::DiskFull | Code::JournalPoisoned => ChatRefused::Journal,
+        Code::DiskFull | Code::JournalPoisoned | Code::LogUnavailable | Code::Unconfirmed => {
+            ChatRefused::Journal
+        }
         Code::ClientDisconnected | Code::ConnectionTimeout => ChatRefused::Client,
         Code::ServerError => ChatRefused::Error,
         Code::Malformed

@@ -1,0 +1,118 @@
+//! The connection to NATS, and the stream that is the log.
+
+use super::error::LogError;
+use super::settings::ClusterSettings;
+use async_nats::jetstream::context::Context;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType, Stream};
+use std::time::Duration;
+
+/// Metadata of the stream: the epoch of the ids of all events in it.
+const EPOCH: &str = "fanfare-epoch";
+/// Time in which a message with the same id is not stored again. An append is repeated while it is
+/// not acknowledged, so this bounds how long the log may be away.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(20 * 60);
+/// Time after which a request counts as unanswered.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl ClusterSettings {
+    pub(super) fn subject(&self) -> String {
+        format!("{}.log", self.name)
+    }
+
+    fn config(&self, epoch: u32) -> Config {
+        Config {
+            name: self.name.clone(),
+            subjects: vec![self.subject()],
+            description: Some("log of a cluster of Fanfare hubs".to_owned()),
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            max_age: self.log_max_age,
+            max_bytes: i64::try_from(self.log_max_bytes).unwrap_or(i64::MAX),
+            discard: DiscardPolicy::Old,
+            deny_delete: true,
+            deny_purge: true,
+            duplicate_window: DUPLICATE_WINDOW.min(self.log_max_age),
+            metadata: [(EPOCH.to_owned(), epoch.to_string())].into(),
+            ..Config::default()
+        }
+    }
+}
+
+/// Connects to one of the servers.
+pub(super) async fn connect(settings: &ClusterSettings) -> Result<Context, LogError> {
+    let options = async_nats::ConnectOptions::new()
+        .name(format!("fanfare {}", settings.node))
+        .connection_timeout(CONNECT_TIMEOUT)
+        .request_timeout(Some(REQUEST_TIMEOUT));
+    let client = options
+        .connect(&settings.urls)
+        .await
+        .map_err(|source| LogError::Connect { urls: settings.urls.join(", "), source })?;
+    let context = async_nats::jetstream::ContextBuilder::new()
+        .timeout(REQUEST_TIMEOUT)
+        .ack_timeout(REQUEST_TIMEOUT);
+    Ok(context.build(client))
+}
+
+/// Returns the stream and the epoch of its ids. Creates it with a new epoch if it does not exist.
+pub(super) async fn open_stream(
+    context: &Context,
+    settings: &ClusterSettings,
+) -> Result<(Stream, u32), LogError> {
+    let failed = |action, error: &dyn std::fmt::Display| LogError::Stream {
+        action,
+        stream: settings.name.clone(),
+        reason: error.to_string(),
+    };
+    let mut stream = match context.get_stream(&settings.name).await {
+        Ok(stream) => stream,
+        Err(_) => {
+            // The upper half of the range is left for later epochs. Another hub may be faster.
+            let epoch = rand::random::<u32>() >> 1;
+            match context.create_stream(settings.config(epoch)).await {
+                Ok(stream) => stream,
+                Err(created) => match context.get_stream(&settings.name).await {
+                    Ok(stream) => stream,
+                    Err(_) => return Err(failed("create", &created)),
+                },
+            }
+        }
+    };
+    let config = stream.info().await.map_err(|error| failed("read", &error))?.config.clone();
+    check(settings, &config)?;
+    let epoch = config.metadata.get(EPOCH).and_then(|epoch| epoch.parse().ok());
+    Ok((stream, epoch.ok_or_else(|| unfit(settings, "metadata without", EPOCH, "a number"))?))
+}
+
+/// Returns an error if the stream could lose or change what it has acknowledged.
+fn check(settings: &ClusterSettings, found: &Config) -> Result<(), LogError> {
+    if found.storage != StorageType::File {
+        return Err(unfit(settings, "storage", "memory", "file"));
+    }
+    if found.num_replicas != settings.replicas {
+        let required = format!("{} (--cluster-replicas)", settings.replicas);
+        return Err(unfit(settings, "replicas", &found.num_replicas.to_string(), &required));
+    }
+    for (setting, is_set) in [("deny_delete", found.deny_delete), ("deny_purge", found.deny_purge)]
+    {
+        if !is_set {
+            return Err(unfit(settings, setting, "false", "true"));
+        }
+    }
+    let subjects = found.subjects.join(", ");
+    if subjects != settings.subject() {
+        return Err(unfit(settings, "subjects", &subjects, &settings.subject()));
+    }
+    Ok(())
+}
+
+fn unfit(
+    settings: &ClusterSettings,
+    setting: &'static str,
+    found: &str,
+    required: &str,
+) -> LogError {
+    let (stream, found, required) = (settings.name.clone(), found.to_owned(), required.to_owned());
+    LogError::Unfit { stream, setting, found, required }
+}

@@ -1,0 +1,59 @@
+//! Failures of the log.
+
+/// Reason why the log cannot be used, or why this hub must stop reading it.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// No server can be reached, or none accepts the credentials.
+    #[error("cannot connect to NATS at {urls}")]
+    Connect {
+        /// Configured addresses.
+        urls: String,
+        /// Failure of the client.
+        #[source]
+        source: async_nats::ConnectError,
+    },
+    /// The stream cannot be created or read.
+    #[error("cannot {action} stream {stream}: {reason}")]
+    Stream {
+        /// What was attempted.
+        action: &'static str,
+        /// Name of the stream.
+        stream: String,
+        /// Reason of the server.
+        reason: String,
+    },
+    /// The stream is configured in a way that may lose events.
+    #[error("stream {stream} has {setting} {found}; it must be {required}")]
+    Unfit {
+        /// Name of the stream.
+        stream: String,
+        /// Setting that does not fit.
+        setting: &'static str,
+        /// Configured value.
+        found: String,
+        /// Required value.
+        required: String,
+    },
+    /// Messages between two others are gone.
+    #[error("the log continues with message {found} after {last}; what lies between is gone")]
+    Gap {
+        /// Last message that was read.
+        last: u64,
+        /// Next message of the log.
+        found: u64,
+    },
+    /// The log has fewer messages than this hub has applied.
+    #[error("the log ends at message {end}, but this hub has applied {applied}")]
+    Behind {
+        /// Last message of the log.
+        end: u64,
+        /// Last message that was applied here.
+        applied: u64,
+    },
+    /// The thread of the log cannot be started.
+    #[error("cannot start the thread of the log")]
+    Thread(#[source] std::io::Error),
+    /// The thread of the log has stopped.
+    #[error("the thread of the log has stopped")]
+    Stopped,
+}

@@ -1,0 +1,187 @@
+//! A handle to the log, for one thread.
+
+use super::connection::{connect, open_stream};
+use super::error::LogError;
+use super::settings::ClusterSettings;
+use super::tail;
+use async_nats::HeaderMap;
+use async_nats::header::{NATS_EXPECTED_STREAM, NATS_MESSAGE_ID};
+use async_nats::jetstream::context::Context;
+use bytes::Bytes;
+use std::error::Error as _;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{self, Receiver, Sender, error::TryRecvError};
+
+/// Maximum number of messages that were read and wait to be applied.
+const MAX_WAITING_MESSAGES: usize = 64;
+/// Maximum number of appends that wait for their acknowledgement.
+const MAX_WAITING_APPENDS: usize = 16;
+/// Time for which a start waits for the servers.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+/// Pause before an append is repeated whose outcome is unknown.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// A message of the log.
+#[derive(Debug)]
+pub struct LogMessage {
+    /// Number of the message: consecutive from 1.
+    pub sequence: u64,
+    /// Content.
+    pub data: Bytes,
+}
+
+/// A message to append.
+struct Append {
+    id: String,
+    data: Bytes,
+}
+
+/// A connection to the log. Its tasks run on a thread of their own, which ends when this is dropped.
+pub struct Log {
+    epoch: u32,
+    node: String,
+    start: Option<SyncSender<Start>>,
+    appends: Option<Sender<Append>>,
+    messages: Option<Receiver<Result<LogMessage, LogError>>>,
+}
+
+/// What the tasks need to begin.
+struct Start {
+    last: u64,
+    wake: Box<dyn Fn() + Send>,
+    appends: Receiver<Append>,
+    messages: Sender<Result<LogMessage, LogError>>,
+}
+
+impl Log {
+    /// Connects, and creates or checks the stream.
+    pub fn open(settings: ClusterSettings) -> Result<Self, LogError> {
+        let (start, started) = std::sync::mpsc::sync_channel(1);
+        let (opened, result) = std::sync::mpsc::sync_channel(1);
+        let node = settings.node.clone();
+        let thread = std::thread::Builder::new().name("log".into());
+        thread
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                match runtime.map_err(LogError::Thread) {
+                    Ok(runtime) => runtime.block_on(serve(settings, &opened, &started)),
+                    Err(error) => drop(opened.send(Err(error))),
+                }
+            })
+            .map_err(LogError::Thread)?;
+        let epoch = result.recv().unwrap_or(Err(LogError::Stopped))?;
+        Ok(Self { epoch, node, start: Some(start), appends: None, messages: None })
+    }
+
+    /// Returns the epoch of the ids of all events in the log.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Returns the name of this hub.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Begins to read after message `last`, and to append. `wake` is called when there is something to
+    /// read.
+    pub fn start(&mut self, last: u64, wake: impl Fn() + Send + 'static) {
+        let Some(start) = self.start.take() else { return };
+        let (sender, messages) = mpsc::channel(MAX_WAITING_MESSAGES);
+        let (appends, receiver) = mpsc::channel(MAX_WAITING_APPENDS);
+        let command = Start { last, wake: Box::new(wake), appends: receiver, messages: sender };
+        // Without its thread, the first read fails.
+        let _ = start.send(command);
+        (self.appends, self.messages) = (Some(appends), Some(messages));
+    }
+
+    /// Begins to append a message. It is repeated with the same id until the log has it. Fails if too many
+    /// wait.
+    pub fn append(&mut self, id: String, data: Bytes) -> Result<(), LogError> {
+        let appends = self.appends.as_ref().ok_or(LogError::Stopped)?;
+        appends.try_send(Append { id, data }).map_err(|_| LogError::Stopped)
+    }
+
+    /// Returns the next message, or `None` if there is none yet.
+    pub fn read(&mut self) -> Result<Option<LogMessage>, LogError> {
+        let Some(messages) = &mut self.messages else { return Ok(None) };
+        match messages.try_recv() {
+            Ok(message) => message.map(Some),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(LogError::Stopped),
+        }
+    }
+}
+
+/// Connects, reports the epoch, and reads and appends once it is started.
+async fn serve(
+    settings: ClusterSettings,
+    opened: &SyncSender<Result<u32, LogError>>,
+    started: &std::sync::mpsc::Receiver<Start>,
+) {
+    let context = match open(&settings).await {
+        Ok((context, epoch)) => {
+            let _ = opened.send(Ok(epoch));
+            context
+        }
+        Err(error) => return drop(opened.send(Err(error))),
+    };
+    // The journal is opened meanwhile, for which the connection is not needed.
+    let Ok(Start { last, wake, appends, messages }) = started.recv() else { return };
+    let is_over = messages.clone();
+    let read = tail::read(context.clone(), settings.clone(), last, messages, wake);
+    let run = futures_util::future::join(read, append_all(context, settings, appends));
+    tokio::select! {
+        _ = run => {}
+        () = is_over.closed() => {}
+    }
+}
+
+/// Connects, and returns the epoch of the stream. The servers may be starting, too.
+async fn open(settings: &ClusterSettings) -> Result<(Context, u32), LogError> {
+    let began = Instant::now();
+    loop {
+        let result = async {
+            let context = connect(settings).await?;
+            let (_, epoch) = open_stream(&context, settings).await?;
+            Ok((context, epoch))
+        };
+        match result.await {
+            Err(error @ (LogError::Connect { .. } | LogError::Stream { .. }))
+                if began.elapsed() < OPEN_WITHIN =>
+            {
+                let cause = error.source().map(ToString::to_string);
+                tracing::warn!(%error, cause, "waiting for the log of the cluster");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Appends messages one after the other, which keeps their order.
+async fn append_all(context: Context, settings: ClusterSettings, mut waiting: Receiver<Append>) {
+    let subject = settings.subject();
+    while let Some(Append { id, data }) = waiting.recv().await {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, id.as_str());
+        headers.insert(NATS_EXPECTED_STREAM, settings.name.as_str());
+        loop {
+            let sent =
+                context.publish_with_headers(subject.clone(), headers.clone(), data.clone()).await;
+            let acknowledged = match sent {
+                Ok(acknowledgement) => acknowledgement.await,
+                Err(error) => Err(error),
+            };
+            match acknowledged {
+                Ok(_) => break,
+                // Whether the log has the message is unknown; with the same id it is not stored twice.
+                Err(error) => {
+                    tracing::warn!(%error, id, "an append to the log was not acknowledged");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Format of a proposed batch in a replicated log: one message holds one batch.
+//!
+//! Layout, integers big-endian: format (u8), ticket (u64), boot (u128), node (length u8, text), time
+//! in ms (u64), number of units (u32). A unit is its number of items (u32) and the items:
+//!
+//! - event: 0 (u8), number of streams (u8), streams (length u8, text), type (length u8, text; empty for
+//!   the default), key (length u8, text; empty for none), fingerprint (u128), JSON (u8), data (length
+//!   u32, text)
+//! - end: 1 (u8), stream
+//! - deletion: 2 (u8), has readers (u8), stream
+
+use super::Ticket;
+use crate::event::{Draft, EventType, Key, MAX_ENTRIES_PER_BATCH, Payload, StreamName, Timestamp};
+use crate::journal::batch::{Item, PublishUnit};
+use crate::journal::keys::{Decoder, Encoder};
+use bytes::Bytes;
+
+/// Version of the format that this hub writes, the highest that it reads.
+const FORMAT: u8 = 1;
+const EVENT: u8 = 0;
+const END: u8 = 1;
+const DELETION: u8 = 2;
+
+/// The process that proposed a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::journal) struct Proposer {
+    /// Name of the node.
+    pub(in crate::journal) node: String,
+    /// Random number of the process. Tickets ascend within it.
+    pub(in crate::journal) boot: u128,
+}
+
+/// A batch with its proposer.
+#[derive(Debug)]
+pub(in crate::journal) struct Frame {
+    pub(in crate::journal) proposer: Proposer,
+    pub(in crate::journal) ticket: Ticket,
+    pub(in crate::journal) time: Timestamp,
+    pub(in crate::journal) units: Vec<PublishUnit>,
+}
+
+/// Reason why a message of the log is not a batch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A newer hub wrote it.
+    #[error("the batch has format {found}; this version reads up to {FORMAT}")]
+    Newer {
+        /// Format of the batch.
+        found: u8,
+    },
+    /// It is not complete, or its fields contradict each other.
+    #[error("the message is not a batch")]
+    Malformed,
+}
+
+impl Frame {
+    /// Writes the batch.
+    pub(in crate::journal) fn write(&self) -> Vec<u8> {
+        let mut out =
+            Encoder::new(FORMAT).u64(self.ticket).bytes(&self.proposer.boot.to_be_bytes());
+        out = short(out, &self.proposer.node).u64(self.time.ms()).u32(self.units.len() as u32);
+        for unit in &self.units {
+            out = unit.iter().fold(out.u32(unit.len() as u32), write_item);
+        }
+        out.0
+    }
+
+    /// Reads a batch.
+    pub(in crate::journal) fn read(bytes: &Bytes) -> Result<Self, FrameError> {
+        match bytes.first() {
+            Some(&FORMAT) => {}
+            Some(&found) if found > FORMAT => return Err(FrameError::Newer { found }),
+            _ => return Err(FrameError::Malformed),
+        }
+        Reader { bytes, rest: Decoder(&bytes[1..]) }.frame().ok_or(FrameError::Malformed)
+    }
+}
+
+fn short(out: Encoder, text: &str) -> Encoder {
+    out.u8(text.len() as u8).bytes(text.as_bytes())
+}
+
+fn write_item(out: Encoder, item: &Item) -> Encoder {
+    match item {
+        Item::Event(draft) => {
+            let mut out = out.u8(EVENT).u8(draft.streams().len() as u8);
+            for stream in draft.streams() {
+                out = short(out, stream.as_str());
+            }
+            let kind = if draft.kind().is_default() { "" } else { draft.kind().as_str() };
+            let data = draft.payload().as_bytes();
+            out = short(short(out, kind), draft.key().map_or("", Key::as_str));
+            out.bytes(&draft.fingerprint().to_be_bytes())
+                .u8(u8::from(draft.payload().is_json()))
+                .u32(data.len() as u32)
+                .bytes(data)
+        }
+        Item::End(stream) => short(out.u8(END), stream.as_str()),
+        Item::Delete { stream, has_readers } => {
+            short(out.u8(DELETION).u8(u8::from(*has_readers)), stream.as_str())
+        }
+    }
+}
+
+/// Reads fields; data shares the memory of the message.
+struct Reader<'a> {
+    bytes: &'a Bytes,
+    rest: Decoder<'a>,
+}
+
+impl Reader<'_> {
+    fn frame(mut self) -> Option<Frame> {
+        let ticket = self.rest.u64()?;
+        let boot = self.u128()?;
+        let node = self.short()?.to_owned();
+        let time = Timestamp::from_ms(self.rest.u64()?);
+        let mut count = 0;
+        let mut units = Vec::new();
+        for _ in 0..self.rest.u32()? {
+            let mut unit = Vec::new();
+            for _ in 0..self.rest.u32()? {
+                unit.push(self.item()?);
+                count += 1;
+            }
+            units.push(unit);
+        }
+        // Positions have room for no more, and a batch is all of its message.
+        let is_whole = count <= MAX_ENTRIES_PER_BATCH && self.rest.0.is_empty();
+        is_whole.then_some(Frame { proposer: Proposer { node, boot }, ticket, time, units })
+    }
+
+    fn item(&mut self) -> Option<Item> {
+        match self.rest.u8()? {
+            EVENT => self.event().map(Item::Event),
+            END => self.stream().map(Item::End),
+            DELETION => {
+                let has_readers = self.flag()?;
+                Some(Item::Delete { stream: self.stream()?, has_readers })
+            }
+            _ => None,
+        }
+    }
+
+    fn event(&mut self) -> Option<Draft> {
+        let streams = (0..self.rest.u8()?).map(|_| self.stream()).collect::<Option<Vec<_>>>()?;
+        let kind = match self.short()? {
+            "" => EventType::default(),
+            kind => EventType::parse(kind).ok()?,
+        };
+        let key = match self.short()? {
+            "" => None,
+            key => Some(Key::parse("key", key).ok()?),
+        };
+        let fingerprint = self.u128()?;
+        let is_json = self.flag()?;
+        let length = self.rest.u32()? as usize;
+        let end = self.bytes.len() - self.rest.0.len() + length;
+        std::str::from_utf8(self.rest.take(length)?).ok()?;
+        let payload = Payload::from_stored(self.bytes.slice(end - length..end), is_json);
+        Draft::from_log(streams, kind, payload, key, fingerprint)
+    }
+
+    fn u128(&mut self) -> Option<u128> {
+        Some(u128::from_be_bytes(self.rest.take(16)?.try_into().ok()?))
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.rest.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn short(&mut self) -> Option<&str> {
+        let length = self.rest.u8()?;
+        std::str::from_utf8(self.rest.take(usize::from(length))?).ok()
+    }
+
+    fn stream(&mut self) -> Option<StreamName> {
+        StreamName::parse(self.short()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::value::RawValue;
+
+    fn name(text: &str) -> StreamName {
+        StreamName::parse(text).expect("a name")
+    }
+
+    fn frame() -> Frame {
+        let json = RawValue::from_string(r#"{"n": [1, "ü"]}"#.into()).expect("JSON");
+        let now = Timestamp::from_ms(7);
+        let kind = EventType::parse("order").expect("a type");
+        let event = Draft::from_json(vec![name("a"), name("b.c")], kind, &json, now).expect("ok");
+        let key = Some(Key::parse("key", "k1").expect("a key"));
+        let text = Draft::from_text(vec![name("a")], EventType::default(), "x\ny", now);
+        let deletion = Item::Delete { stream: name("d"), has_readers: true };
+        let proposer = Proposer { node: "n1".into(), boot: u128::MAX - 5 };
+        let units = vec![
+            vec![Item::Event(event.with_key(key)), Item::Event(text.expect("ok"))],
+            vec![Item::End(name("e"))],
+            vec![deletion],
+        ];
+        Frame { proposer, ticket: 3, time: now, units }
+    }
+
+    #[test]
+    fn batches_are_read_as_they_were_written() {
+        let written = frame();
+        let bytes = Bytes::from(written.write());
+        let read = Frame::read(&bytes).expect("a batch");
+        assert_eq!(format!("{read:?}"), format!("{written:?}"));
+    }
+
+    #[test]
+    fn other_messages_are_refused() {
+        let bytes = Bytes::from(frame().write());
+        for length in 0..bytes.len() {
+            let part = Frame::read(&bytes.slice(..length));
+            assert_eq!(part.expect_err("refused"), FrameError::Malformed, "{length} bytes");
+        }
+        let mut longer = bytes.to_vec();
+        longer.push(0);
+        assert_eq!(Frame::read(&longer.into()).expect_err("refused"), FrameError::Malformed);
+        let mut newer = bytes.to_vec();
+        newer[0] = FORMAT + 1;
+        assert_eq!(
+            Frame::read(&newer.into()).expect_err("refused"),
+            FrameError::Newer { found: 2 }
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! Several hubs on one replicated log, with real NATS servers.
+
+use crate::hub::{Hub, TEST_TIMEOUT};
+use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const NODES: usize = 3;
+
+/// A NATS server of a cluster.
+struct Server {
+    config: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Server {
+    fn start(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| {
+            concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/venv/bin/nats-server").to_owned()
+        });
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Three NATS servers and three hubs.
+struct Cluster {
+    hubs: Vec<Hub>,
+    servers: Vec<Server>,
+    _folder: TempDir,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (ports, routes) = (free_ports(), free_ports());
+        let list = routes.iter().map(|port| format!("nats://127.0.0.1:{port}"));
+        let list = list.collect::<Vec<_>>().join(", ");
+        let mut servers: Vec<Server> = (0..NODES)
+            .map(|n| {
+                let path = |name: &str| folder.path().join(format!("{name}{n}"));
+                let config = format!(
+                    "server_name: n{n}\nlisten: 127.0.0.1:{}\nmax_payload: 8MB\n\
+                     jetstream {{ store_dir: {:?}, sync_interval: always }}\n\
+                     cluster {{ name: test, listen: 127.0.0.1:{}, routes: [{list}] }}\n",
+                    ports[n],
+                    path("store"),
+                    routes[n],
+                );
+                std::fs::write(path("config"), config).unwrap();
+                Server { config: path("config"), log: path("log"), child: None }
+            })
+            .collect();
+        servers.iter_mut().for_each(Server::start);
+        let starts = (0..NODES).map(|n| {
+            let data = folder.path().join(format!("hub{n}"));
+            let (url, node) = (format!("nats://127.0.0.1:{}", ports[n]), format!("h{n}"));
+            async move { start_hub(&data, &url, &node).await }
+        });
+        let hubs = futures_util::future::join_all(starts).await;
+        Self { hubs, servers, _folder: folder }
+    }
+
+    /// Returns the number of the server that became leader of the stream last.
+    fn leader(&self) -> usize {
+        let at = |server: &Server| {
+            let log = std::fs::read_to_string(&server.log).unwrap();
+            let line = log.lines().rfind(|line| line.contains("new stream leader"));
+            line.map(|line| line.split("] ").nth(1).unwrap_or_default().to_owned())
+        };
+        (0..NODES).max_by_key(|n| at(&self.servers[*n])).unwrap()
+    }
+}
+
+async fn start_hub(data: &Path, url: &str, node: &str) -> Hub {
+    Hub::start_in(data, &["--cluster-nats", url, "--node", node]).await
+}
+
+fn free_ports() -> Vec<u16> {
+    let listeners: Vec<_> = (0..NODES).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+/// Returns id and data of all stored events of a stream.
+async fn history(hub: &Hub, stream: &str) -> Vec<(String, String)> {
+    let path = format!("/streams/{stream}/events?from=start&follow=false&control=off");
+    let events = hub.subscribe(&path).await.rest().await;
+    events.into_iter().map(|event| (event.id, event.data)).collect()
+}
+
+/// Waits until all hubs have the same events of a stream, at least `count`, and returns them.
+async fn common_history(hubs: &[Hub], stream: &str, count: usize) -> Vec<(String, String)> {
+    let began = Instant::now();
+    loop {
+        let mut histories = Vec::new();
+        for hub in hubs {
+            histories.push(history(hub, stream).await);
+        }
+        if histories[0].len() >= count && histories.windows(2).all(|pair| pair[0] == pair[1]) {
+            return histories.remove(0);
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "{histories:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Publishes with a key, and repeats it until it is acknowledged.
+async fn publish_until_acknowledged(hub: &Hub, stream: &str, data: &str) -> Value {
+    let began = Instant::now();
+    loop {
+        let body = json!({ "stream": stream, "data": data, "key": data });
+        let (status, answer) = hub.try_post("/publish", body.to_string()).await;
+        match status {
+            200 => return answer,
+            503 => assert!(began.elapsed() < TEST_TIMEOUT, "{answer}"),
+            _ => panic!("{status} {answer}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn three_hubs_have_one_history_and_a_client_resumes_on_any_of_them() {
+    let mut cluster = Cluster::start().await;
+    let mut readers = Vec::new();
+    for hub in &cluster.hubs {
+        let mut reader = hub.subscribe("/streams/a/events").await;
+        reader.open().await;
+        readers.push(reader);
+    }
+    let publishers = cluster.hubs.iter().enumerate().map(|(n, hub)| async move {
+        for event in 0..50 {
+            hub.publish("a", &format!("{n} {event}")).await;
+        }
+    });
+    futures_util::future::join_all(publishers).await;
+    let mut live = Vec::new();
+    for reader in &mut readers {
+        let events = reader.take(150).await.into_iter();
+        live.push(events.map(|event| (event.id, event.data)).collect::<Vec<_>>());
+    }
+    assert!(live.windows(2).all(|pair| pair[0] == pair[1]), "{live:?}");
+    for n in 0..NODES {
+        let of_hub = live[0].iter().filter(|(_, data)| data.starts_with(&format!("{n} ")));
+        let numbers: Vec<_> = of_hub.map(|(_, data)| data[2..].parse::<u32>().unwrap()).collect();
+        assert_eq!(numbers, (0..50).collect::<Vec<_>>(), "of hub {n}");
+    }
+    // A client goes on at another hub.
+    let mut reader = cluster.hubs[1].resume("/streams/a/events", &live[0][69].0).await;
+    assert_eq!(reader.open().await["resume"], "resumed");
+    let rest = reader.take(80).await.into_iter().map(|event| (event.id, event.data));
+    assert_eq!(rest.collect::<Vec<_>>(), live[0][70..]);
+    // An idempotency key holds at all of them.
+    let first = publish_until_acknowledged(&cluster.hubs[0], "a", "once").await;
+    let second = publish_until_acknowledged(&cluster.hubs[2], "a", "once").await;
+    assert_eq!(json!([second["id"], second["duplicate"]]), json!([first["id"], true]));
+    // A hub that was killed gets what it has missed.
+    cluster.hubs[2].kill();
+    for event in 0..10 {
+        cluster.hubs[event % 2].publish("a", &format!("missed {event}")).await;
+    }
+    cluster.hubs[2].restart().await;
+    let events = common_history(&cluster.hubs, "a", 161).await;
+    assert_eq!(events.len(), 161);
+    assert_eq!(events[..150], live[0], "ids stay over a restart");
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn publishes_continue_when_the_leader_of_the_log_is_killed() {
+    let mut cluster = Cluster::start().await;
+    for event in 0..20 {
+        publish_until_acknowledged(&cluster.hubs[event % NODES], "a", &event.to_string()).await;
+    }
+    let leader = cluster.leader();
+    cluster.servers[leader].kill();
+    for event in 20..40 {
+        publish_until_acknowledged(&cluster.hubs[event % NODES], "a", &event.to_string()).await;
+    }
+    cluster.servers[leader].start();
+    let events = common_history(&cluster.hubs, "a", 40).await;
+    let numbers: Vec<_> = events.iter().map(|(_, data)| data.parse::<u32>().unwrap()).collect();
+    assert_eq!(numbers, (0..40).collect::<Vec<_>>(), "each once, in order");
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn without_a_quorum_publishes_are_refused_and_readers_stay() {
+    let mut cluster = Cluster::start().await;
+    let hub = &cluster.hubs[0];
+    hub.publish("a", "before").await;
+    let mut reader = hub.subscribe("/streams/a/events").await;
+    reader.open().await;
+    cluster.servers[1].kill();
+    cluster.servers[2].kill();
+    // The first is on its way to the log; a later one is refused at once.
+    let hub = &cluster.hubs[0];
+    let body = |data: &str| json!({ "stream": "a", "data": data, "key": data }).to_string();
+    let (status, answer) = hub.try_post("/publish", body("unconfirmed")).await;
+    assert_eq!((status, &answer["code"]), (503, &json!("unconfirmed")), "{answer}");
+    let (status, answer) = hub.try_post("/publish", body("refused")).await;
+    assert_eq!((status, &answer["code"]), (503, &json!("log_unavailable")), "{answer}");
+    let refused = "fanfare_publishes_refused_total{reason=\"log_unavailable\"}";
+    assert_eq!(hub.metric(refused).await, 1.0);
+    assert_eq!(history(hub, "a").await.len(), 1, "history can be read");
+    cluster.servers[1].start();
+    cluster.servers[2].start();
+    publish_until_acknowledged(hub, "a", "unconfirmed").await;
+    publish_until_acknowledged(hub, "a", "after").await;
+    let data: Vec<_> = reader.take(2).await.into_iter().map(|event| event.data).collect();
+    assert_eq!(data, ["unconfirmed", "after"], "the reader was not disconnected");
+    assert_eq!(common_history(&cluster.hubs, "a", 3).await.len(), 3);
+}
