@@ -67,7 +67,7 @@ impl Writer {
         let mut tick_interval = TICK;
         while !self.is_over() {
             self.health.finish();
-            if !self.intake.is_empty() && self.sequencer.has_room() {
+            if !self.intake.is_empty() && self.can_propose() {
                 self.propose_next();
             } else if !self.intake.wait(self.wait_time(tick_interval, last_tick)) {
                 self.sync_mark();
@@ -92,6 +92,11 @@ impl Writer {
         self.intake.is_stopping()
             && self.intake.is_empty()
             && !self.proposals.has_waiting_publishers()
+    }
+
+    /// Returns true if the next batch can be proposed, or refused at once.
+    fn can_propose(&self) -> bool {
+        self.sequencer.has_room() || self.health.poisoned().is_some()
     }
 
     /// Returns how long the writer waits for a publish before it does something else.

@@ -51,6 +51,10 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
+        Self::with_flags(&[]).await
+    }
+
+    async fn with_flags(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (ports, routes) = (free_ports(), free_ports());
         let list = routes.iter().map(|port| format!("nats://127.0.0.1:{port}"));
@@ -74,7 +78,7 @@ impl Cluster {
         let starts = (0..NODES).map(|n| {
             let data = folder.path().join(format!("hub{n}"));
             let (url, node) = (format!("nats://127.0.0.1:{}", ports[n]), format!("h{n}"));
-            async move { start_hub(&data, &url, &node).await }
+            async move { start_hub(&data, &url, &node, flags).await }
         });
         let hubs = futures_util::future::join_all(starts).await;
         Self { hubs, servers, _folder: folder }
@@ -91,8 +95,9 @@ impl Cluster {
     }
 }
 
-async fn start_hub(data: &Path, url: &str, node: &str) -> Hub {
-    Hub::start_in(data, &["--cluster-nats", url, "--node", node]).await
+async fn start_hub(data: &Path, url: &str, node: &str, flags: &[&str]) -> Hub {
+    let flags = [&["--cluster-nats", url, "--node", node], flags].concat();
+    Hub::start_in(data, &flags).await
 }
 
 fn free_ports() -> Vec<u16> {
@@ -230,4 +235,23 @@ async fn without_a_quorum_publishes_are_refused_and_readers_stay() {
     let data: Vec<_> = reader.take(2).await.into_iter().map(|event| event.data).collect();
     assert_eq!(data, ["unconfirmed", "after"], "the reader was not disconnected");
     assert_eq!(common_history(&cluster.hubs, "a", 3).await.len(), 3);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_hub_that_the_log_has_left_behind_stops_publishing_and_names_the_gap() {
+    let mut cluster = Cluster::with_flags(&["--cluster-log-max-bytes", "64KiB"]).await;
+    cluster.hubs[0].publish("a", "first").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    cluster.hubs[2].kill();
+    for event in 0..20 {
+        cluster.hubs[0].publish("a", &format!("{event} {}", "x".repeat(10_000))).await;
+    }
+    cluster.hubs[2].restart().await;
+    let hub = &mut cluster.hubs[2];
+    hub.wait_for_log("the log continues with message", 1).await;
+    let (status, answer) = hub.try_post("/streams/a/events", "x").await;
+    assert_eq!((status, &answer["code"]), (503, &json!("journal_poisoned")), "{answer}");
+    assert_eq!(history(hub, "a").await.len(), 1, "nothing after the gap is served");
+    hub.stop().await;
 }
