@@ -1,6 +1,6 @@
 //! Several hubs on one replicated log, with real NATS servers.
 
-use crate::hub::{Hub, TEST_TIMEOUT};
+use crate::hub::{Hub, TEST_TIMEOUT, program};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -239,7 +239,7 @@ async fn without_a_quorum_publishes_are_refused_and_readers_stay() {
 
 #[tokio::test]
 #[ignore = "needs nats-server"]
-async fn a_hub_that_the_log_has_left_behind_stops_publishing_and_names_the_gap() {
+async fn a_hub_that_the_log_has_left_behind_names_the_gap_and_joins_from_a_backup() {
     let mut cluster = Cluster::with_flags(&["--cluster-log-max-bytes", "64KiB"]).await;
     cluster.hubs[0].publish("a", "first").await;
     common_history(&cluster.hubs, "a", 1).await;
@@ -254,4 +254,22 @@ async fn a_hub_that_the_log_has_left_behind_stops_publishing_and_names_the_gap()
     assert_eq!((status, &answer["code"]), (503, &json!("journal_poisoned")), "{answer}");
     assert_eq!(history(hub, "a").await.len(), 1, "nothing after the gap is served");
     hub.stop().await;
+    // A backup of another hub brings it back.
+    let backup = hub.data.with_extension("backup");
+    let data = hub.data.with_extension("restored");
+    let url = cluster.hubs[0].url("");
+    run(&["journal", "backup", backup.to_str().unwrap(), "--url", &url]);
+    cluster.hubs[0].publish("a", "after the backup").await;
+    run(&["journal", "restore", backup.to_str().unwrap(), "--data-dir", data.to_str().unwrap()]);
+    cluster.hubs[2].data = data;
+    cluster.hubs[2].restart().await;
+    let events = common_history(&cluster.hubs, "a", 22).await;
+    assert_eq!(events.last().map(|(_, data)| data.as_str()), Some("after the backup"));
+    publish_until_acknowledged(&cluster.hubs[2], "a", "from the restored hub").await;
+    assert_eq!(common_history(&cluster.hubs, "a", 23).await.len(), 23);
+}
+
+fn run(arguments: &[&str]) {
+    let result = Command::new(program()).args(arguments).output().unwrap();
+    assert!(result.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&result.stderr));
 }
