@@ -14,6 +14,9 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(20 * 60);
 /// Time after which a request counts as unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Minimum size of messages that a server must accept: room for a request of the default
+/// `--max-body-bytes`.
+const MIN_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
 
 impl ClusterSettings {
     pub(super) fn subject(&self) -> String {
@@ -48,11 +51,24 @@ pub(super) async fn connect(settings: &ClusterSettings) -> Result<Context, LogEr
     let client = options
         .connect(&settings.urls)
         .await
-        .map_err(|source| LogError::Connect { urls: settings.urls.join(", "), source })?;
+        .map_err(|source| LogError::Connect { urls: shown(&settings.urls), source })?;
+    let found = client.server_info().max_payload;
+    if found < MIN_PAYLOAD_BYTES {
+        return Err(LogError::Payload { found, required: MIN_PAYLOAD_BYTES });
+    }
     let context = async_nats::jetstream::ContextBuilder::new()
         .timeout(REQUEST_TIMEOUT)
         .ack_timeout(REQUEST_TIMEOUT);
     Ok(context.build(client))
+}
+
+/// Returns addresses without user and password, for messages.
+fn shown(urls: &[String]) -> String {
+    let without_credentials = |url: &String| match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => url.clone(),
+    };
+    urls.iter().map(without_credentials).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the stream and the epoch of its ids. Creates it with a new epoch if it does not exist.
@@ -115,4 +131,15 @@ fn unfit(
 ) -> LogError {
     let (stream, found, required) = (settings.name.clone(), found.to_owned(), required.to_owned());
     LogError::Unfit { stream, setting, found, required }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_servers_without_credentials() {
+        let urls = ["nats://ann:s3cr@t@10.0.0.1:4222", "tls://10.0.0.2"].map(str::to_owned);
+        assert_eq!(shown(&urls), "nats://10.0.0.1:4222, tls://10.0.0.2");
+    }
 }

@@ -6,16 +6,24 @@ pub enum LogError {
     /// No server can be reached, or none accepts the credentials.
     #[error("cannot connect to NATS at {urls}")]
     Connect {
-        /// Configured addresses.
+        /// Configured addresses, without credentials.
         urls: String,
         /// Failure of the client.
         #[source]
         source: async_nats::ConnectError,
     },
+    /// The server accepts only messages that are too small for a batch.
+    #[error("the NATS server has max_payload {found}; it must be {required} or more")]
+    Payload {
+        /// Size that the server accepts, in bytes.
+        found: usize,
+        /// Required size, in bytes.
+        required: usize,
+    },
     /// The stream cannot be created or read.
     #[error("cannot {action} stream {stream}: {reason}")]
     Stream {
-        /// What was attempted.
+        /// Attempted action.
         action: &'static str,
         /// Name of the stream.
         stream: String,

@@ -17,6 +17,8 @@ use tokio::sync::mpsc::{self, Receiver, Sender, error::TryRecvError};
 const MAX_WAITING_MESSAGES: usize = 64;
 /// Maximum number of appends that wait for their acknowledgement.
 const MAX_WAITING_APPENDS: usize = 16;
+/// Room for the headers of a message.
+const HEADER_BYTES: usize = 1024;
 /// Time for which a start waits for the servers.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 /// Pause before an append is repeated whose outcome is unknown.
@@ -40,13 +42,14 @@ struct Append {
 /// A connection to the log. Its tasks run on a thread of their own, which ends when this is dropped.
 pub struct Log {
     epoch: u32,
+    max_payload_bytes: usize,
     node: String,
     start: Option<SyncSender<Start>>,
     appends: Option<Sender<Append>>,
     messages: Option<Receiver<Result<LogMessage, LogError>>>,
 }
 
-/// What the tasks need to begin.
+/// Input of the tasks.
 struct Start {
     last: u64,
     wake: Box<dyn Fn() + Send>,
@@ -70,13 +73,25 @@ impl Log {
                 }
             })
             .map_err(LogError::Thread)?;
-        let epoch = result.recv().unwrap_or(Err(LogError::Stopped))?;
-        Ok(Self { epoch, node, start: Some(start), appends: None, messages: None })
+        let (epoch, max_payload_bytes) = result.recv().unwrap_or(Err(LogError::Stopped))?;
+        Ok(Self {
+            epoch,
+            max_payload_bytes,
+            node,
+            start: Some(start),
+            appends: None,
+            messages: None,
+        })
     }
 
     /// Returns the epoch of the ids of all events in the log.
     pub fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// Returns the maximum size of a message, in bytes.
+    pub fn max_message_bytes(&self) -> usize {
+        self.max_payload_bytes - HEADER_BYTES
     }
 
     /// Returns the name of this hub.
@@ -117,12 +132,12 @@ impl Log {
 /// Connects, reports the epoch, and reads and appends once it is started.
 async fn serve(
     settings: ClusterSettings,
-    opened: &SyncSender<Result<u32, LogError>>,
+    opened: &SyncSender<Result<(u32, usize), LogError>>,
     started: &std::sync::mpsc::Receiver<Start>,
 ) {
     let context = match open(&settings).await {
         Ok((context, epoch)) => {
-            let _ = opened.send(Ok(epoch));
+            let _ = opened.send(Ok((epoch, context.client().server_info().max_payload)));
             context
         }
         Err(error) => return drop(opened.send(Err(error))),

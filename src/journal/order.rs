@@ -1,4 +1,4 @@
-//! Who orders the batches of a journal: this hub, or the log of its cluster.
+//! The order of a journal's batches: that of this hub, or of the log of its cluster.
 
 use super::intake::WriterMessage;
 use super::open::OpenError;

@@ -38,6 +38,14 @@ impl Proposals {
         ticket
     }
 
+    /// Answers the publishers of the newest batch, which the sequencer has refused.
+    #[cfg(feature = "cluster")]
+    pub(super) fn refuse_last(&mut self, error: &PublishError) {
+        for (reply, _) in self.batches.pop_back().into_iter().flat_map(|batch| batch.replies) {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+
     /// Forgets all batches, because the journal applies no more.
     pub(super) fn clear(&mut self) {
         self.batches.clear();

@@ -31,6 +31,9 @@ pub enum PublishError {
     /// The disk has too little free space.
     #[error("{0}")]
     DiskFull(String),
+    /// The publish is larger than the log of the cluster accepts.
+    #[error("{0}; publish fewer events at once")]
+    TooLarge(String),
     /// The log of the cluster does not answer.
     #[error("the log of the cluster does not answer; nothing was published")]
     LogUnavailable,

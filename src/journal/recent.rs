@@ -27,7 +27,7 @@ struct Ring {
     batches: VecDeque<Arc<CommittedBatch>>,
     by_stream: HashMap<StreamName, VecDeque<Position>>,
     /// Last positions of streams that were deleted or emptied while the ring held entries of them.
-    removed_streams: HashMap<StreamName, Position>,
+    removed_streams: Arc<HashMap<StreamName, Position>>,
     bytes: usize,
     /// The ring holds every entry above this position.
     floor: Position,
@@ -40,7 +40,7 @@ impl Recent {
         let ring = Ring {
             batches: VecDeque::new(),
             by_stream: HashMap::new(),
-            removed_streams: HashMap::new(),
+            removed_streams: Arc::default(),
             bytes: 0,
             floor: head,
         };
@@ -79,7 +79,7 @@ impl Recent {
                 positions.pop_front();
             }
         }
-        ring.removed_streams.insert(stream, last);
+        Arc::make_mut(&mut ring.removed_streams).insert(stream, last);
     }
 
     /// Calls `visit` for the entries in `(after, until]` that `interest` selects, in order. Returns
@@ -127,7 +127,7 @@ impl Ring {
             }
         }
         if !self.removed_streams.is_empty() {
-            self.removed_streams.retain(|_, last| *last > batch.last);
+            Arc::make_mut(&mut self.removed_streams).retain(|_, last| *last > batch.last);
         }
     }
 
@@ -232,7 +232,7 @@ impl Selected {
 /// A part of the ring.
 struct Range {
     batches: Vec<Arc<CommittedBatch>>,
-    removed_streams: HashMap<StreamName, Position>,
+    removed_streams: Arc<HashMap<StreamName, Position>>,
     after: Position,
     until: Position,
 }

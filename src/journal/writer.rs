@@ -16,6 +16,8 @@ use super::metrics::JournalMetrics;
 use super::proposals::Proposals;
 use super::publisher::{Answer, PublishError, Reply};
 use super::reclaim::Reclaimer;
+#[cfg(feature = "cluster")]
+use super::sequencer::SequencerError;
 use super::sequencer::{Proposal, Sequencer, Ticket};
 use super::store::{Applied, Store};
 use super::watermark::Watermark;
@@ -149,8 +151,13 @@ impl Writer {
             units.push(pending.unit);
         }
         let ticket = self.proposals.add(bytes, replies);
-        if let Err(error) = self.sequencer.propose(Proposal { ticket, time: now(), units }) {
-            self.fail(&error.into());
+        match self.sequencer.propose(Proposal { ticket, time: now(), units }) {
+            Ok(()) => {}
+            #[cfg(feature = "cluster")]
+            Err(error @ SequencerError::TooLarge { .. }) => {
+                self.proposals.refuse_last(&PublishError::TooLarge(error.to_string()));
+            }
+            Err(error) => self.fail(&error.into()),
         }
     }
 
@@ -198,9 +205,10 @@ impl Writer {
 
     /// Stops publishing after a failure that cannot be repaired, and answers the waiting publishers.
     fn fail(&mut self, error: &JournalError) {
-        self.health.poison(&error.to_string(), &self.telemetry);
-        let error = PublishError::Poisoned(error.to_string());
-        self.proposals.answer_all(&error);
+        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+        let reason = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        self.health.poison(&reason, &self.telemetry);
+        self.proposals.answer_all(&PublishError::Poisoned(reason));
         self.proposals.clear();
     }
 

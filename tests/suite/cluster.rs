@@ -5,10 +5,18 @@ use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const NODES: usize = 3;
+
+/// Returns the program of the server: `NATS_SERVER`, or the one that `tests/run` installs.
+fn nats_server() -> String {
+    std::env::var("NATS_SERVER").unwrap_or_else(|_| {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/venv/bin/nats-server").to_owned()
+    })
+}
 
 /// A NATS server of a cluster.
 struct Server {
@@ -20,10 +28,7 @@ struct Server {
 impl Server {
     fn start(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| {
-            concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/venv/bin/nats-server").to_owned()
-        });
-        let mut command = Command::new(program);
+        let mut command = Command::new(nats_server());
         command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }
@@ -100,9 +105,14 @@ async fn start_hub(data: &Path, url: &str, node: &str, flags: &[&str]) -> Hub {
     Hub::start_in(data, &flags).await
 }
 
+/// Returns free ports below those that the system gives to connections, so that they stay free while a
+/// server is down.
 fn free_ports() -> Vec<u16> {
-    let listeners: Vec<_> = (0..NODES).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
+    let ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    let free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.take(NODES).collect()
 }
 
 /// Returns id and data of all stored events of a stream.
@@ -272,4 +282,39 @@ async fn a_hub_that_the_log_has_left_behind_names_the_gap_and_joins_from_a_backu
 fn run(arguments: &[&str]) {
     let result = Command::new(program()).args(arguments).output().unwrap();
     assert!(result.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&result.stderr));
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_publish_that_no_message_holds_is_refused_and_delays_no_other() {
+    let flags = ["--max-body-bytes", "16MiB", "--publish-bytes-per-client", "1GiB"];
+    let cluster = Cluster::with_flags(&flags).await;
+    let event = json!({ "stream": "a", "data": "x".repeat(250_000) });
+    let body = Value::from(vec![event; 40]).to_string();
+    let (status, answer) = cluster.hubs[0].try_post("/publish", body).await;
+    assert_eq!((status, &answer["code"]), (413, &json!("payload_too_large")), "{answer}");
+    cluster.hubs[0].publish("a", "small").await;
+    assert_eq!(common_history(&cluster.hubs, "a", 1).await.len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_server_that_accepts_only_small_messages_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let port = free_ports()[0];
+    let config =
+        format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {:?} }}\n", path("store"));
+    std::fs::write(path("config"), config).unwrap();
+    let mut server = Server { config: path("config"), log: path("log"), child: None };
+    server.start();
+    let url = format!("nats://ann:secret@127.0.0.1:{port}");
+    let (data, listen) = (path("data"), "127.0.0.1:0");
+    let mut command = Command::new(program());
+    command.arg("--data-dir").arg(data).args(["--listen", listen, "--cluster-nats", &url]);
+    let result = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let error = String::from_utf8_lossy(&result.stderr).into_owned();
+    assert_eq!(result.status.code(), Some(1), "{error}");
+    assert!(error.contains("max_payload 1048576; it must be 8388608 or more"), "{error}");
+    assert!(!error.contains("secret"), "{error}");
 }

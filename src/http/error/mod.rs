@@ -259,6 +259,7 @@ impl From<PublishError> for Problem {
             PublishError::QueueFull => Self::bound_hit(BoundHit::PublishQueue, detail),
             PublishError::Draining => Self::new(Code::Draining, detail).retry_after(5),
             PublishError::DiskFull(_) => Self::new(Code::DiskFull, detail).retry_after(30),
+            PublishError::TooLarge(_) => Self::new(Code::PayloadTooLarge, detail),
             PublishError::LogUnavailable => Self::new(Code::LogUnavailable, detail).retry_after(5),
             PublishError::Unconfirmed => Self::new(Code::Unconfirmed, detail).retry_after(5),
             PublishError::Poisoned(_) => Self::new(Code::JournalPoisoned, detail).retry_after(30),

@@ -48,7 +48,7 @@ pub enum FrameError {
         /// Format of the batch.
         found: u8,
     },
-    /// It is not complete, or its fields contradict each other.
+    /// The message is incomplete or inconsistent.
     #[error("the message is not a batch")]
     Malformed,
 }

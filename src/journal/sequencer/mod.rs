@@ -44,6 +44,15 @@ pub enum SequencerError {
     /// The maximum number of batches already waits to be applied.
     #[error("too many batches waiting to be applied ({0})")]
     Full(usize),
+    /// The batch is larger than a message of the log.
+    #[cfg(feature = "cluster")]
+    #[error("{bytes} bytes are more than a message of the cluster's log can have ({max_bytes})")]
+    TooLarge {
+        /// Size of the batch, in bytes.
+        bytes: usize,
+        /// Maximum size, in bytes.
+        max_bytes: usize,
+    },
     /// The log cannot be read any further.
     #[cfg(feature = "cluster")]
     #[error(transparent)]

@@ -44,6 +44,10 @@ impl Sequencer for ReplicatedSequencer {
         let Proposal { ticket, time, units } = proposal;
         let proposer = self.proposer.clone();
         let data = Frame { proposer, ticket, time, units }.write();
+        let (bytes, max_bytes) = (data.len(), self.log.max_message_bytes());
+        if bytes > max_bytes {
+            return Err(SequencerError::TooLarge { bytes, max_bytes });
+        }
         self.log.append(format!("{:032x}-{ticket}", self.proposer.boot), data.into())?;
         self.in_flight.push_back(ticket);
         Ok(())
