@@ -2,8 +2,9 @@
 
 use super::error::LogError;
 use super::settings::ClusterSettings;
-use async_nats::jetstream::context::Context;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType, Stream};
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{Context, GetStreamError, GetStreamErrorKind};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use std::time::Duration;
 
 /// Metadata of the stream: the epoch of the ids of all events in it.
@@ -71,11 +72,13 @@ fn shown(urls: &[String]) -> String {
     urls.iter().map(without_credentials).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the stream and the epoch of its ids. Creates it with a new epoch if it does not exist.
+/// Returns the epoch of the ids of the stream. Creates it with a new epoch if it does not exist and
+/// this hub is no member of the cluster yet.
 pub(super) async fn open_stream(
     context: &Context,
     settings: &ClusterSettings,
-) -> Result<(Stream, u32), LogError> {
+    is_member: bool,
+) -> Result<u32, LogError> {
     let failed = |action, error: &dyn std::fmt::Display| LogError::Stream {
         action,
         stream: settings.name.clone(),
@@ -83,6 +86,8 @@ pub(super) async fn open_stream(
     };
     let mut stream = match context.get_stream(&settings.name).await {
         Ok(stream) => stream,
+        Err(error) if !is_missing(&error) => return Err(failed("find", &error)),
+        Err(_) if is_member => return Err(LogError::NoStream { stream: settings.name.clone() }),
         Err(_) => {
             // The upper half of the range is left for later epochs. Another hub may be faster.
             let epoch = rand::random::<u32>() >> 1;
@@ -97,8 +102,28 @@ pub(super) async fn open_stream(
     };
     let config = stream.info().await.map_err(|error| failed("read", &error))?.config.clone();
     check(settings, &config)?;
-    let epoch = config.metadata.get(EPOCH).and_then(|epoch| epoch.parse().ok());
-    Ok((stream, epoch.ok_or_else(|| unfit(settings, "metadata without", EPOCH, "a number"))?))
+    epoch_of(&config).ok_or_else(|| unfit(settings, "metadata without", EPOCH, "a number"))
+}
+
+fn epoch_of(config: &Config) -> Option<u32> {
+    config.metadata.get(EPOCH)?.parse().ok()
+}
+
+fn is_missing(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error)
+        if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// Fails if a stream is not the one with this epoch, or could lose messages now.
+pub(super) fn check_same(
+    settings: &ClusterSettings,
+    found: &Config,
+    epoch: u32,
+) -> Result<(), LogError> {
+    if epoch_of(found) != Some(epoch) {
+        return Err(LogError::Recreated { stream: settings.name.clone() });
+    }
+    check(settings, found)
 }
 
 /// Returns an error if the stream could lose or change what it has acknowledged.

@@ -58,6 +58,30 @@ pub enum LogError {
         /// Last message that was applied here.
         applied: u64,
     },
+    /// A message has another content than when it was applied.
+    #[error(
+        "message {sequence} of the log is not the one that this hub has applied: the log has lost messages \
+         and used their numbers again"
+    )]
+    Diverged {
+        /// Number of the message.
+        sequence: u64,
+    },
+    /// The stream is not the one that this hub has joined.
+    #[error("stream {stream} was deleted and created again")]
+    Recreated {
+        /// Name of the stream.
+        stream: String,
+    },
+    /// A hub that has applied messages finds no stream.
+    #[error(
+        "stream {stream} does not exist, but this hub has applied messages of it; start the servers that \
+         store it"
+    )]
+    NoStream {
+        /// Name of the stream.
+        stream: String,
+    },
     /// The thread of the log cannot be started.
     #[error("cannot start the thread of the log")]
     Thread(#[source] std::io::Error),

@@ -1,14 +1,17 @@
 //! A handle to the log, for one thread.
 
+use super::chain::ChainLink;
 use super::connection::{connect, open_stream};
 use super::error::LogError;
 use super::settings::ClusterSettings;
-use super::tail;
+use super::status::LogStatus;
+use super::tail::Tail;
 use async_nats::HeaderMap;
 use async_nats::header::{NATS_EXPECTED_STREAM, NATS_MESSAGE_ID};
 use async_nats::jetstream::context::Context;
 use bytes::Bytes;
 use std::error::Error as _;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, Receiver, Sender, error::TryRecvError};
@@ -27,8 +30,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// A message of the log.
 #[derive(Debug)]
 pub struct LogMessage {
-    /// Number of the message: consecutive from 1.
-    pub sequence: u64,
+    /// Number of the message, consecutive, and the hash of all messages up to it.
+    pub link: ChainLink,
+    /// Time at which the log stored it, in milliseconds since 1970.
+    pub time_ms: u64,
     /// Content.
     pub data: Bytes,
 }
@@ -44,6 +49,7 @@ pub struct Log {
     epoch: u32,
     max_payload_bytes: usize,
     node: String,
+    status: Arc<LogStatus>,
     start: Option<SyncSender<Start>>,
     appends: Option<Sender<Append>>,
     messages: Option<Receiver<Result<LogMessage, LogError>>>,
@@ -51,24 +57,26 @@ pub struct Log {
 
 /// Input of the tasks.
 struct Start {
-    last: u64,
+    last: ChainLink,
     wake: Box<dyn Fn() + Send>,
     appends: Receiver<Append>,
     messages: Sender<Result<LogMessage, LogError>>,
 }
 
 impl Log {
-    /// Connects, and creates or checks the stream.
-    pub fn open(settings: ClusterSettings) -> Result<Self, LogError> {
+    /// Connects, and checks the stream. Creates it, unless this hub is a member of the cluster already.
+    pub fn open(settings: ClusterSettings, is_member: bool) -> Result<Self, LogError> {
         let (start, started) = std::sync::mpsc::sync_channel(1);
         let (opened, result) = std::sync::mpsc::sync_channel(1);
         let node = settings.node.clone();
+        let status = Arc::new(LogStatus::default());
+        let tasks = Tasks { settings, is_member, status: status.clone() };
         let thread = std::thread::Builder::new().name("log".into());
         thread
             .spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 match runtime.map_err(LogError::Thread) {
-                    Ok(runtime) => runtime.block_on(serve(settings, &opened, &started)),
+                    Ok(runtime) => runtime.block_on(tasks.run(&opened, &started)),
                     Err(error) => drop(opened.send(Err(error))),
                 }
             })
@@ -78,6 +86,7 @@ impl Log {
             epoch,
             max_payload_bytes,
             node,
+            status,
             start: Some(start),
             appends: None,
             messages: None,
@@ -99,9 +108,14 @@ impl Log {
         &self.node
     }
 
+    /// Returns the state of the log.
+    pub fn status(&self) -> &Arc<LogStatus> {
+        &self.status
+    }
+
     /// Begins to read after message `last`, and to append. `wake` is called when there is something to
     /// read.
-    pub fn start(&mut self, last: u64, wake: impl Fn() + Send + 'static) {
+    pub fn start(&mut self, last: ChainLink, wake: impl Fn() + Send + 'static) {
         let Some(start) = self.start.take() else { return };
         let (sender, messages) = mpsc::channel(MAX_WAITING_MESSAGES);
         let (appends, receiver) = mpsc::channel(MAX_WAITING_APPENDS);
@@ -129,37 +143,46 @@ impl Log {
     }
 }
 
-/// Connects, reports the epoch, and reads and appends once it is started.
-async fn serve(
+/// The tasks of the thread.
+struct Tasks {
     settings: ClusterSettings,
-    opened: &SyncSender<Result<(u32, usize), LogError>>,
-    started: &std::sync::mpsc::Receiver<Start>,
-) {
-    let context = match open(&settings).await {
-        Ok((context, epoch)) => {
-            let _ = opened.send(Ok((epoch, context.client().server_info().max_payload)));
-            context
+    is_member: bool,
+    status: Arc<LogStatus>,
+}
+
+impl Tasks {
+    /// Connects, reports the epoch, and reads and appends once it is started.
+    async fn run(
+        self,
+        opened: &SyncSender<Result<(u32, usize), LogError>>,
+        started: &std::sync::mpsc::Receiver<Start>,
+    ) {
+        let (context, epoch) = match open(&self.settings, self.is_member).await {
+            Ok(opened) => opened,
+            Err(error) => return drop(opened.send(Err(error))),
+        };
+        let _ = opened.send(Ok((epoch, context.client().server_info().max_payload)));
+        // The journal is opened meanwhile, for which the connection is not needed.
+        let Ok(Start { last, wake, appends, messages }) = started.recv() else { return };
+        let Self { settings, status, .. } = self;
+        status.update(|state| state.answered_at = Instant::now());
+        let is_over = messages.clone();
+        let append = append_all(context.clone(), settings.clone(), appends, status.clone());
+        let tail = Tail { context, settings, epoch, last, messages, wake, status };
+        tokio::select! {
+            _ = futures_util::future::join(tail.read(), append) => {}
+            () = is_over.closed() => {}
         }
-        Err(error) => return drop(opened.send(Err(error))),
-    };
-    // The journal is opened meanwhile, for which the connection is not needed.
-    let Ok(Start { last, wake, appends, messages }) = started.recv() else { return };
-    let is_over = messages.clone();
-    let read = tail::read(context.clone(), settings.clone(), last, messages, wake);
-    let run = futures_util::future::join(read, append_all(context, settings, appends));
-    tokio::select! {
-        _ = run => {}
-        () = is_over.closed() => {}
     }
 }
 
 /// Connects, and returns the epoch of the stream. The servers may be starting, too.
-async fn open(settings: &ClusterSettings) -> Result<(Context, u32), LogError> {
+async fn open(settings: &ClusterSettings, is_member: bool) -> Result<(Context, u32), LogError> {
     let began = Instant::now();
     loop {
         let result = async {
             let context = connect(settings).await?;
-            let (_, epoch) = open_stream(&context, settings).await?;
+            let epoch = open_stream(&context, settings, is_member).await?;
             Ok((context, epoch))
         };
         match result.await {
@@ -176,13 +199,21 @@ async fn open(settings: &ClusterSettings) -> Result<(Context, u32), LogError> {
 }
 
 /// Appends messages one after the other, which keeps their order.
-async fn append_all(context: Context, settings: ClusterSettings, mut waiting: Receiver<Append>) {
+async fn append_all(
+    context: Context,
+    settings: ClusterSettings,
+    mut waiting: Receiver<Append>,
+    status: Arc<LogStatus>,
+) {
     let subject = settings.subject();
     while let Some(Append { id, data }) = waiting.recv().await {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, id.as_str());
         headers.insert(NATS_EXPECTED_STREAM, settings.name.as_str());
         loop {
+            while status.state().is_behind {
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
             let sent =
                 context.publish_with_headers(subject.clone(), headers.clone(), data.clone()).await;
             let acknowledged = match sent {
@@ -193,6 +224,7 @@ async fn append_all(context: Context, settings: ClusterSettings, mut waiting: Re
                 Ok(_) => break,
                 // Whether the log has the message is unknown; with the same id it is not stored twice.
                 Err(error) => {
+                    status.update(|state| state.repeated_appends += 1);
                     tracing::warn!(%error, id, "an append to the log was not acknowledged");
                     tokio::time::sleep(RETRY_AFTER).await;
                 }

@@ -4,6 +4,7 @@
 //! gap is an error; an append is repeated, with the same id, until the log has it.
 //! Never: knows what a message contains, or when it is applied.
 
+mod chain;
 #[cfg(feature = "cluster")]
 mod connection;
 #[cfg(feature = "cluster")]
@@ -11,11 +12,14 @@ mod error;
 #[cfg(feature = "cluster")]
 mod log;
 mod settings;
+mod status;
 #[cfg(feature = "cluster")]
 mod tail;
 
+pub use chain::ChainLink;
 #[cfg(feature = "cluster")]
 pub use error::LogError;
 #[cfg(feature = "cluster")]
 pub use log::{Log, LogMessage};
 pub use settings::ClusterSettings;
+pub use status::{LogState, LogStatus};

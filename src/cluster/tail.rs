@@ -1,14 +1,22 @@
-//! Reads the log in its order.
+//! Reads the log in its order, from its leader.
+//!
+//! A reader begins with the message that was applied last, whose content must be the same: a log that was
+//! rolled back and has grown again is detected before anything of it is applied. Messages come from the
+//! server that leads the log, because another one may be behind or damaged.
 
+use super::chain::ChainLink;
+use super::connection::check_same;
 use super::error::LogError;
 use super::log::LogMessage;
 use super::settings::ClusterSettings;
+use super::status::LogStatus;
 use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
 use async_nats::jetstream::context::Context;
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{ClusterInfo, Info, Stream};
 use futures_util::StreamExt as _;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
 /// Interval of heartbeats of the server; without two of them the consumer is created again.
@@ -21,99 +29,260 @@ const REQUEST_MESSAGES: usize = 1_000;
 const INACTIVE: Duration = Duration::from_secs(30);
 /// Pause before a failed read is repeated.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// Maximum number of consumers that are created until one is at the leader of the log. The server
+/// places each at random.
+const MAX_PLACEMENTS: usize = 16;
+/// Interval at which the state of the log is read.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Time without contact after which a server that stores the log counts as lost.
+const LOST_AFTER: Duration = Duration::from_secs(5);
 
-/// Sends the messages after `last` to `messages`, and calls `wake` after each. Ends with an error if
-/// the log does not continue at `last`, or when the receiver is gone.
-pub(super) async fn read(
-    context: Context,
-    settings: ClusterSettings,
-    mut last: u64,
-    messages: Sender<Result<LogMessage, LogError>>,
-    wake: Box<dyn Fn() + Send>,
-) {
-    loop {
-        match read_on(&context, &settings, &mut last, &messages, &wake).await {
-            Ok(()) => return,
-            Err(Interrupted::Retry(reason)) => {
-                tracing::warn!(reason, last, "reading the log was interrupted");
-                tokio::time::sleep(RETRY_AFTER).await;
-            }
-            Err(Interrupted::Stop(error)) => {
-                let _ = messages.send(Err(error)).await;
-                wake();
-                return;
-            }
-        }
-    }
+/// The log and the place of its reader.
+pub(super) struct Tail {
+    pub(super) context: Context,
+    pub(super) settings: ClusterSettings,
+    pub(super) epoch: u32,
+    /// Last message that was read.
+    pub(super) last: ChainLink,
+    pub(super) messages: Sender<Result<LogMessage, LogError>>,
+    pub(super) wake: Box<dyn Fn() + Send>,
+    pub(super) status: Arc<LogStatus>,
 }
 
 /// Reason why reading ended.
 enum Interrupted {
-    /// The server did not answer, or changed.
+    /// The server did not answer, or another one leads.
     Retry(String),
     /// The log is not the one that was read before.
     Stop(LogError),
+    /// The journal reads no more messages.
+    Closed,
 }
 
-/// Reads with one consumer. Returns when the receiver is gone.
-async fn read_on(
-    context: &Context,
-    settings: &ClusterSettings,
-    last: &mut u64,
-    messages: &Sender<Result<LogMessage, LogError>>,
-    wake: &impl Fn(),
-) -> Result<(), Interrupted> {
-    let retry = |error: &dyn std::fmt::Display| Interrupted::Retry(error.to_string());
-    let mut stream = context.get_stream(&settings.name).await.map_err(|error| retry(&error))?;
-    check_end(&mut stream, *last).await?;
-    let mut batches = consume(&stream, *last + 1).await.map_err(|error| retry(&error))?;
-    while let Some(message) = batches.next().await {
-        let message = message.map_err(|error| retry(&error))?;
-        let sequence = message.info().map_err(|error| retry(&error))?.stream_sequence;
-        if sequence != *last + 1 {
-            return Err(Interrupted::Stop(LogError::Gap { last: *last, found: sequence }));
+fn retry(error: &dyn std::fmt::Display) -> Interrupted {
+    Interrupted::Retry(error.to_string())
+}
+
+impl Tail {
+    /// Sends the messages after the last one, and calls `wake` after each. Ends with an error if the log
+    /// does not continue there, or when the receiver is gone.
+    pub(super) async fn read(mut self) {
+        loop {
+            match self.read_on().await {
+                Interrupted::Closed => return,
+                Interrupted::Retry(reason) => {
+                    let last = self.last.sequence;
+                    let is_known = self.status.state().problem.as_ref() == Some(&reason);
+                    if !is_known {
+                        tracing::warn!(reason, last, "reading the log was interrupted");
+                    }
+                    self.status.update(|state| {
+                        state.restarts += 1;
+                        state.problem = Some(reason);
+                    });
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+                Interrupted::Stop(error) => {
+                    self.status.update(|state| state.problem = Some(error.to_string()));
+                    let _ = self.messages.send(Err(error)).await;
+                    (self.wake)();
+                    return;
+                }
+            }
         }
-        *last = sequence;
-        let data = message.message.payload;
-        if messages.send(Ok(LogMessage { sequence, data })).await.is_err() {
-            return Ok(());
+    }
+
+    /// Reads with one consumer.
+    async fn read_on(&mut self) -> Interrupted {
+        let began = async {
+            let mut stream = self
+                .context
+                .get_stream(&self.settings.name)
+                .await
+                .map_err(|error| retry(&error))?;
+            let info = stream.info().await.map_err(|error| retry(&error))?.clone();
+            self.check(&info)?;
+            self.check_end(&info)?;
+            let leader = leader_of(info.cluster.as_ref());
+            let messages = self.consume(&stream, leader.as_deref()).await?;
+            Ok((stream, info.state.first_sequence, leader, messages))
+        };
+        let (stream, first, leader, messages) = match began.await {
+            Ok(began) => began,
+            Err(interrupted) => return interrupted,
+        };
+        let watch =
+            watch(stream.clone(), self.settings.clone(), self.epoch, leader, self.status.clone());
+        tokio::select! {
+            interrupted = self.read_messages(stream, first, messages) => interrupted,
+            interrupted = watch => interrupted,
         }
-        wake();
     }
-    Err(Interrupted::Retry("the consumer ended".to_owned()))
+
+    /// Fails if the stream is not the one that this hub has joined.
+    fn check(&self, info: &Info) -> Result<(), Interrupted> {
+        check_same(&self.settings, &info.config, self.epoch).map_err(Interrupted::Stop)
+    }
+
+    /// Fails if the log ends before the last message, or begins after the one that follows it.
+    fn check_end(&self, info: &Info) -> Result<(), Interrupted> {
+        let (state, last) = (&info.state, self.last.sequence);
+        if state.last_sequence < last {
+            // A former leader that is cut off answers so, too. If the log has lost messages, the content of
+            // the last one shows it once the log has grown again.
+            let error = LogError::Behind { end: state.last_sequence, applied: last };
+            self.status.update(|state| state.is_behind = true);
+            return Err(Interrupted::Retry(error.to_string()));
+        }
+        self.status.update(|state| state.is_behind = false);
+        if state.first_sequence > last + 1 {
+            let error = LogError::Gap { last, found: state.first_sequence };
+            return Err(Interrupted::Stop(error));
+        }
+        Ok(())
+    }
+
+    /// Creates a consumer at the leader that begins with the last message.
+    async fn consume(
+        &self,
+        stream: &Stream,
+        leader: Option<&str>,
+    ) -> Result<Messages, Interrupted> {
+        for _ in 0..MAX_PLACEMENTS {
+            let config = Config {
+                deliver_policy: DeliverPolicy::ByStartSequence {
+                    start_sequence: self.last.sequence.max(1),
+                },
+                ack_policy: AckPolicy::None,
+                inactive_threshold: INACTIVE,
+                memory_storage: true,
+                num_replicas: 1,
+                ..Config::default()
+            };
+            let consumer = stream.create_consumer(config).await.map_err(|error| retry(&error))?;
+            let info = consumer.cached_info();
+            if leader_of(info.cluster.as_ref()).as_deref() != leader {
+                let name = info.name.clone();
+                // If this fails, the server deletes it when it has been idle.
+                let _ = stream.delete_consumer(&name).await;
+                continue;
+            }
+            let messages = consumer
+                .stream()
+                .max_messages_per_batch(REQUEST_MESSAGES)
+                .heartbeat(HEARTBEAT)
+                .expires(REQUEST_EXPIRES)
+                .messages();
+            return messages.await.map_err(|error| retry(&error));
+        }
+        Err(Interrupted::Retry("the servers place no consumer at the leader of the log".to_owned()))
+    }
+
+    /// Reads until something is wrong. `first` is the first message of the log.
+    async fn read_messages(
+        &mut self,
+        mut stream: Stream,
+        first: u64,
+        mut messages: Messages,
+    ) -> Interrupted {
+        // The last message may have left the log, or be none.
+        let mut is_verified = first > self.last.sequence || self.last.sequence == 0;
+        if is_verified {
+            self.status.update(|state| state.problem = None);
+        }
+        while let Some(message) = messages.next().await {
+            let message = match message {
+                Ok(message) => message,
+                Err(error) => return retry(&error),
+            };
+            let (sequence, time) = match message.info() {
+                Ok(info) => (info.stream_sequence, info.published),
+                Err(error) => return retry(&error),
+            };
+            let data = message.message.payload;
+            if sequence == self.last.sequence && !is_verified {
+                if !self.last.covers(&data) {
+                    return Interrupted::Stop(LogError::Diverged { sequence });
+                }
+                is_verified = true;
+                self.status.update(|state| {
+                    state.verified += 1;
+                    state.problem = None;
+                });
+                continue;
+            }
+            if sequence != self.last.sequence + 1 || !is_verified {
+                return self.gap(&mut stream, sequence).await;
+            }
+            let Ok(permit) = self.messages.reserve().await else { return Interrupted::Closed };
+            self.last = self.last.next(&data);
+            let time = (time.unix_timestamp_nanos() / 1_000_000) as u64;
+            permit.send(Ok(LogMessage { link: self.last, time_ms: time, data }));
+            (self.wake)();
+        }
+        Interrupted::Retry("the consumer ended".to_owned())
+    }
+
+    /// Returns whether messages before `found` have left the log, or the server could only not read them.
+    async fn gap(&self, stream: &mut Stream, found: u64) -> Interrupted {
+        let last = self.last.sequence;
+        match stream.info().await {
+            Ok(info) if info.state.first_sequence > last + 1 => {
+                Interrupted::Stop(LogError::Gap { last, found })
+            }
+            Ok(_) => Interrupted::Retry(format!(
+                "the server sent message {found} after {last}, although it stores those between"
+            )),
+            Err(error) => retry(&error),
+        }
+    }
 }
 
-/// Fails if the log ends before `last`, or begins after the message that follows it.
-async fn check_end(stream: &mut Stream, last: u64) -> Result<(), Interrupted> {
-    let info = stream.info().await.map_err(|error| Interrupted::Retry(error.to_string()))?;
-    let state = &info.state;
-    if state.last_sequence < last {
-        let error = LogError::Behind { end: state.last_sequence, applied: last };
-        return Err(Interrupted::Stop(error));
+/// Watches the log until another server leads it or it is another stream.
+async fn watch(
+    mut stream: Stream,
+    settings: ClusterSettings,
+    epoch: u32,
+    leader: Option<String>,
+    status: Arc<LogStatus>,
+) -> Interrupted {
+    loop {
+        match tokio::time::timeout(WATCH_INTERVAL * 2, stream.info()).await {
+            Ok(Ok(info)) => {
+                if let Err(error) = check_same(&settings, &info.config, epoch) {
+                    return Interrupted::Stop(error);
+                }
+                record(&status, info);
+                let now = leader_of(info.cluster.as_ref());
+                if now.is_some() && now != leader {
+                    return Interrupted::Retry("another server leads the log".to_owned());
+                }
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "the log does not answer"),
+            Err(_) => tracing::debug!("the log does not answer"),
+        }
+        tokio::time::sleep(WATCH_INTERVAL).await;
     }
-    if state.first_sequence > last + 1 {
-        return Err(Interrupted::Stop(LogError::Gap { last, found: state.first_sequence }));
-    }
-    Ok(())
 }
 
-/// Creates a consumer that begins with message `first`.
-async fn consume(stream: &Stream, first: u64) -> Result<Messages, async_nats::Error> {
-    let config = Config {
-        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: first },
-        ack_policy: AckPolicy::None,
-        inactive_threshold: INACTIVE,
-        memory_storage: true,
-        num_replicas: 1,
-        ..Config::default()
-    };
-    let consumer = stream.create_consumer(config).await?;
-    let messages = consumer
-        .stream()
-        .max_messages_per_batch(REQUEST_MESSAGES)
-        .heartbeat(HEARTBEAT)
-        .expires(REQUEST_EXPIRES)
-        .messages()
-        .await?;
-    Ok(messages)
+/// Records the state of the log.
+fn record(status: &LogStatus, info: &Info) {
+    let replicas = info.cluster.as_ref().map_or(&[][..], |cluster| &cluster.replicas);
+    let stale = replicas.iter().filter(|peer| !peer.current || peer.offline);
+    let stale: Vec<String> = stale.map(|peer| peer.name.clone()).collect();
+    let lost = replicas.iter().filter(|peer| peer.offline || peer.active > LOST_AFTER).count();
+    let has_majority = (replicas.len() + 1 - lost) * 2 > replicas.len() + 1;
+    let leader = leader_of(info.cluster.as_ref());
+    status.update(|state| {
+        state.end = info.state.last_sequence;
+        state.stale_servers = stale;
+        if has_majority && (leader.is_some() || replicas.is_empty()) {
+            state.answered_at = Instant::now();
+        }
+        state.leader = leader;
+    });
+}
+
+fn leader_of(cluster: Option<&ClusterInfo>) -> Option<String> {
+    cluster.and_then(|cluster| cluster.leader.clone())
 }

@@ -1,5 +1,6 @@
 //! Batches of units, as the sequencer orders them, and their outcomes.
 
+use super::store::LogStep;
 use crate::event::{Draft, Entry, Position, StreamName, Timestamp};
 use std::time::Instant;
 
@@ -27,10 +28,15 @@ pub type PublishUnit = Vec<Item>;
 pub struct OrderedBatch {
     /// Number of the batch: ascending, never used twice.
     pub number: u64,
-    /// Time at which the batch was proposed, by the clock of the proposer.
+    /// Time of the batch: by the clock of this hub, or of the log of its cluster.
     pub time: Timestamp,
+    /// Streams to remove because retention has emptied them, with the position of their last entry. A
+    /// stream with later entries stays.
+    pub emptied: Vec<(StreamName, Position)>,
     /// Units; at most [`MAX_ENTRIES_PER_BATCH`](crate::event::MAX_ENTRIES_PER_BATCH) items.
     pub units: Vec<PublishUnit>,
+    /// Progress in the log of the cluster, which is stored with the batch.
+    pub log_step: Option<LogStep>,
 }
 
 /// A durable batch, as fan-out and readers see it.

@@ -13,6 +13,7 @@
 //! | `t` time | position of the first entry at that time (sparse) |
 //! | `x` stream name | [`Tombstone`] of a stream that was deleted or emptied |
 //! | `g` stream number | deleted stream: position up to which its shared entries are subtracted |
+//! | `b` process | last batch that a process has proposed to the log of the cluster |
 //! | `m` word | state of the whole hub |
 
 use super::sealing::StreamKeys;
@@ -27,6 +28,7 @@ pub(super) const NAME: u8 = b'n';
 pub(super) const TIME: u8 = b't';
 pub(super) const TOMBSTONE: u8 = b'x';
 pub(super) const DELETED_STREAM: u8 = b'g';
+pub(super) const PROPOSER: u8 = b'b';
 
 /// Time for which an idempotency key is remembered.
 pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
@@ -35,6 +37,8 @@ pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
 pub(super) const TOTALS: &[u8] = b"m:totals";
 /// The key of the epochs.
 pub(super) const EPOCHS: &[u8] = b"m:epochs";
+/// The key of the last message of the log that was applied.
+pub(super) const LOG_LINK: &[u8] = b"m:log";
 
 /// Internal number of a stream. Never reused, so that a stream that is created again under the same
 /// name does not find the old history.
@@ -70,6 +74,16 @@ pub(super) fn tombstone(name: &str) -> Vec<u8> {
 
 pub(super) fn deleted_stream(number: StreamNumber) -> Vec<u8> {
     Encoder::new(DELETED_STREAM).u32(number).0
+}
+
+pub(super) fn proposer(boot: u128) -> Vec<u8> {
+    Encoder::new(PROPOSER).u128(boot).0
+}
+
+/// Returns the process of the key of its last batch.
+#[cfg(feature = "cluster")]
+pub(super) fn boot_of(key: &[u8]) -> Option<u128> {
+    Some(u128::from_be_bytes(key.get(1..)?.try_into().ok()?))
 }
 
 /// Returns the first key after all keys of a kind.
@@ -111,6 +125,10 @@ impl Encoder {
         self.bytes(&value.to_be_bytes())
     }
 
+    pub(super) fn u128(self, value: u128) -> Self {
+        self.bytes(&value.to_be_bytes())
+    }
+
     pub(super) fn bytes(mut self, value: &[u8]) -> Self {
         self.0.extend_from_slice(value);
         self
@@ -138,6 +156,10 @@ impl<'a> Decoder<'a> {
 
     pub(super) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn u128(&mut self) -> Option<u128> {
+        self.array().map(u128::from_be_bytes)
     }
 
     pub(super) fn u64(&mut self) -> Option<u64> {
@@ -327,7 +349,7 @@ impl KeyItem {
         Some(Self {
             position: fields.position()?,
             time: Timestamp::from_ms(fields.u64()?),
-            fingerprint: u128::from_be_bytes(fields.array()?),
+            fingerprint: fields.u128()?,
         })
     }
 }

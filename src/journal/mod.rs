@@ -6,6 +6,7 @@
 //! Never: knows of clients or HTTP. `sequencer` decides which batch comes next, `store` applies it,
 //! the writer thread drives both, [`History`] reads.
 
+mod admission;
 mod backup;
 mod batch;
 mod check;

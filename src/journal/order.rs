@@ -4,6 +4,8 @@ use super::intake::WriterMessage;
 use super::open::OpenError;
 use super::recovery::OpenedStore;
 use super::sequencer::{LocalSequencer, Sequencer};
+#[cfg(feature = "cluster")]
+use super::store::LogProgress;
 use super::store::Store;
 use crate::cluster::ClusterSettings;
 use std::path::Path;
@@ -13,7 +15,7 @@ use std::sync::mpsc::SyncSender;
 pub(super) struct Order {
     /// Log of the cluster; `None` if this hub orders its batches itself.
     #[cfg(feature = "cluster")]
-    log: Option<crate::cluster::Log>,
+    log: Option<(crate::cluster::Log, LogProgress)>,
 }
 
 impl Order {
@@ -26,15 +28,17 @@ impl Order {
         store: &mut Store,
         folder: &Path,
     ) -> Result<Self, OpenError> {
-        let log = cluster.map(crate::cluster::Log::open).transpose()?;
-        if let Some(log) = &log {
-            let epoch = crate::event::Epoch(log.epoch());
-            let joined = recovered.join(store, epoch);
-            if !joined.map_err(|error| OpenError::of_store(folder, error))? {
-                return Err(OpenError::OtherLog(folder.to_owned()));
-            }
+        let Some(cluster) = cluster else { return Ok(Self { log: None }) };
+        let failed = |error| OpenError::of_store(folder, error);
+        let progress = LogProgress::load(&recovered.kv).map_err(failed)?;
+        let is_member = progress != LogProgress::default();
+        let log = crate::cluster::Log::open(cluster, is_member)?;
+        let epoch = crate::event::Epoch(log.epoch());
+        if !recovered.join(store, epoch).map_err(failed)? {
+            return Err(OpenError::OtherLog(folder.to_owned()));
         }
-        Ok(Self { log })
+        store.follow_log();
+        Ok(Self { log: Some((log, progress)) })
     }
 
     /// Leaves the order to this hub.
@@ -56,11 +60,11 @@ impl Order {
         queue: &SyncSender<WriterMessage>,
     ) -> Box<dyn Sequencer> {
         #[cfg(feature = "cluster")]
-        if let Some(log) = self.log {
+        if let Some((log, progress)) = self.log {
             let queue = queue.clone();
             // A full queue wakes the writer as well.
             let wake = move || drop(queue.try_send(WriterMessage::Ordered));
-            return Box::new(super::sequencer::ReplicatedSequencer::start(log, applied, wake));
+            return Box::new(super::sequencer::ReplicatedSequencer::start(log, progress, wake));
         }
         #[cfg(not(feature = "cluster"))]
         let _ = queue;

@@ -38,9 +38,11 @@ impl Proposals {
         ticket
     }
 
-    /// Answers the publishers of the newest batch, which the sequencer has refused.
+    /// Answers the publishers of the newest batch, which the sequencer has refused. Its ticket is used
+    /// again, because tickets have no gaps.
     #[cfg(feature = "cluster")]
     pub(super) fn refuse_last(&mut self, error: &PublishError) {
+        self.last_ticket -= u64::from(!self.batches.is_empty());
         for (reply, _) in self.batches.pop_back().into_iter().flat_map(|batch| batch.replies) {
             let _ = reply.send(Err(error.clone()));
         }

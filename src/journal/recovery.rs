@@ -87,7 +87,7 @@ impl OpenedStore {
     #[cfg(feature = "cluster")]
     pub(super) fn join(&mut self, store: &mut Store, epoch: Epoch) -> Result<bool, JournalError> {
         match Epochs::load(&self.kv)? {
-            Some(epochs) if epochs.count() == 1 && epochs.current() == epoch => {}
+            Some(epochs) if epochs.current() == epoch => {}
             Some(_) => return Ok(false),
             None => store.write_epochs(&Epochs::only(epoch))?,
         }

@@ -10,15 +10,13 @@ use super::free_space::FreeSpaceGuard;
 use super::health::{Health, Step};
 use super::high_water::Mark;
 use super::history::History;
-use super::intake::{Intake, PendingPublish};
+use super::intake::Intake;
 use super::kv::Kv;
 use super::metrics::JournalMetrics;
 use super::proposals::Proposals;
 use super::publisher::{Answer, PublishError, Reply};
 use super::reclaim::Reclaimer;
-#[cfg(feature = "cluster")]
-use super::sequencer::SequencerError;
-use super::sequencer::{Proposal, Sequencer, Ticket};
+use super::sequencer::{Sequencer, Ticket};
 use super::store::{Applied, Store};
 use super::watermark::Watermark;
 use crate::event::{Receipt, StreamName};
@@ -122,55 +120,6 @@ impl Writer {
         }
     }
 
-    /// Proposes the next batch.
-    fn propose_next(&mut self) {
-        let waiting = self.intake.take_batch();
-        self.health.begin(Step::Commit);
-        waiting.iter().for_each(|pending| self.health.dequeue(pending.bytes));
-        let waiting = match self.admit() {
-            Ok(()) => waiting,
-            // Ending or deleting a stream writes little, and the reserve exists for it.
-            Err(full @ PublishError::DiskFull(_)) if !self.is_reserve_spent() => {
-                let closes = |pending: &PendingPublish| pending.closes(&self.history);
-                let (admitted, others) = waiting.into_iter().partition(closes);
-                refuse(others, &full);
-                admitted
-            }
-            Err(error) => return refuse(waiting, &error),
-        };
-        if waiting.is_empty() {
-            return;
-        }
-        let mut units = Vec::with_capacity(waiting.len());
-        let mut replies = Vec::with_capacity(waiting.len());
-        let mut bytes = 0;
-        for pending in waiting {
-            bytes += pending.bytes;
-            let streams = pending.streams();
-            replies.push((pending.reply, streams));
-            units.push(pending.unit);
-        }
-        let ticket = self.proposals.add(bytes, replies);
-        match self.sequencer.propose(Proposal { ticket, time: now(), units }) {
-            Ok(()) => {}
-            #[cfg(feature = "cluster")]
-            Err(error @ SequencerError::TooLarge { .. }) => {
-                self.proposals.refuse_last(&PublishError::TooLarge(error.to_string()));
-            }
-            Err(error) => self.fail(&error.into()),
-        }
-    }
-
-    /// Answers the publishers that wait for a sequencer that does not answer.
-    fn refuse_stalled(&mut self) {
-        self.proposals.answer_all(&PublishError::Unconfirmed);
-        while !self.intake.is_empty() {
-            let waiting = self.intake.take_batch();
-            waiting.iter().for_each(|pending| self.health.dequeue(pending.bytes));
-            refuse(waiting, &PublishError::LogUnavailable);
-        }
-    }
-
     /// Applies and dispatches all batches that the sequencer has ordered.
     fn apply_ordered(&mut self) {
         loop {
@@ -204,7 +153,7 @@ impl Writer {
     }
 
     /// Stops publishing after a failure that cannot be repaired, and answers the waiting publishers.
-    fn fail(&mut self, error: &JournalError) {
+    pub(super) fn fail(&mut self, error: &JournalError) {
         let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
         let reason = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         self.health.poison(&reason, &self.telemetry);
@@ -212,25 +161,8 @@ impl Writer {
         self.proposals.clear();
     }
 
-    fn is_reserve_spent(&self) -> bool {
+    pub(super) fn is_reserve_spent(&self) -> bool {
         self.free_space.as_ref().is_some_and(FreeSpaceGuard::is_reserve_spent)
-    }
-
-    /// Returns an error if no commit may be attempted.
-    fn admit(&mut self) -> Result<(), PublishError> {
-        if let Some(reason) = self.health.poisoned() {
-            return Err(PublishError::Poisoned(reason.to_owned()));
-        }
-        let shortage = self.free_space.as_ref().and_then(FreeSpaceGuard::shortage);
-        if shortage != self.health.disk_full() {
-            match &shortage {
-                Some(reason) => tracing::error!(reason, "disk is nearly full; refusing publishes"),
-                None => tracing::info!("disk space is available again; accepting publishes"),
-            }
-            self.telemetry.journal_disk_full(shortage.is_some());
-            self.health.set_disk_full(shortage.clone());
-        }
-        shortage.map_or(Ok(()), |reason| Err(PublishError::DiskFull(reason)))
     }
 
     /// Applies a batch and makes it durable.
@@ -306,7 +238,9 @@ impl Writer {
     fn tick(&mut self) -> bool {
         let has_more = match self.admit() {
             // Moving floors writes, too, but only a little, and it frees space.
-            Ok(()) | Err(PublishError::DiskFull(_)) => self.run_housekeeping(),
+            Ok(()) | Err(PublishError::DiskFull(_) | PublishError::LogUnavailable) => {
+                self.run_housekeeping()
+            }
             Err(_) => false,
         };
         self.report_metrics();
@@ -318,6 +252,7 @@ impl Writer {
         let is_due = self.watermark.age() >= DISK_CHECK_INTERVAL;
         let written = if is_due { self.write_mark() } else { Ok(()) };
         let result = written.and_then(|()| self.tick_store());
+        let result = result.and_then(|has_more| self.propose_removal().map(|()| has_more));
         match result.and_then(|has_more| self.watermark.sync().map(|()| has_more)) {
             Ok(has_more) => {
                 self.publish_watermarks();
@@ -334,7 +269,8 @@ impl Writer {
     fn tick_store(&mut self) -> Result<bool, JournalError> {
         let wall = now();
         let time = self.clock.time(wall, Instant::now());
-        if self.clock.is_long_behind(self.store.totals().time) {
+        let is_behind = self.clock.is_long_behind(self.store.totals().time);
+        if is_behind && !self.store.follows_log() {
             self.store.set_time_back(wall)?;
         }
         self.store.tick(time, wall)
@@ -377,8 +313,4 @@ impl Writer {
         self.kv.sync()?;
         self.watermark.close()
     }
-}
-
-fn refuse(waiting: Vec<PendingPublish>, error: &PublishError) {
-    waiting.into_iter().for_each(|pending| pending.refuse(error));
 }

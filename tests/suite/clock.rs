@@ -4,7 +4,7 @@ use crate::hub::Hub;
 use std::path::Path;
 
 /// Returns the path of the library in a Debian system.
-fn libfaketime() -> String {
+pub fn libfaketime() -> String {
     let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let mut libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
     let library = libraries.find(|library| library.exists());

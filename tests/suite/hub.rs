@@ -38,12 +38,13 @@ pub struct Hub {
     /// Address of the metrics listener, with `--metrics-listen`.
     pub metrics: Option<String>,
     pub data: PathBuf,
-    flags: Vec<String>,
+    /// Flags of the next start.
+    pub flags: Vec<String>,
     /// Value of `--listen` for the next start.
     listen: String,
     max_open_files: Option<u32>,
     /// Environment variables in addition to those of the test.
-    variables: Vec<(String, String)>,
+    pub variables: Vec<(String, String)>,
     _folder: Option<TempDir>,
     pub http: reqwest::Client,
     log: PathBuf,

@@ -20,7 +20,8 @@ impl Fixture for Local {
 
 fn proposal(ticket: Ticket) -> Proposal {
     let stream = StreamName::parse(&format!("s{ticket}")).expect("a name");
-    Proposal { ticket, time: Timestamp::from_ms(ticket), units: vec![vec![Item::End(stream)]] }
+    let units = vec![vec![Item::End(stream)]];
+    Proposal { ticket, time: Timestamp::from_ms(ticket), emptied: Vec::new(), units }
 }
 
 fn drain(sequencer: &mut impl Sequencer) -> Vec<(OrderedBatch, Option<Ticket>)> {

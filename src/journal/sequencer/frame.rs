@@ -1,22 +1,28 @@
 //! Format of a proposed batch in a replicated log: one message holds one batch.
 //!
-//! Layout, integers big-endian: format (u8), ticket (u64), boot (u128), node (length u8, text), time
-//! in ms (u64), number of units (u32). A unit is its number of items (u32) and the items:
+//! Layout, integers big-endian: format (u8), version of the hub (length u8, text), epoch of the log (u32),
+//! ticket (u64), boot (u128), node (length u8, text), number of emptied streams (u32), each a stream and
+//! the position of its last entry (u64), number of units (u32). Every format begins with the first two.
+//! A stream is its length (u8) and its name. A unit is its number of items (u32) and the items:
 //!
-//! - event: 0 (u8), number of streams (u8), streams (length u8, text), type (length u8, text; empty for
+//! - event: 0 (u8), number of streams (u8), streams, type (length u8, text; empty for
 //!   the default), key (length u8, text; empty for none), fingerprint (u128), JSON (u8), data (length
 //!   u32, text)
 //! - end: 1 (u8), stream
 //! - deletion: 2 (u8), has readers (u8), stream
 
 use super::Ticket;
-use crate::event::{Draft, EventType, Key, MAX_ENTRIES_PER_BATCH, Payload, StreamName, Timestamp};
+use crate::event::{
+    Draft, Epoch, EventType, Key, MAX_ENTRIES_PER_BATCH, Payload, Position, StreamName,
+};
 use crate::journal::batch::{Item, PublishUnit};
 use crate::journal::keys::{Decoder, Encoder};
 use bytes::Bytes;
 
 /// Version of the format that this hub writes, the highest that it reads.
 const FORMAT: u8 = 1;
+/// Version of this hub.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const EVENT: u8 = 0;
 const END: u8 = 1;
 const DELETION: u8 = 2;
@@ -33,9 +39,12 @@ pub(in crate::journal) struct Proposer {
 /// A batch with its proposer.
 #[derive(Debug)]
 pub(in crate::journal) struct Frame {
+    /// Epoch of the log for which the batch was proposed.
+    pub(in crate::journal) epoch: Epoch,
     pub(in crate::journal) proposer: Proposer,
     pub(in crate::journal) ticket: Ticket,
-    pub(in crate::journal) time: Timestamp,
+    /// Streams that retention has emptied, with the position of their last entry.
+    pub(in crate::journal) emptied: Vec<(StreamName, Position)>,
     pub(in crate::journal) units: Vec<PublishUnit>,
 }
 
@@ -43,10 +52,15 @@ pub(in crate::journal) struct Frame {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// A newer hub wrote it.
-    #[error("the batch has format {found}; this version reads up to {FORMAT}")]
+    #[error(
+        "hub version {version} wrote the batch in format {found}; this is version {VERSION}, which reads \
+         formats up to {FORMAT}"
+    )]
     Newer {
         /// Format of the batch.
         found: u8,
+        /// Version of the hub that wrote it.
+        version: String,
     },
     /// The message is incomplete or inconsistent.
     #[error("the message is not a batch")]
@@ -56,9 +70,15 @@ pub enum FrameError {
 impl Frame {
     /// Writes the batch.
     pub(in crate::journal) fn write(&self) -> Vec<u8> {
-        let mut out =
-            Encoder::new(FORMAT).u64(self.ticket).bytes(&self.proposer.boot.to_be_bytes());
-        out = short(out, &self.proposer.node).u64(self.time.ms()).u32(self.units.len() as u32);
+        let mut out = short(Encoder::new(FORMAT), VERSION)
+            .u32(self.epoch.0)
+            .u64(self.ticket)
+            .u128(self.proposer.boot);
+        out = short(out, &self.proposer.node).u32(self.emptied.len() as u32);
+        for (stream, last) in &self.emptied {
+            out = short(out, stream.as_str()).u64(last.get());
+        }
+        out = out.u32(self.units.len() as u32);
         for unit in &self.units {
             out = unit.iter().fold(out.u32(unit.len() as u32), write_item);
         }
@@ -67,12 +87,16 @@ impl Frame {
 
     /// Reads a batch.
     pub(in crate::journal) fn read(bytes: &Bytes) -> Result<Self, FrameError> {
-        match bytes.first() {
-            Some(&FORMAT) => {}
-            Some(&found) if found > FORMAT => return Err(FrameError::Newer { found }),
-            _ => return Err(FrameError::Malformed),
+        let mut reader = Reader { bytes, rest: Decoder(bytes) };
+        let format = reader.rest.u8().ok_or(FrameError::Malformed)?;
+        let version = reader.short().ok_or(FrameError::Malformed)?;
+        match format {
+            FORMAT => reader.frame().ok_or(FrameError::Malformed),
+            found if found > FORMAT => {
+                Err(FrameError::Newer { found, version: version.to_owned() })
+            }
+            _ => Err(FrameError::Malformed),
         }
-        Reader { bytes, rest: Decoder(&bytes[1..]) }.frame().ok_or(FrameError::Malformed)
     }
 }
 
@@ -90,7 +114,7 @@ fn write_item(out: Encoder, item: &Item) -> Encoder {
             let kind = if draft.kind().is_default() { "" } else { draft.kind().as_str() };
             let data = draft.payload().as_bytes();
             out = short(short(out, kind), draft.key().map_or("", Key::as_str));
-            out.bytes(&draft.fingerprint().to_be_bytes())
+            out.u128(draft.fingerprint())
                 .u8(u8::from(draft.payload().is_json()))
                 .u32(data.len() as u32)
                 .bytes(data)
@@ -108,12 +132,16 @@ struct Reader<'a> {
     rest: Decoder<'a>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn frame(mut self) -> Option<Frame> {
+        let epoch = Epoch(self.rest.u32()?);
         let ticket = self.rest.u64()?;
-        let boot = self.u128()?;
+        let boot = self.rest.u128()?;
         let node = self.short()?.to_owned();
-        let time = Timestamp::from_ms(self.rest.u64()?);
+        let mut emptied = Vec::new();
+        for _ in 0..self.rest.u32()? {
+            emptied.push((self.stream()?, self.rest.position()?));
+        }
         let mut count = 0;
         let mut units = Vec::new();
         for _ in 0..self.rest.u32()? {
@@ -126,7 +154,8 @@ impl Reader<'_> {
         }
         // Positions have room for no more, and a batch is all of its message.
         let is_whole = count <= MAX_ENTRIES_PER_BATCH && self.rest.0.is_empty();
-        is_whole.then_some(Frame { proposer: Proposer { node, boot }, ticket, time, units })
+        let proposer = Proposer { node, boot };
+        is_whole.then_some(Frame { epoch, proposer, ticket, emptied, units })
     }
 
     fn item(&mut self) -> Option<Item> {
@@ -151,17 +180,13 @@ impl Reader<'_> {
             "" => None,
             key => Some(Key::parse("key", key).ok()?),
         };
-        let fingerprint = self.u128()?;
+        let fingerprint = self.rest.u128()?;
         let is_json = self.flag()?;
         let length = self.rest.u32()? as usize;
         let end = self.bytes.len() - self.rest.0.len() + length;
         std::str::from_utf8(self.rest.take(length)?).ok()?;
         let payload = Payload::from_stored(self.bytes.slice(end - length..end), is_json);
         Draft::from_log(streams, kind, payload, key, fingerprint)
-    }
-
-    fn u128(&mut self) -> Option<u128> {
-        Some(u128::from_be_bytes(self.rest.take(16)?.try_into().ok()?))
     }
 
     fn flag(&mut self) -> Option<bool> {
@@ -172,7 +197,7 @@ impl Reader<'_> {
         }
     }
 
-    fn short(&mut self) -> Option<&str> {
+    fn short(&mut self) -> Option<&'a str> {
         let length = self.rest.u8()?;
         std::str::from_utf8(self.rest.take(usize::from(length))?).ok()
     }
@@ -185,6 +210,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Timestamp;
     use serde_json::value::RawValue;
 
     fn name(text: &str) -> StreamName {
@@ -205,7 +231,8 @@ mod tests {
             vec![Item::End(name("e"))],
             vec![deletion],
         ];
-        Frame { proposer, ticket: 3, time: now, units }
+        let emptied = vec![(name("f"), Position::of(5, 1))];
+        Frame { epoch: Epoch(9), proposer, ticket: 3, emptied, units }
     }
 
     #[test]
@@ -228,9 +255,9 @@ mod tests {
         assert_eq!(Frame::read(&longer.into()).expect_err("refused"), FrameError::Malformed);
         let mut newer = bytes.to_vec();
         newer[0] = FORMAT + 1;
-        assert_eq!(
-            Frame::read(&newer.into()).expect_err("refused"),
-            FrameError::Newer { found: 2 }
-        );
+        let newer = Frame::read(&newer.into()).expect_err("refused").to_string();
+        let versions =
+            format!("hub version {VERSION} wrote the batch in format 2; this is version");
+        assert!(newer.starts_with(&versions), "{newer}");
     }
 }

@@ -30,8 +30,10 @@ impl Sequencer for LocalSequencer {
             return Err(SequencerError::Full(MAX_WAITING));
         }
         self.last += 1;
-        let Proposal { ticket, time, units } = proposal;
-        self.waiting.push_back((OrderedBatch { number: self.last, time, units }, ticket));
+        let Proposal { ticket, time, emptied, units } = proposal;
+        let number = self.last;
+        let ordered = OrderedBatch { number, time, emptied, units, log_step: None };
+        self.waiting.push_back((ordered, ticket));
         Ok(())
     }
 

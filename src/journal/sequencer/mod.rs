@@ -25,7 +25,7 @@ pub(super) use local::LocalSequencer;
 pub(super) use replicated::ReplicatedSequencer;
 
 use super::batch::{OrderedBatch, PublishUnit};
-use crate::event::Timestamp;
+use crate::event::{Position, StreamName, Timestamp};
 
 /// Identifier that a proposer gives a batch.
 pub(super) type Ticket = u64;
@@ -35,6 +35,7 @@ pub(super) type Ticket = u64;
 pub(super) struct Proposal {
     pub(super) ticket: Ticket,
     pub(super) time: Timestamp,
+    pub(super) emptied: Vec<(StreamName, Position)>,
     pub(super) units: Vec<PublishUnit>,
 }
 
@@ -66,12 +67,16 @@ pub enum SequencerError {
         /// Reason.
         source: frame::FrameError,
     },
-    /// The log has the batches of this hub in another order than they were proposed.
+    /// The log lacks a batch of a hub that it has acknowledged.
     #[cfg(feature = "cluster")]
-    #[error("message {number} of the log is batch {ticket} of this hub, which was not the next")]
-    Reordered {
+    #[error(
+        "message {number} of the log is batch {ticket} of hub {node}, and a batch before it is missing"
+    )]
+    Missing {
         /// Number of the message.
         number: u64,
+        /// Name of the hub.
+        node: String,
         /// Ticket of the batch.
         ticket: u64,
     },
@@ -81,6 +86,11 @@ pub enum SequencerError {
 pub(super) trait Sequencer: Send {
     /// Returns true if a batch can be proposed now.
     fn has_room(&self) -> bool;
+
+    /// Returns true if a batch that is proposed now can be expected to be ordered.
+    fn is_reachable(&self) -> bool {
+        true
+    }
 
     /// Proposes a batch.
     fn propose(&mut self, proposal: Proposal) -> Result<(), SequencerError>;

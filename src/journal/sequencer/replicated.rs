@@ -3,7 +3,9 @@
 use super::frame::{Frame, Proposer};
 use super::{Proposal, Sequencer, SequencerError, Ticket};
 use crate::cluster::Log;
+use crate::event::{Epoch, Timestamp};
 use crate::journal::batch::OrderedBatch;
+use crate::journal::store::{LogProgress, TicketOrder};
 use std::collections::VecDeque;
 
 /// Maximum number of batches that are proposed and not applied. With one, JetStream cannot reorder the
@@ -15,20 +17,21 @@ const MAX_IN_FLIGHT: usize = 1;
 pub(in crate::journal) struct ReplicatedSequencer {
     log: Log,
     proposer: Proposer,
+    progress: LogProgress,
     in_flight: VecDeque<Ticket>,
 }
 
 impl ReplicatedSequencer {
-    /// Creates a sequencer that continues after `applied`, the last batch in the store. `wake` is called
-    /// when the log has a batch.
+    /// Creates a sequencer that continues after the message that `progress` ends with. `wake` is called when
+    /// the log has a batch.
     pub(in crate::journal) fn start(
         mut log: Log,
-        applied: u64,
+        progress: LogProgress,
         wake: impl Fn() + Send + 'static,
     ) -> Self {
-        log.start(applied, wake);
+        log.start(progress.link, wake);
         let proposer = Proposer { node: log.node().to_owned(), boot: rand::random() };
-        Self { log, proposer, in_flight: VecDeque::new() }
+        Self { log, proposer, progress, in_flight: VecDeque::new() }
     }
 }
 
@@ -37,13 +40,17 @@ impl Sequencer for ReplicatedSequencer {
         self.in_flight.len() < MAX_IN_FLIGHT
     }
 
+    fn is_reachable(&self) -> bool {
+        self.log.status().accepts_appends()
+    }
+
     fn propose(&mut self, proposal: Proposal) -> Result<(), SequencerError> {
         if !self.has_room() {
             return Err(SequencerError::Full(MAX_IN_FLIGHT));
         }
-        let Proposal { ticket, time, units } = proposal;
-        let proposer = self.proposer.clone();
-        let data = Frame { proposer, ticket, time, units }.write();
+        let Proposal { ticket, emptied, units, .. } = proposal;
+        let (epoch, proposer) = (Epoch(self.log.epoch()), self.proposer.clone());
+        let data = Frame { epoch, proposer, ticket, emptied, units }.write();
         let (bytes, max_bytes) = (data.len(), self.log.max_message_bytes());
         if bytes > max_bytes {
             return Err(SequencerError::TooLarge { bytes, max_bytes });
@@ -54,14 +61,36 @@ impl Sequencer for ReplicatedSequencer {
     }
 
     fn next(&mut self) -> Result<Option<(OrderedBatch, Option<Ticket>)>, SequencerError> {
+        // The writer has applied what came before.
+        self.log.status().update(|state| state.applied = self.progress.link);
         let Some(message) = self.log.read()? else { return Ok(None) };
-        let number = message.sequence;
-        let Frame { proposer, ticket, time, units } = Frame::read(&message.data)
+        let number = message.link.sequence;
+        let frame = Frame::read(&message.data)
             .map_err(|source| SequencerError::Frame { number, source })?;
-        let is_own = proposer == self.proposer;
-        if is_own && self.in_flight.pop_front() != Some(ticket) {
-            return Err(SequencerError::Reordered { number, ticket });
+        let Frame { epoch, proposer, ticket, emptied, units } = frame;
+        let mut ordered = OrderedBatch {
+            number,
+            time: Timestamp::from_ms(message.time_ms),
+            emptied: Vec::new(),
+            units: Vec::new(),
+            log_step: None,
+        };
+        let order = self.progress.order_of(proposer.boot, ticket);
+        // A batch for a log that this one has replaced, and one that was appended again after the server had
+        // forgotten its first message, changes nothing.
+        if epoch.0 != self.log.epoch() || order == TicketOrder::Repeated {
+            ordered.log_step = Some(self.progress.advance(message.link, None));
+            return Ok(Some((ordered, None)));
         }
-        Ok(Some((OrderedBatch { number, time, units }, is_own.then_some(ticket))))
+        if order == TicketOrder::Skipped {
+            return Err(SequencerError::Missing { number, node: proposer.node, ticket });
+        }
+        (ordered.emptied, ordered.units) = (emptied, units);
+        ordered.log_step = Some(self.progress.advance(message.link, Some((proposer.boot, ticket))));
+        let is_own = proposer == self.proposer && self.in_flight.front() == Some(&ticket);
+        if is_own {
+            self.in_flight.pop_front();
+        }
+        Ok(Some((ordered, is_own.then_some(ticket))))
     }
 }

@@ -9,6 +9,8 @@
 mod deleted;
 mod epochs;
 mod floors;
+mod log_record;
+mod member;
 mod quota;
 mod retention;
 mod staging;
@@ -19,6 +21,9 @@ mod totals;
 pub(super) use deleted::DeletedStreams;
 pub(super) use epochs::Epochs;
 pub(super) use floors::Floors;
+pub use log_record::LogStep;
+#[cfg(feature = "cluster")]
+pub(super) use log_record::{LogProgress, TicketOrder};
 pub use quota::StreamUsage;
 pub use retention::{RetentionLimits, RetentionPolicy};
 pub use streams::StreamView;
@@ -34,6 +39,7 @@ use crate::event::{Position, StreamName, Timestamp};
 use crate::journal::error::JournalError;
 use crate::limits::Limits;
 use arc_swap::ArcSwap;
+use member::EmptiedStreams;
 use quota::Quota;
 use staging::{Deletion, Staging};
 use std::cell::RefCell;
@@ -61,6 +67,8 @@ pub(super) struct Store {
     trimmer: retention::Trimmer,
     deleted: DeletedStreams,
     tombstones: TombstoneLimit,
+    /// Streams that wait for their removal; `None` if this hub orders its batches itself.
+    emptied: Option<EmptiedStreams>,
     /// True if totals that compaction depends on are not committed yet.
     has_unwritten_totals: bool,
     quota: Quota,
@@ -120,6 +128,7 @@ impl Store {
             trimmer,
             deleted,
             tombstones,
+            emptied: None,
             has_unwritten_totals: false,
             quota,
             pending_changes,
@@ -175,6 +184,9 @@ impl Store {
     /// Applies the next batch of the order.
     pub(super) fn apply(&mut self, ordered: OrderedBatch) -> Result<Applied, JournalError> {
         self.quota.refresh(&self.streams);
+        if self.follows_log() {
+            self.begin_ordered(&ordered)?;
+        }
         let mut staging = Staging::new(self, ordered.number, ordered.time);
         let mut outcomes = Vec::with_capacity(ordered.units.len());
         for unit in ordered.units {
@@ -182,9 +194,17 @@ impl Store {
         }
         let staged = staging.finish();
         if staged.entries.is_empty() {
+            if let Some(step) = &ordered.log_step {
+                // Written with the next commit, at the latest by the next tick.
+                step.write(&mut self.pending_changes);
+                (self.totals.number, self.totals.time) = (staged.totals.number, staged.totals.time);
+            }
             return Ok(Applied { batch: None, outcomes });
         }
         let mut changes = staged.changes;
+        if let Some(step) = &ordered.log_step {
+            step.write(&mut changes);
+        }
         if staged.totals.time.ms() >= self.last_time_mark.ms() + TIME_MARK_EVERY_MS {
             let first = Position::of(ordered.number, 0);
             changes.put(keys::time(staged.totals.time), first.get().to_be_bytes().to_vec());
@@ -265,6 +285,8 @@ impl Store {
             self.has_unwritten_totals = false;
         }
         let rows = moved_streams.iter().filter_map(|name| self.streams.get(name));
+        // Which keys are remembered depends on the time of the log alone.
+        let now = if self.follows_log() { now.min(self.totals.time) } else { now };
         self.floors.publish(rows, &removed_numbers, &self.totals, now);
         self.sealing.borrow_mut().erase(&removed_numbers)?;
         Ok(self.trimmer.has_more(now)
@@ -299,7 +321,7 @@ impl Store {
         self.kv.commit(all, sync)
     }
 
-    /// Replaces the row of a stream without entries with a tombstone, for clients that resume.
+    /// Replaces the row of an emptied stream with a tombstone, for clients that resume.
     fn add_tombstone(&mut self, name: &StreamName, row: &StreamRow, now: Timestamp) {
         let (position, last) = (row.last, row.last);
         let tombstone =
@@ -314,7 +336,12 @@ impl Store {
         self.watermarks.set_removed(&self.totals, self.removals);
         self.remove(name);
         self.streams.forget_number(row.number);
-        self.trimmer.release(row.number);
+        if row.shared_bytes > 0 {
+            self.trimmer.forget(row.number);
+            self.deleted.put(row.number, row.floor, &mut self.pending_changes);
+        } else {
+            self.trimmer.release(row.number);
+        }
         self.removed_streams.push((name.clone(), row.last));
     }
 
@@ -331,7 +358,10 @@ impl Store {
                 value.and_then(|value| keys::Tombstone::read(&value))
             }
         };
-        Ok(tombstone.filter(|tombstone| !tombstone.deleted).map(|tombstone| tombstone.keys_number))
+        let is_kept = |tombstone: &keys::Tombstone| {
+            !tombstone.deleted && tombstone.position > self.totals.tombstones_lost_to
+        };
+        Ok(tombstone.filter(is_kept).map(|tombstone| tombstone.keys_number))
     }
 
     /// Counts another tombstone; beyond the limit the oldest are dropped.
@@ -380,7 +410,8 @@ mod tests {
         let streams = vec![StreamName::parse("s").unwrap()];
         let draft = Draft::from_text(streams, EventType::default(), "x", time).unwrap();
         let units = vec![vec![Item::Event(draft)]];
-        let applied = store.apply(OrderedBatch { number, time, units }).unwrap();
+        let ordered = OrderedBatch { number, time, emptied: Vec::new(), units, log_step: None };
+        let applied = store.apply(ordered).unwrap();
         applied.batch.unwrap().entries[0].time
     }
 

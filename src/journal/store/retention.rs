@@ -334,10 +334,14 @@ impl Store {
         self.removals += 1;
         row.removal = self.removals;
         self.watermarks.set_removed(&self.totals, self.removals);
-        if row.is_empty() {
+        let is_empty = row.is_empty();
+        if is_empty && !self.follows_log() {
             let now = self.totals.time;
             self.add_tombstone(name, &row, now);
         } else {
+            if is_empty && let Some(emptied) = &mut self.emptied {
+                emptied.add(name, row.last);
+            }
             self.streams.put(name, row);
             self.trimmer.dirty.insert(name.clone());
             self.trimmer.unpublished.insert(name.clone());

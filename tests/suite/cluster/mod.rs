@@ -1,119 +1,15 @@
 //! Several hubs on one replicated log, with real NATS servers.
 
+mod fixture;
+mod log_faults;
+mod nats;
+
 use crate::hub::{Hub, TEST_TIMEOUT, program};
+use fixture::{Cluster, NODES};
+use nats::{Server, free_ports};
 use serde_json::{Value, json};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::process::Command;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-const NODES: usize = 3;
-
-/// Returns the program of the server: `NATS_SERVER`, or the one that `tests/run` installs.
-fn nats_server() -> String {
-    std::env::var("NATS_SERVER").unwrap_or_else(|_| {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/venv/bin/nats-server").to_owned()
-    })
-}
-
-/// A NATS server of a cluster.
-struct Server {
-    config: PathBuf,
-    log: PathBuf,
-    child: Option<Child>,
-}
-
-impl Server {
-    fn start(&mut self) {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let mut command = Command::new(nats_server());
-        command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(log);
-        self.child = Some(command.spawn().unwrap());
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Three NATS servers and three hubs.
-struct Cluster {
-    hubs: Vec<Hub>,
-    servers: Vec<Server>,
-    _folder: TempDir,
-}
-
-impl Cluster {
-    async fn start() -> Self {
-        Self::with_flags(&[]).await
-    }
-
-    async fn with_flags(flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (ports, routes) = (free_ports(), free_ports());
-        let list = routes.iter().map(|port| format!("nats://127.0.0.1:{port}"));
-        let list = list.collect::<Vec<_>>().join(", ");
-        let mut servers: Vec<Server> = (0..NODES)
-            .map(|n| {
-                let path = |name: &str| folder.path().join(format!("{name}{n}"));
-                let config = format!(
-                    "server_name: n{n}\nlisten: 127.0.0.1:{}\nmax_payload: 8MB\n\
-                     jetstream {{ store_dir: {:?}, sync_interval: always }}\n\
-                     cluster {{ name: test, listen: 127.0.0.1:{}, routes: [{list}] }}\n",
-                    ports[n],
-                    path("store"),
-                    routes[n],
-                );
-                std::fs::write(path("config"), config).unwrap();
-                Server { config: path("config"), log: path("log"), child: None }
-            })
-            .collect();
-        servers.iter_mut().for_each(Server::start);
-        let starts = (0..NODES).map(|n| {
-            let data = folder.path().join(format!("hub{n}"));
-            let (url, node) = (format!("nats://127.0.0.1:{}", ports[n]), format!("h{n}"));
-            async move { start_hub(&data, &url, &node, flags).await }
-        });
-        let hubs = futures_util::future::join_all(starts).await;
-        Self { hubs, servers, _folder: folder }
-    }
-
-    /// Returns the number of the server that became leader of the stream last.
-    fn leader(&self) -> usize {
-        let at = |server: &Server| {
-            let log = std::fs::read_to_string(&server.log).unwrap();
-            let line = log.lines().rfind(|line| line.contains("new stream leader"));
-            line.map(|line| line.split("] ").nth(1).unwrap_or_default().to_owned())
-        };
-        (0..NODES).max_by_key(|n| at(&self.servers[*n])).unwrap()
-    }
-}
-
-async fn start_hub(data: &Path, url: &str, node: &str, flags: &[&str]) -> Hub {
-    let flags = [&["--cluster-nats", url, "--node", node], flags].concat();
-    Hub::start_in(data, &flags).await
-}
-
-/// Returns free ports below those that the system gives to connections, so that they stay free while a
-/// server is down.
-fn free_ports() -> Vec<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
-    let ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
-    let free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    free.take(NODES).collect()
-}
 
 /// Returns id and data of all stored events of a stream.
 async fn history(hub: &Hub, stream: &str) -> Vec<(String, String)> {

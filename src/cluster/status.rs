@@ -1,0 +1,97 @@
+//! State of the log as this hub sees it, for readiness, metrics and refusals.
+
+use super::chain::ChainLink;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Time without an answer of the log after which it counts as unreachable. An election takes less.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// State of the log, shared between the thread that reads it and others.
+#[derive(Debug)]
+pub struct LogStatus {
+    state: Mutex<LogState>,
+}
+
+/// State of the log at one moment.
+#[derive(Clone, Debug)]
+pub struct LogState {
+    /// Last message that this hub has applied.
+    pub applied: ChainLink,
+    /// Last message of the log.
+    pub end: u64,
+    /// Server that leads the log.
+    pub leader: Option<String>,
+    /// Servers that store the log and are not up to date.
+    pub stale_servers: Vec<String>,
+    /// Last time at which a majority of the servers had a leader.
+    pub answered_at: Instant,
+    /// True if the log has fewer messages than this hub has applied, so that nothing may be appended.
+    pub is_behind: bool,
+    /// Reason why the log cannot be read now.
+    pub problem: Option<String>,
+    /// Number of times that a message that was applied had the same content in the log.
+    pub verified: u64,
+    /// Number of appends that were repeated because they were not acknowledged.
+    pub repeated_appends: u64,
+    /// Number of times that reading began again.
+    pub restarts: u64,
+}
+
+impl LogState {
+    /// Returns the number of messages that this hub has not applied yet.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.end.saturating_sub(self.applied.sequence)
+    }
+
+    /// Returns how long the log has not been reachable, or `None` if it is.
+    #[must_use]
+    pub fn unreachable_for(&self) -> Option<Duration> {
+        let silent = self.answered_at.elapsed();
+        (silent >= UNREACHABLE_AFTER).then_some(silent)
+    }
+}
+
+impl Default for LogStatus {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(LogState {
+                applied: ChainLink::default(),
+                end: 0,
+                leader: None,
+                stale_servers: Vec::new(),
+                answered_at: Instant::now(),
+                is_behind: false,
+                problem: None,
+                verified: 0,
+                repeated_appends: 0,
+                restarts: 0,
+            }),
+        }
+    }
+}
+
+impl LogStatus {
+    /// Returns the present state.
+    #[must_use]
+    pub fn state(&self) -> LogState {
+        self.lock().clone()
+    }
+
+    /// Returns true if the log has answered lately and has all messages that this hub has applied.
+    #[must_use]
+    pub fn accepts_appends(&self) -> bool {
+        let state = self.lock();
+        !state.is_behind && state.unreachable_for().is_none()
+    }
+
+    /// Changes the state.
+    pub fn update(&self, change: impl FnOnce(&mut LogState)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LogState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,76 @@
+//! The store of a hub of a cluster, which must decide as those of the other hubs do.
+//!
+//! Each hub applies retention by itself and at its own time, so that floors differ for a moment. But
+//! whether a stream exists decides about later publishes, on which all hubs must agree. So an emptied
+//! stream stays until the log of the cluster has its removal.
+
+use super::{MAX_LEAD_MS, Store};
+use crate::event::{Position, StreamName};
+use crate::journal::batch::OrderedBatch;
+use crate::journal::error::JournalError;
+
+/// Maximum number of streams in one removal.
+const MAX_REMOVED_STREAMS: usize = 256;
+
+/// Emptied streams whose removal is not proposed yet, with the position of their last entry.
+#[derive(Default)]
+pub(super) struct EmptiedStreams(Vec<(StreamName, Position)>);
+
+impl EmptiedStreams {
+    /// Finds the emptied streams of an earlier run.
+    #[cfg(feature = "cluster")]
+    pub(super) fn find(streams: &super::Streams) -> Self {
+        let mut found = Vec::new();
+        streams.for_each(|name, row| {
+            if row.is_empty() {
+                found.push((name.clone(), row.last));
+            }
+        });
+        Self(found)
+    }
+
+    pub(super) fn add(&mut self, name: &StreamName, last: Position) {
+        self.0.push((name.clone(), last));
+    }
+}
+
+impl Store {
+    /// Makes this store one of a cluster: emptied streams are removed by batches only.
+    #[cfg(feature = "cluster")]
+    pub(in crate::journal) fn follow_log(&mut self) {
+        self.emptied = Some(EmptiedStreams::find(&self.streams));
+    }
+
+    /// Returns true if other hubs apply the same batches.
+    pub(in crate::journal) fn follows_log(&self) -> bool {
+        self.emptied.is_some()
+    }
+
+    /// Takes emptied streams, to propose their removal.
+    pub(in crate::journal) fn take_emptied(&mut self) -> Vec<(StreamName, Position)> {
+        let Some(EmptiedStreams(streams)) = &mut self.emptied else { return Vec::new() };
+        let rest = streams.split_off(streams.len().min(MAX_REMOVED_STREAMS));
+        std::mem::replace(streams, rest)
+    }
+
+    /// Applies the part of a batch of the log that comes before its units. The log's time is that of the
+    /// servers; if it was far ahead, all hubs set theirs back with the same batch.
+    pub(super) fn begin_ordered(&mut self, ordered: &OrderedBatch) -> Result<(), JournalError> {
+        if self.totals.time.ms() > ordered.time.ms().saturating_add(MAX_LEAD_MS) {
+            self.set_time_back(ordered.time)?;
+        }
+        for (stream, last) in &ordered.emptied {
+            self.remove_emptied(stream, *last);
+        }
+        Ok(())
+    }
+
+    /// Removes a stream, unless it has an entry after `last`. This hub may still have entries of it.
+    fn remove_emptied(&mut self, name: &StreamName, last: Position) {
+        let Some(row) = self.streams.get(name).filter(|row| row.last == last) else { return };
+        self.subtract_bytes(row.sole_bytes);
+        self.totals.removed_to = self.totals.removed_to.max(last);
+        self.removals += 1;
+        self.add_tombstone(name, &row, self.totals.time);
+    }
+}

@@ -1,0 +1,81 @@
+//! A cluster of hubs for tests.
+
+use super::nats::{Server, free_ports};
+use crate::hub::Hub;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+pub const NODES: usize = 3;
+
+/// Three NATS servers and three hubs.
+pub struct Cluster {
+    pub hubs: Vec<Hub>,
+    pub servers: Vec<Server>,
+    /// Ports of the servers.
+    pub ports: Vec<u16>,
+    pub folder: TempDir,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        Self::with_flags(&[]).await
+    }
+
+    pub async fn with_flags(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (ports, routes) = (free_ports(), free_ports());
+        let list = routes.iter().map(|port| format!("nats://127.0.0.1:{port}"));
+        let list = list.collect::<Vec<_>>().join(", ");
+        let mut servers: Vec<Server> = (0..NODES)
+            .map(|n| {
+                let path = |name: &str| folder.path().join(format!("{name}{n}"));
+                let config = format!(
+                    "server_name: n{n}\nlisten: 127.0.0.1:{}\nmax_payload: 8MB\n\
+                     jetstream {{ store_dir: {:?}, sync_interval: always }}\n\
+                     cluster {{ name: test, listen: 127.0.0.1:{}, routes: [{list}] }}\n",
+                    ports[n],
+                    path("store"),
+                    routes[n],
+                );
+                std::fs::write(path("config"), config).unwrap();
+                Server { config: path("config"), log: path("log"), child: None }
+            })
+            .collect();
+        servers.iter_mut().for_each(Server::start);
+        let starts = (0..NODES).map(|n| {
+            let data = folder.path().join(format!("hub{n}"));
+            let (url, node) = (format!("nats://127.0.0.1:{}", ports[n]), format!("h{n}"));
+            async move { start_hub(&data, &url, &node, flags).await }
+        });
+        let hubs = futures_util::future::join_all(starts).await;
+        Self { hubs, servers, ports, folder }
+    }
+
+    /// Adds a hub with an empty data directory.
+    pub async fn add_hub(&mut self, flags: &[&str]) {
+        let n = self.hubs.len();
+        let data = self.folder.path().join(format!("hub{n}"));
+        let url = format!("nats://127.0.0.1:{}", self.ports[n % NODES]);
+        self.hubs.push(start_hub(&data, &url, &format!("h{n}"), flags).await);
+    }
+
+    /// Returns the directory in which a server stores the log.
+    pub fn store(&self, server: usize) -> PathBuf {
+        self.folder.path().join(format!("store{server}"))
+    }
+
+    /// Returns the number of the server that became leader of the stream last.
+    pub fn leader(&self) -> usize {
+        let at = |server: &Server| {
+            let log = std::fs::read_to_string(&server.log).unwrap();
+            let line = log.lines().rfind(|line| line.contains("new stream leader"));
+            line.map(|line| line.split("] ").nth(1).unwrap_or_default().to_owned())
+        };
+        (0..NODES).max_by_key(|n| at(&self.servers[*n])).unwrap()
+    }
+}
+
+async fn start_hub(data: &Path, url: &str, node: &str, flags: &[&str]) -> Hub {
+    let flags = [&["--cluster-nats", url, "--node", node], flags].concat();
+    Hub::start_in(data, &flags).await
+}

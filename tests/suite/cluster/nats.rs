@@ -1,0 +1,89 @@
+//! NATS servers for tests, and their protocol.
+
+use super::fixture::NODES;
+use crate::hub::TEST_TIMEOUT;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Returns the program of the server: `NATS_SERVER`, or the one that `tests/run` installs.
+fn nats_server() -> String {
+    std::env::var("NATS_SERVER").unwrap_or_else(|_| {
+        concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/venv/bin/nats-server").to_owned()
+    })
+}
+
+/// A NATS server of a cluster.
+pub struct Server {
+    pub config: PathBuf,
+    pub log: PathBuf,
+    pub child: Option<Child>,
+}
+
+impl Server {
+    pub fn start(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let mut command = Command::new(nats_server());
+        command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Returns free ports below those that the system gives to connections, so that they stay free while a
+/// server is down.
+pub fn free_ports() -> Vec<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
+    let ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    let free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.take(NODES).collect()
+}
+
+/// Sends a request to the server at `port` and returns the answer.
+pub fn request(port: u16, subject: &str, payload: &str) -> Value {
+    let length = payload.len();
+    exchange(port, format!("PUB {subject} answer {length}\r\n{payload}\r\n").as_bytes())
+}
+
+/// Appends a message with an id to a stream.
+pub fn append(port: u16, subject: &str, id: &str, payload: &[u8]) -> Value {
+    let head = format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n");
+    let (length, total) = (head.len(), head.len() + payload.len());
+    let command = format!("HPUB {subject} answer {length} {total}\r\n{head}");
+    exchange(port, &[command.as_bytes(), payload, b"\r\n"].concat())
+}
+
+/// Sends a command that is answered on the subject `answer`, and returns the answer.
+fn exchange(port: u16, command: &[u8]) -> Value {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    connection.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
+    let options = "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB answer 1\r\n";
+    connection.write_all(&[options.as_bytes(), command].concat()).unwrap();
+    let mut lines = BufReader::new(connection);
+    let mut line = String::new();
+    while !line.starts_with("MSG ") {
+        assert!(!line.starts_with("-ERR"), "{line}");
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "the server closed the connection");
+    }
+    let length = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    let mut answer = vec![0; length];
+    lines.read_exact(&mut answer).unwrap();
+    serde_json::from_slice(&answer).unwrap()
+}
