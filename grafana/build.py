@@ -223,6 +223,18 @@ DASHBOARDS = {
         time_series("Running compactions", "short", [current("fanfare_journal_compactions_running")]),
         time_series("Running disk reads", "short", [current("fanfare_disk_reads_running", legend="{{instance}} history reads"), current("fanfare_disk_lookups_running", legend="{{instance}} lookups")]),
     ]),
+    "cluster": ("Cluster", [
+        row("Log"),
+        stat("Unreachable", "s", ("max(fanfare_cluster_unreachable_seconds{$filter})", ""), RED_FROM_1, "Time since the log last answered, if that is 10 s or more."),
+        stat("Lost messages", "none", ("max(fanfare_cluster_log_lost_messages{$filter})", ""), RED_FROM_1, "The log lacks messages that a hub has applied.", {0: "no", 1: "yes"}),
+        stat("Servers out of date", "none", ("max(fanfare_cluster_stale_servers{$filter})", ""), RED_FROM_1, "NATS servers that store the log and are not up to date."),
+        stat("Longest lag", "s", ("max(fanfare_cluster_behind_seconds{$filter})", ""), [], "Longest time for which a hub has not caught up with the log."),
+        stat("Hubs", "none", ("count(fanfare_cluster_log_applied{$filter})", ""), [], "Hubs that Prometheus scrapes."),
+        time_series("Batches behind the log", "short", [("clamp_min(scalar(max(fanfare_cluster_log_end{$filter})) - fanfare_cluster_log_applied{$filter}, 0)", "{{instance}}")], "Batches between the last one that a hub has applied and the end of the log."),
+        time_series("Time behind the log", "s", [current("fanfare_cluster_behind_seconds"), current("fanfare_cluster_unreachable_seconds", legend="{{instance}} unreachable")]),
+        time_series("Applied batches", "ops", [("rate(fanfare_cluster_log_applied{$filter}[$__rate_interval])", "{{instance}}")], "Batches of all hubs that a hub has applied."),
+        time_series("Repeated appends and reads", "ops", [rate("fanfare_cluster_appends_repeated_total", legend="{{instance}} appends"), rate("fanfare_cluster_reads_restarted_total", legend="{{instance}} reads"), rate("fanfare_cluster_verified_total", legend="{{instance}} comparisons with the log")], "Appends that were not acknowledged, and reads that began again, for example because another server leads the log."),
+    ]),
     "access": ("Access and limits", [
         row("Refusals, closed sessions and downloads"),
         time_series("Refused subscribers by reason", "ops", [rate("fanfare_subscribers_refused_total", "reason")], stacked=True),

@@ -6,6 +6,7 @@
 
 mod admin_key;
 mod banner;
+mod isolation;
 mod reload;
 mod runs;
 mod watch;
@@ -172,6 +173,7 @@ fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
         body_budget: BodyBudget::default(),
         started_at: Instant::now(),
         draining: AtomicBool::new(false),
+        is_isolated: AtomicBool::new(false),
         drain_ends_ms: AtomicU64::new(0),
         #[cfg(feature = "files")]
         downloads: http::Downloads::default(),
@@ -240,6 +242,9 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
     #[cfg(feature = "remote-keys")]
     reload::fetch_keys(state, &state.access.load_full(), config.jwks_url.as_deref()).await;
     watch::start(state);
+    if let Some(timeout) = isolation_timeout(config) {
+        actix::spawn(isolation::watch(state.clone(), timeout));
+    }
     #[cfg(feature = "chat")]
     actix::spawn(state.chats.clone().run_janitor());
     #[cfg(feature = "system")]
@@ -271,6 +276,17 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
         let run = move |feed| source::publish_log(feed, lines.clone());
         actix::spawn(state.sources.clone().supervise("log", run));
     }
+}
+
+/// Returns the time without the log after which subscribers are disconnected, if there is a log.
+#[cfg(feature = "cluster")]
+fn isolation_timeout(config: &Config) -> Option<Duration> {
+    config.cluster.as_ref().map(|cluster| cluster.isolation_timeout)
+}
+
+#[cfg(not(feature = "cluster"))]
+fn isolation_timeout(_: &Config) -> Option<Duration> {
+    None
 }
 
 /// Starts the connection manager, which dispatches what follows the current head of the journal.

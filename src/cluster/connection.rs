@@ -1,7 +1,8 @@
 //! The connection to NATS, and the stream that is the log.
 
 use super::error::LogError;
-use super::settings::ClusterSettings;
+use super::settings::{ClusterSettings, LogCredentials, LogTls};
+use async_nats::ConnectOptions;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{Context, GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
@@ -15,6 +16,10 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(20 * 60);
 /// Time after which a request counts as unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time after which an append is repeated that was not acknowledged.
+const ACK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Interval of pings; a server that has not answered the last two is left.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// Minimum size of messages that a server must accept: room for a request of the default
 /// `--max-body-bytes`.
 const MIN_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
@@ -45,31 +50,57 @@ impl ClusterSettings {
 
 /// Connects to one of the servers.
 pub(super) async fn connect(settings: &ClusterSettings) -> Result<Context, LogError> {
-    let options = async_nats::ConnectOptions::new()
+    let options = ConnectOptions::new()
         .name(format!("fanfare {}", settings.node))
         .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING_INTERVAL)
         .request_timeout(Some(REQUEST_TIMEOUT));
+    let options = with_tls(with_credentials(options, &settings.credentials)?, &settings.tls);
+    let urls = settings.urls.join(", ");
     let client = options
         .connect(&settings.urls)
         .await
-        .map_err(|source| LogError::Connect { urls: shown(&settings.urls), source })?;
+        .map_err(|source| LogError::Connect { urls, source })?;
     let found = client.server_info().max_payload;
     if found < MIN_PAYLOAD_BYTES {
         return Err(LogError::Payload { found, required: MIN_PAYLOAD_BYTES });
     }
     let context = async_nats::jetstream::ContextBuilder::new()
         .timeout(REQUEST_TIMEOUT)
-        .ack_timeout(REQUEST_TIMEOUT);
+        .ack_timeout(ACK_TIMEOUT);
     Ok(context.build(client))
 }
 
-/// Returns addresses without user and password, for messages.
-fn shown(urls: &[String]) -> String {
-    let without_credentials = |url: &String| match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        _ => url.clone(),
-    };
-    urls.iter().map(without_credentials).collect::<Vec<_>>().join(", ")
+/// Adds the credentials. A file holds an nkey seed, or a JWT and its seed between lines of dashes.
+fn with_credentials(
+    options: ConnectOptions,
+    credentials: &LogCredentials,
+) -> Result<ConnectOptions, LogError> {
+    Ok(match credentials {
+        LogCredentials::None => options,
+        LogCredentials::Token(token) => options.token(token.clone()),
+        LogCredentials::User { name, password } => {
+            options.user_and_password(name.clone(), password.clone())
+        }
+        LogCredentials::File(path) => {
+            let failed = |source| LogError::Credentials { path: path.clone(), source };
+            let text = std::fs::read_to_string(path).map_err(failed)?;
+            match text.trim() {
+                seed if seed.starts_with('S') => options.nkey(seed.to_owned()),
+                text => options.credentials(text).map_err(failed)?,
+            }
+        }
+    })
+}
+
+fn with_tls(mut options: ConnectOptions, tls: &LogTls) -> ConnectOptions {
+    if let Some(authorities) = &tls.authorities {
+        options = options.add_root_certificates(authorities.clone());
+    }
+    if let Some((certificate, key)) = &tls.certificate {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    options
 }
 
 /// Returns the epoch of the ids of the stream. Creates it with a new epoch if it does not exist and
@@ -156,15 +187,4 @@ fn unfit(
 ) -> LogError {
     let (stream, found, required) = (settings.name.clone(), found.to_owned(), required.to_owned());
     LogError::Unfit { stream, setting, found, required }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_name_servers_without_credentials() {
-        let urls = ["nats://ann:s3cr@t@10.0.0.1:4222", "tls://10.0.0.2"].map(str::to_owned);
-        assert_eq!(shown(&urls), "nats://10.0.0.1:4222, tls://10.0.0.2");
-    }
 }

@@ -12,6 +12,15 @@ pub enum LogError {
         #[source]
         source: async_nats::ConnectError,
     },
+    /// The file with the credentials cannot be used.
+    #[error("cannot read credentials for NATS from {}", path.display())]
+    Credentials {
+        /// Path of the file.
+        path: std::path::PathBuf,
+        /// Reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// The server accepts only messages that are too small for a batch.
     #[error("the NATS server has max_payload {found}; it must be {required} or more")]
     Payload {

@@ -21,5 +21,5 @@ pub use chain::ChainLink;
 pub use error::LogError;
 #[cfg(feature = "cluster")]
 pub use log::{Log, LogMessage};
-pub use settings::ClusterSettings;
+pub use settings::{ClusterSettings, LogCredentials, LogTls};
 pub use status::{LogState, LogStatus};

@@ -30,6 +30,10 @@ pub struct LogState {
     pub is_behind: bool,
     /// Reason why the log cannot be read now.
     pub problem: Option<String>,
+    /// True once this hub has caught up with the log since its start.
+    pub has_caught_up: bool,
+    /// Time since which this hub has not caught up with the log, if it has not.
+    pub behind_since: Option<Instant>,
     /// Number of times that a message that was applied had the same content in the log.
     pub verified: u64,
     /// Number of appends that were repeated because they were not acknowledged.
@@ -43,6 +47,23 @@ impl LogState {
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.end.saturating_sub(self.applied.sequence)
+    }
+
+    /// Records the last message of the log. This hub has caught up if it has applied the one before that.
+    pub fn record_end(&mut self, end: u64) {
+        let applied = self.applied.sequence;
+        if applied >= end || (self.end > 0 && applied >= self.end) {
+            (self.has_caught_up, self.behind_since) = (true, None);
+        } else {
+            self.behind_since.get_or_insert_with(Instant::now);
+        }
+        self.end = end;
+    }
+
+    /// Returns how long this hub has not caught up with the log.
+    #[must_use]
+    pub fn behind_for(&self) -> Option<Duration> {
+        self.behind_since.map(|since| since.elapsed())
     }
 
     /// Returns how long the log has not been reachable, or `None` if it is.
@@ -64,6 +85,8 @@ impl Default for LogStatus {
                 answered_at: Instant::now(),
                 is_behind: false,
                 problem: None,
+                has_caught_up: false,
+                behind_since: Some(Instant::now()),
                 verified: 0,
                 repeated_appends: 0,
                 restarts: 0,

@@ -161,7 +161,9 @@ impl Tail {
             };
             let consumer = stream.create_consumer(config).await.map_err(|error| retry(&error))?;
             let info = consumer.cached_info();
-            if leader_of(info.cluster.as_ref()).as_deref() != leader {
+            // A server without a cluster names no leader.
+            let at = leader_of(info.cluster.as_ref());
+            if at.is_some() && at.as_deref() != leader {
                 let name = info.name.clone();
                 // If this fails, the server deletes it when it has been idle.
                 let _ = stream.delete_consumer(&name).await;
@@ -274,7 +276,7 @@ fn record(status: &LogStatus, info: &Info) {
     let has_majority = (replicas.len() + 1 - lost) * 2 > replicas.len() + 1;
     let leader = leader_of(info.cluster.as_ref());
     status.update(|state| {
-        state.end = info.state.last_sequence;
+        state.record_end(info.state.last_sequence);
         state.stale_servers = stale;
         if has_majority && (leader.is_some() || replicas.is_empty()) {
             state.answered_at = Instant::now();

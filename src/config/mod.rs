@@ -23,6 +23,7 @@ mod retention;
 mod settings;
 #[cfg(feature = "tail")]
 mod tail;
+mod tls;
 mod units;
 
 pub use documentation::markdown;

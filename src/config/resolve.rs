@@ -250,29 +250,6 @@ impl Resolver {
         }
     }
 
-    fn tls(&mut self) -> Option<(PathBuf, PathBuf)> {
-        let path = |text: &str| Ok::<_, InvalidValue>(PathBuf::from(text));
-        let (certificate, key) = (self.value("tls-cert", path), self.value("tls-key", path));
-        if let (Some(_), Some(h2c)) = (&certificate, self.raw.of("h2c"))
-            && h2c.values.iter().any(|value| matches!(parse_switch(value), Ok(true)))
-        {
-            self.raw.add_error(h2c.location, "h2c is HTTP/2 without TLS; remove it or --tls-cert");
-        }
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            (certificate, _) => {
-                let (has, lacks) = match certificate {
-                    Some(_) => ("tls-cert", "tls-key"),
-                    None => ("tls-key", "tls-cert"),
-                };
-                let location = self.raw.of(has).map(|value| value.location).unwrap_or_default();
-                self.raw.add_error(location, format!("requires --{lacks}"));
-                None
-            }
-        }
-    }
-
     fn grace(&mut self) -> GracePeriods {
         let late = self.value("heartbeat-late", parse_positive_duration).unwrap_or_default();
         let down = self.value("heartbeat-down", parse_positive_duration).unwrap_or_default();
@@ -357,6 +334,12 @@ fn parse_heartbeat(text: &str) -> Result<Duration, InvalidValue> {
     } else {
         Err(InvalidValue::range(text, "1s to 1h"))
     }
+}
+
+/// Takes a value as a path.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of parsers")]
+pub(super) fn path(text: &str) -> Result<PathBuf, InvalidValue> {
+    Ok(PathBuf::from(text))
 }
 
 pub(super) fn parse_positive_duration(text: &str) -> Result<Duration, InvalidValue> {

@@ -68,8 +68,19 @@ settings! {
          system has it (survives a killed hub, not power loss), `memory` immediately (no data \
          directory; a restart begins a new epoch).";
     "cluster-nats" "URL" = "" list:
-        "Address of a NATS server with JetStream, such as `nats://10.0.0.1:4222`. All hubs with the same \
-         `--cluster-name` on its cluster then order their events in one log, and each has a copy of them.";
+        "Address of a NATS server with JetStream, such as `nats://10.0.0.1:4222`, or `tls://…`; with \
+         credentials, `nats://USER:PASSWORD@…` or `nats://TOKEN@…`. All hubs with the same `--cluster-name` \
+         on its cluster then order their events in one log, and each has a copy of them.";
+    "cluster-credentials" "FILE" = "":
+        "File with an nkey seed, or with a JWT and its seed (`.creds`), for the NATS servers.";
+    "cluster-tls-ca" "FILE" = "":
+        "Certificates (PEM) of authorities that the NATS servers are checked against, in addition to those of \
+         the system.";
+    "cluster-tls-cert" "FILE" = "":
+        "Certificate chain (PEM) with which this hub identifies itself to the NATS servers. Requires \
+         `--cluster-tls-key`.";
+    "cluster-tls-key" "FILE" = "":
+        "Private key (PEM) of `--cluster-tls-cert`.";
     "cluster-name" "NAME" = "fanfare":
         "Name of the cluster, which is also that of the JetStream stream of its log.";
     "cluster-replicas" "N" = "3":
@@ -78,6 +89,9 @@ settings! {
         "Time for which the log keeps events. A hub that was away for longer cannot continue.";
     "cluster-log-max-bytes" "BYTES" = "10GiB":
         "Maximum size of the log; the oldest events are deleted first.";
+    "cluster-isolation-timeout" "DURATION" = "30s":
+        "Time without the log after which a hub disconnects its subscribers, so that they resume at another \
+         hub, and refuses new ones.";
     "node" "NAME" = "":
         "Name of this hub in its cluster; by default the name of the host.";
     "retry" "DURATION" = "3s":

@@ -136,6 +136,8 @@ pub struct AppState {
     pub started_at: Instant,
     /// True once the hub is stopping.
     pub draining: AtomicBool,
+    /// True while the hub is cut off from the log of its cluster.
+    pub is_isolated: AtomicBool,
     /// Time at which the drain ends, in milliseconds since 1970; 0 unless draining.
     pub drain_ends_ms: AtomicU64,
     /// Settings of the handlers.

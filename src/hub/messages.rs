@@ -6,6 +6,7 @@ use crate::event::{Interest, Position};
 use crate::journal::CommittedBatch;
 use crate::limits::Limit;
 use crate::limits::QuotaOwner;
+use crate::telemetry::CloseReason;
 use actix::{Message, Recipient};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub struct Subscribe {
 pub enum SubscribeRejection {
     /// The hub is stopping.
     Draining,
+    /// The hub is cut off from the log of its cluster.
+    Isolated,
     /// [`MANAGER_MAILBOX`](super::MANAGER_MAILBOX) requests wait for the manager.
     ManagerQueue,
     /// The worker thread of the session has ended.
@@ -67,8 +70,8 @@ pub(super) enum ToShard {
     /// Batches up to `through` were left out because the mailbox was full: every session reads them
     /// from history.
     Resync { through: Position },
-    /// Closes every session, spread over the window.
-    Drain { window: Duration },
+    /// Closes every session with a reason, spread over the window.
+    Leave { window: Duration, reason: CloseReason },
 }
 
 /// Returns the sessions of a shard that match a filter.

@@ -20,8 +20,8 @@ mod subscription;
 
 pub use liveness::WorkerLiveness;
 pub use manager::{
-    ChangeLimits, ConnectionManager, CountSubscribers, Drain, FindNames, GetPresence, GetUsage,
-    MANAGER_MAILBOX, SubscriberCount,
+    ChangeLimits, ConnectionManager, CountSubscribers, DisconnectAll, Drain, FindNames,
+    GetPresence, GetUsage, MANAGER_MAILBOX, SubscriberCount,
 };
 pub use messages::{Subscribe, SubscribeRejection};
 pub use operators::{SessionPage, close, sessions};

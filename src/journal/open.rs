@@ -8,7 +8,7 @@ use super::free_space::FreeSpaceGuard;
 use super::health::Health;
 use super::history::History;
 use super::intake::Intake;
-use super::kv::DamagedStore;
+use super::kv::{DamagedStore, Kv};
 use super::metrics::JournalMetrics;
 use super::now;
 use super::order::Order;
@@ -62,6 +62,15 @@ pub struct Settings {
     pub cluster: Option<ClusterSettings>,
     /// Description of this process, shown to another hub that opens the same directory.
     pub holder: String,
+}
+
+impl Settings {
+    /// Returns the guard of the free space, and warns if the limits need more than there is.
+    fn free_space_guard(&self, kv: &Kv) -> FreeSpaceGuard {
+        let guard = FreeSpaceGuard::new(self.data_dir.clone(), self.min_free_bytes);
+        guard.warn_if_too_small(self.retention.total_bytes, kv.disk_bytes());
+        guard
+    }
 }
 
 /// Reason why a journal cannot be opened.
@@ -144,16 +153,9 @@ impl Journal {
         let floors = Arc::new(Floors::default());
         let mut recovered = OpenedStore::open(&settings, floors.clone())?;
         let kv = recovered.kv.clone();
-        let free_space = recovered
-            .files
-            .is_some()
-            .then(|| FreeSpaceGuard::new(path.clone(), settings.min_free_bytes));
+        let free_space = recovered.files.is_some().then(|| settings.free_space_guard(&kv));
         let reserve_bytes = if free_space.is_some() { settings.min_free_bytes } else { 0 };
-        let max_bytes = settings.retention.total_bytes;
-        telemetry.journal_bounds(max_bytes, reserve_bytes);
-        if let Some(free_space) = &free_space {
-            free_space.warn_if_too_small(max_bytes, kv.disk_bytes());
-        }
+        telemetry.journal_bounds(settings.retention.total_bytes, reserve_bytes);
         let sealing = std::mem::replace(&mut recovered.sealing, KeyFile::none());
         let mut store = Store::open(
             kv.clone(),
@@ -175,6 +177,7 @@ impl Journal {
             epochs,
             marks: store.watermarks(),
             keys: store.keys(),
+            log: order.log_status(),
         });
         let stream_usage = store.stream_usage();
         let backup = recovered

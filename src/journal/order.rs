@@ -7,8 +7,9 @@ use super::sequencer::{LocalSequencer, Sequencer};
 #[cfg(feature = "cluster")]
 use super::store::LogProgress;
 use super::store::Store;
-use crate::cluster::ClusterSettings;
+use crate::cluster::{ClusterSettings, LogStatus};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 /// The order of a journal.
@@ -50,6 +51,14 @@ impl Order {
         _: &Path,
     ) -> Result<Self, OpenError> {
         Ok(Self {})
+    }
+
+    /// Returns the state of the log, if this hub belongs to a cluster.
+    pub(super) fn log_status(&self) -> Option<Arc<LogStatus>> {
+        #[cfg(feature = "cluster")]
+        return self.log.as_ref().map(|(log, _)| log.status().clone());
+        #[cfg(not(feature = "cluster"))]
+        None
     }
 
     /// Returns the sequencer that continues after `applied`, the last batch in the store. It wakes the

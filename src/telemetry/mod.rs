@@ -16,9 +16,9 @@ pub use logging::{
     filter as log_filter, set_filter as set_log_filter, start as start_logging,
 };
 pub use metrics::{
-    Bucket, ChatMetrics, Exposition, HeartbeatMetrics, JobMetrics, JournalSample, Latency,
-    LimitUse, PatternMetrics, Published, Queues, ReadinessSample, Refusals, Sampled, ShardMetrics,
-    SourceMetrics, TailMetrics, Telemetry, Totals, markdown,
+    Bucket, ChatMetrics, ClusterSample, Exposition, HeartbeatMetrics, JobMetrics, JournalSample,
+    Latency, LimitUse, PatternMetrics, Published, Queues, ReadinessSample, Refusals, Sampled,
+    ShardMetrics, SourceMetrics, TailMetrics, Telemetry, Totals, markdown,
 };
 pub use reasons::{
     BoundHit, ChatRefused, CloseReason, ConnectionRefused, CredentialRefused, FileOutcome, Limit,

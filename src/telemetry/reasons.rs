@@ -68,6 +68,8 @@ reasons! {
         Operator = "closed_by_operator",
         /// The hub stopped.
         Draining = "draining",
+        /// The hub was cut off from the log of its cluster.
+        Isolated = "isolated",
         /// The history could not be read.
         Error = "server_error",
     }
@@ -132,6 +134,8 @@ reasons! {
     SubscribeRejectReason limits [Connections, ConnectionsPerClient, ConnectionsPerSubject, ConnectionsPerStream, Selectors, MemoryBudget] {
         /// The hub is stopping.
         Draining = "draining",
+        /// The hub is cut off from the log of its cluster.
+        Isolated = "isolated",
         /// The queue of the connection manager is full.
         ManagerBusy = "manager_queue",
         /// The request is invalid.

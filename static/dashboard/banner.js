@@ -108,6 +108,7 @@ export function bannerOfState(state, endReason) {
     case 'waiting': {
       const seconds = `${Math.max(1, Math.round(state.delay / 1000))} s`;
       if (state.limit) return { kind: 'bad', text: `Refused: the limit ${describeLimit(state.limit)} is reached. The next attempt is in ${seconds}.` };
+      if (state.reason === 'isolated') return { kind: 'warn', text: 'The hub is cut off from the log of its cluster. The page continues once it is back, or at another hub.' };
       if (state.reason === 'draining') return { kind: 'warn', text: 'The hub is stopping or restarting. The page continues once it is back.' };
       // A single lost connection is usually back at once; the header shows it.
       return state.attempt < 2 && state.reason === 'lost' ? null

@@ -11,6 +11,7 @@ import pathlib
 import random
 import re
 import resource
+import shutil
 import signal
 import socket
 import string
@@ -24,6 +25,7 @@ import requests
 import yaml
 from prometheus_client.openmetrics import parser as openmetrics
 
+import nats
 from running import TIMEOUT_S, Hub
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -452,6 +454,76 @@ def unread_log(resources, wait_until_scraped):
     hub = resources.start_hub("--log", "trace", log=subprocess.PIPE)
     yield hub
     resources.repeat(0, lambda: hub.publish("s", "x"))
+
+
+def start_nats(resources):
+    server = nats.Server(resources.temp_folder())
+    resources.stack.callback(server.stop)
+    return server, ["--cluster-nats", server.url, "--cluster-replicas", "1"]
+
+
+@fault("FanfareClusterUnreachable", "FanfareNotReady")
+def killed_log(resources, wait_until_scraped):
+    server, flags = start_nats(resources)
+    hub = resources.start_hub(*flags)
+    yield hub
+    hub.publish("s", "x")
+    server.stop()
+
+
+@fault("FanfareClusterLogLost", "FanfareNotReady")
+def restored_log(resources, wait_until_scraped):
+    """Starts the server of the log with an older copy of its directory."""
+    server, flags = start_nats(resources)
+    hub = resources.start_hub(*flags)
+    yield hub
+    hub.publish("s", "kept")
+    server.stop()
+    copy = server.store.with_suffix(".copy")
+    shutil.copytree(server.store, copy)
+    server.start()
+    publish_until_accepted(hub, "lost")
+    server.stop()
+    shutil.rmtree(server.store)
+    copy.rename(server.store)
+    server.start()
+
+
+def publish_until_accepted(hub, text):
+    started = time.monotonic()
+    while True:
+        with contextlib.suppress(requests.HTTPError):
+            return hub.publish("s", text)
+        assert time.monotonic() - started < TIMEOUT_S, "not accepted"
+
+
+@fault("FanfareClusterBehind", "FanfareNotReady")
+def unreadable_log(resources, wait_until_scraped):
+    """Damages a message of the log, so that a new hub cannot read on."""
+    server, flags = start_nats(resources)
+    first = resources.start_hub(*flags, "--node", "first")
+    for n in range(10):
+        first.publish("s", f"event {n}")
+    first.kill()
+    server.stop(signal.SIGTERM)
+    (block,) = server.store.glob("jetstream/*/streams/fanfare/msgs/*.blk")
+    content = bytearray(block.read_bytes())
+    content[content.index(b"event 5")] ^= 0x40
+    block.write_bytes(content)
+    server.start()
+    yield resources.start_hub(*flags, "--node", "second")
+
+
+@fault("FanfareClusterServerStale")
+def killed_server(resources, wait_until_scraped):
+    servers = nats.cluster(resources.temp_folder())
+    for server in servers:
+        resources.stack.callback(server.stop)
+    urls = [flag for server in servers for flag in ("--cluster-nats", server.url)]
+    hub = resources.start_hub(*urls)
+    yield hub
+    hub.publish("s", "x")
+    servers[2].stop()
 
 
 def mount_freezable_disk(resources):

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::process::Command;
 
+#[cfg(feature = "dashboard")]
 #[tokio::test]
 async fn keys_allow_what_they_grant_and_protected_routes_require_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -211,6 +212,7 @@ async fn an_anonymous_hub_rejects_foreign_hosts_and_cross_site_requests() {
     }
 }
 
+#[cfg(feature = "dashboard")]
 #[tokio::test]
 async fn an_open_hub_answers_only_to_known_hosts_and_origins() {
     let hub =
@@ -347,6 +349,7 @@ fn invalid_access_settings_are_reported() {
     }
 }
 
+#[cfg(feature = "dashboard")]
 #[tokio::test]
 async fn a_session_cookie_allows_writes_only_from_allowed_origins() {
     let folder = tempfile::tempdir().unwrap();
@@ -409,6 +412,7 @@ async fn a_session_cookie_allows_writes_only_from_allowed_origins() {
     assert_session_is_described_and_ends(&hub, &cookie).await;
 }
 
+#[cfg(feature = "dashboard")]
 async fn assert_session_is_described_and_ends(hub: &Hub, cookie: &str) {
     let session = hub.http.get(hub.url("/session")).header("Cookie", cookie).send().await.unwrap();
     let session: Value = session.json().await.unwrap();
@@ -450,6 +454,7 @@ async fn a_browser_that_opens_a_url_gets_an_error_as_a_page() {
     assert_eq!((status, kind.as_str()), (404, "application/problem+json"));
 }
 
+#[cfg(feature = "dashboard")]
 async fn assert_invalid_cookies_are_cleared(hub: &Hub) {
     let get = async |path| {
         let request =

@@ -163,6 +163,7 @@ async fn a_torn_write_loses_no_acknowledged_event() {
     assert_eq!(reader.next().await.unwrap().data, "50");
 }
 
+#[cfg(feature = "cli")]
 #[tokio::test]
 async fn damage_in_the_middle_is_reported_with_its_position_until_acknowledged() {
     let mut hub = Hub::start(&[]).await;
@@ -297,6 +298,7 @@ async fn a_hub_starts_after_an_interrupted_creation_of_its_journal() {
 }
 
 /// Returns the id of the last event before the one that was published after the damage.
+#[cfg(feature = "cli")]
 async fn id_before_last(hub: &Hub) -> String {
     let mut reader = hub.subscribe("/streams/s/events?last=2").await;
     let events = reader.take(2).await;

@@ -72,6 +72,8 @@ mod properties;
 mod publish;
 mod refusal;
 mod reload;
+#[cfg(feature = "remote-keys")]
+mod remote_keys;
 mod restore;
 mod resume;
 mod retention;

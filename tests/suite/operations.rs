@@ -1,6 +1,7 @@
 //! Version, health, readiness and the first metrics.
 
 use crate::hub::Hub;
+#[cfg(feature = "jobs")]
 use std::collections::BTreeSet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -15,6 +16,7 @@ async fn version_health_and_readiness_are_served() {
     assert_eq!((status, ready["ready"].as_bool()), (200, Some(true)));
 }
 
+#[cfg(feature = "jobs")]
 #[tokio::test]
 async fn every_documented_family_is_exported_at_0_from_the_first_scrape() {
     let folder = tempfile::tempdir().unwrap();
@@ -83,6 +85,7 @@ async fn metrics_agree_with_the_counts_of_clients() {
     assert_eq!(hub.metric("fanfare_sessions").await, 0.0);
 }
 
+#[cfg(feature = "dashboard")]
 #[tokio::test]
 async fn pages_are_served_and_unknown_paths_get_a_problem() {
     let hub = Hub::start(&[]).await;

@@ -12,6 +12,7 @@ async fn source(hub: &Hub, name: &str) -> Value {
     sources.iter().find(|source| source["name"] == name).cloned().unwrap_or(Value::Null)
 }
 
+#[cfg(feature = "system")]
 #[tokio::test]
 async fn the_system_monitor_publishes_metrics_that_agree_with_the_kernel() {
     let hub = Hub::start(&["--system", "200ms"]).await;
@@ -67,6 +68,7 @@ async fn the_system_monitor_publishes_metrics_that_agree_with_the_kernel() {
     assert!(hub.metric("fanfare_source_events_total{source=\"system\"}").await >= 24.0);
 }
 
+#[cfg(feature = "system")]
 #[tokio::test]
 async fn the_hub_keeps_a_history_of_its_own_figures() {
     let hub = Hub::start(&["--system", "100ms"]).await;
@@ -97,6 +99,7 @@ async fn the_system_stream_is_reserved_and_the_monitor_can_be_off() {
     assert_eq!(hub.get("/streams").await.1["streams"], json!([]));
 }
 
+#[cfg(feature = "system")]
 #[tokio::test]
 async fn the_system_monitor_continues_after_its_events_were_refused() {
     let hub = Hub::start(&["--system", "100ms", "--min-free-bytes", "1000TiB"]).await;

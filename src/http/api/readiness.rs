@@ -3,11 +3,12 @@
 use crate::http::state::AppState;
 use crate::hub::GetUsage;
 use crate::limits::{Limit, Usage};
-use crate::telemetry::{LimitUse, Queues, ReadinessSample, Sampled};
+use crate::telemetry::{ClusterSample, LimitUse, Queues, ReadinessSample, Sampled};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Result of the readiness checks.
@@ -80,11 +81,50 @@ pub(crate) fn ready(state: &AppState, used: &LimitUsage) -> Readiness {
         ("workers", Check::unless(workers(state))),
         ("journal", Check::unless(health.poisoned().map(str::to_owned).or(hanging))),
         ("disk", Check::unless(health.disk_full())),
+        ("cluster", Check::unless(cluster(state))),
         // A loss is reported, but the rest is served: a restart would not restore anything.
         ("loss", Check { ok: true, reason: losses(state) }),
         ("reads", Check { ok: true, reason: health.read_error() }),
     ]);
     Readiness { ready: checks.values().all(|check| check.ok), checks }
+}
+
+/// Maximum time for which a ready hub may lag behind the log of its cluster.
+const MAX_BEHIND: Duration = Duration::from_secs(10);
+
+/// Returns the reason why the log of the cluster cannot be used or is ahead, if there is one.
+fn cluster(state: &AppState) -> Option<String> {
+    let log = state.history.log()?;
+    let problem = log.problem.as_ref().map_or(String::new(), |problem| format!(": {problem}"));
+    if let Some(time) = log.unreachable_for() {
+        return Some(format!("the log has not answered for {} s{problem}", time.as_secs()));
+    }
+    if log.is_behind {
+        return Some(format!("the log lacks messages that this hub has applied{problem}"));
+    }
+    if state.is_isolated.load(Ordering::Relaxed) {
+        return Some(format!("the hub disconnects subscribers{problem}"));
+    }
+    let is_behind = log.behind_for().is_some_and(|time| time >= MAX_BEHIND);
+    (is_behind || !log.has_caught_up)
+        .then(|| format!("this hub has to read {} more batches of the log{problem}", log.lag()))
+}
+
+/// Returns the state of the log of the cluster for the metrics.
+fn cluster_sample(state: &AppState) -> ClusterSample {
+    let Some(log) = state.history.log() else { return ClusterSample::default() };
+    let seconds = |time: Option<Duration>| time.map_or(0.0, |time| time.as_secs_f64());
+    ClusterSample {
+        end: log.end,
+        applied: log.applied.sequence,
+        behind_s: seconds(log.behind_for()),
+        unreachable_s: seconds(log.unreachable_for()),
+        has_lost_messages: log.is_behind,
+        stale_servers: log.stale_servers.len(),
+        repeated_appends: log.repeated_appends,
+        restarts: log.restarts,
+        verified: log.verified,
+    }
 }
 
 /// Describes the losses that are not acknowledged yet.
@@ -132,7 +172,7 @@ pub(crate) async fn sampled(state: &AppState) -> Sampled {
         drain_window_s: state.settings.drain.as_secs_f64(),
         queues: queues(state),
     };
-    Sampled { limits: limits.collect(), readiness }
+    Sampled { limits: limits.collect(), readiness, cluster: cluster_sample(state) }
 }
 
 fn queues(state: &AppState) -> Queues {

@@ -18,6 +18,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
     match refusal {
         SubscribeRejection::Draining => (Code::Draining, SubscribeRejectReason::Draining),
+        SubscribeRejection::Isolated => (Code::LogUnavailable, SubscribeRejectReason::Isolated),
         SubscribeRejection::ManagerQueue => {
             (Code::ResourceExhausted, SubscribeRejectReason::ManagerBusy)
         }
@@ -51,6 +52,9 @@ pub(crate) fn reject_subscriber(
     if as_status || !accepts_event_stream(request) {
         let detail = match refusal {
             SubscribeRejection::Draining => "the hub is stopping".to_owned(),
+            SubscribeRejection::Isolated => {
+                "the hub is cut off from the log of its cluster; use another hub".to_owned()
+            }
             SubscribeRejection::WorkerGone => "a worker thread has ended; retry".to_owned(),
             SubscribeRejection::ManagerQueue | SubscribeRejection::Limit(_) => {
                 format!("the limit {} is reached", reason.as_str())

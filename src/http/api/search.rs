@@ -66,8 +66,9 @@ pub(crate) fn handler(path: &str, method: &str) -> Option<Route> {
 #[expect(dead_code, reason = "it describes what `read_request` reads")]
 pub(crate) struct SearchParameters {
     /// Terms that must all match: a word, `"a text"`, `/a pattern/` or `/a pattern/i`, `name=value`
-    /// with `!=`, `<`, `<=`, `>` or `>=`, `type=…`, `stream=…`; `-` before a term negates it.
-    q: String,
+    /// with `!=`, `<`, `<=`, `>` or `>=`, `type=…`, `stream=…`; `-` before a term negates it. Without it, all events match.
+    #[param(nullable = false)]
+    q: Option<String>,
     /// Start: a time, a date, or a duration before now; by default the oldest event.
     #[param(nullable = false)]
     from: Option<String>,

@@ -177,6 +177,9 @@ pub(crate) async fn open(
     if state.draining.load(Ordering::Relaxed) {
         return Ok(reject_subscriber(state, request, SubscribeRejection::Draining, as_status));
     }
+    if query.follow && state.is_isolated.load(Ordering::Relaxed) {
+        return Ok(reject_subscriber(state, request, SubscribeRejection::Isolated, as_status));
+    }
     if !state.memory.has_room() {
         return Ok(reject_subscriber(
             state,

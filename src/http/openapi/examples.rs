@@ -207,6 +207,7 @@ pub(crate) fn not_ready() -> Value {
     json!({
         "ready": false,
         "checks": {
+            "cluster": { "ok": true },
             "draining": { "ok": false, "reason": "the hub is stopping" },
             "journal": { "ok": true },
         },

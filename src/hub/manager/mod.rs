@@ -22,7 +22,7 @@ use crate::hub::messages::{FromShard, Registered, SubscribeRejection, ToShard};
 use crate::journal::{CommittedBatch, Dispatch};
 use crate::limits::Limits;
 use crate::limits::QuotaOwner;
-use crate::telemetry::{Published, Telemetry};
+use crate::telemetry::{CloseReason, Published, Telemetry};
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use admission::Admission;
 use pattern_metrics::PatternMetrics;
@@ -235,6 +235,12 @@ impl ConnectionManager {
         }
     }
 
+    fn disconnect_all(&mut self, window: Duration, reason: CloseReason) {
+        for shard in self.shards.values_mut() {
+            shard.send(ToShard::Leave { window, reason }, self.dispatched_watermark);
+        }
+    }
+
     /// Schedules another attempt to send the messages that wait for room in a shard's mailbox.
     fn retry_later(&mut self, ctx: &mut Context<Self>) {
         if self.retrying || !self.shards.values().any(ShardSlot::has_pending) {
@@ -309,7 +315,8 @@ impl Handler<FromShard> for ConnectionManager {
             FromShard::ShardStarted { shard, address } => {
                 let mut slot = ShardSlot::new(address);
                 if let Some(window) = self.draining {
-                    slot.send(ToShard::Drain { window }, self.dispatched_watermark);
+                    let reason = CloseReason::Draining;
+                    slot.send(ToShard::Leave { window, reason }, self.dispatched_watermark);
                 }
                 self.shards.insert(shard, slot);
             }
@@ -341,9 +348,25 @@ impl Handler<Drain> for ConnectionManager {
     fn handle(&mut self, drain: Drain, _: &mut Self::Context) {
         self.draining = Some(drain.window);
         self.drained = Some(drain.drained);
-        for shard in self.shards.values_mut() {
-            shard.send(ToShard::Drain { window: drain.window }, self.dispatched_watermark);
-        }
+        self.disconnect_all(drain.window, CloseReason::Draining);
         self.check_drained();
+    }
+}
+
+/// Closes all sessions, spread over `window`, because other hubs serve them better.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct DisconnectAll {
+    /// Time over which sessions are closed.
+    pub window: Duration,
+}
+
+impl Handler<DisconnectAll> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, DisconnectAll { window }: DisconnectAll, _: &mut Self::Context) {
+        if self.draining.is_none() {
+            self.disconnect_all(window, CloseReason::Isolated);
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! The actor of a shard: messages, timers and the loops that write to sockets.
 
-use super::close::DRAIN_STEP;
+use super::close::LEAVE_STEP;
 use super::settings::ShardSettings;
 use super::state::ShardState;
 use crate::hub::ids::ShardId;
 use crate::hub::messages::{CloseSession, FromShard, ListSessions, ShardAddress, ToShard};
 use crate::hub::session_view::SessionView;
-use actix::prelude::{Actor, AsyncContext, Context, Handler};
+use actix::prelude::{Actor, AsyncContext, Context, Handler, SpawnHandle};
 use actix::{Addr, Recipient};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,6 +19,8 @@ const SHARD_MAILBOX: usize = 1024;
 /// Actor of a shard. It shares its state with the connections of its thread.
 pub(in crate::hub) struct Shard {
     state: Rc<RefCell<ShardState>>,
+    /// Timer that runs while sessions are closed over a window.
+    leave_timer: Option<SpawnHandle>,
 }
 
 impl Shard {
@@ -30,7 +32,7 @@ impl Shard {
         static NEXT_SHARD: AtomicU64 = AtomicU64::new(1);
         let shard = ShardId::of(NEXT_SHARD.fetch_add(1, Ordering::Relaxed));
         let state = Rc::new(RefCell::new(ShardState::new(shard, manager, settings)));
-        let address = Self::address(&Self { state: state.clone() }.start());
+        let address = Self::address(&Self { state: state.clone(), leave_timer: None }.start());
         state.borrow_mut().join(address);
         state
     }
@@ -101,9 +103,18 @@ impl Handler<ToShard> for Shard {
             ToShard::Registered { key, answer } => state.registered(key, answer),
             ToShard::Deliver { batch, recipients } => state.deliver(&batch, &recipients),
             ToShard::Resync { through } => state.resync(through),
-            ToShard::Drain { window } => {
-                state.start_drain(window);
-                ctx.run_interval(DRAIN_STEP, |shard, _| shard.state.borrow_mut().drain_step());
+            ToShard::Leave { window, reason } => {
+                state.start_leaving(window, reason);
+                if self.leave_timer.is_none() {
+                    let timer = ctx.run_interval(LEAVE_STEP, |shard, ctx| {
+                        if !shard.state.borrow_mut().leave_step()
+                            && let Some(timer) = shard.leave_timer.take()
+                        {
+                            ctx.cancel_future(timer);
+                        }
+                    });
+                    self.leave_timer = Some(timer);
+                }
             }
         }
     }

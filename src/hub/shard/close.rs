@@ -11,49 +11,63 @@ use rand::Rng;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Interval of the steps in which a drain closes sessions.
-pub(in crate::hub) const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// Interval of the steps in which all sessions are closed.
+pub(in crate::hub) const LEAVE_STEP: Duration = Duration::from_millis(20);
 /// Maximum time for a closed session to read the reason; then it is aborted.
 const GRACE_S: u64 = 10;
-/// Share of the drain window in which sessions are closed, in percent; in the rest, they can read
+/// Share of the window in which sessions are closed, in percent; in the rest, they can read
 /// the reason.
-const DRAIN_CLOSE_PERCENT: u32 = 80;
+const CLOSE_PERCENT: u32 = 80;
 
 /// Share of the write timeout, in percent: if a session was stalled for at least this long when its
 /// connection fails, the write timeout is the reason.
 const STALLED_PERCENT: u64 = 70;
 
-/// Sessions that a drain will close, and closed sessions that have not ended.
+/// Sessions that will be closed over a window, and closed sessions that have not ended.
 #[derive(Default)]
 pub(in crate::hub) struct CloseSchedule {
-    /// Sessions that a drain has not closed yet, the last one first.
+    /// Sessions that are not closed yet, the last one first.
     leaving: Vec<(Duration, SessionKey)>,
-    drained_for: Duration,
+    /// Time since the window began.
+    elapsed: Duration,
+    /// Reason for which they are closed.
+    reason: Option<CloseReason>,
     /// Closed sessions, with the second at which each is aborted.
     abort_deadlines: VecDeque<(u64, SessionKey)>,
 }
 
 impl CloseSchedule {
-    /// Spreads the closing of all sessions over a drain window.
-    pub(in crate::hub) fn start_drain(&mut self, members: &Members, window: Duration) {
-        let close_window = window * DRAIN_CLOSE_PERCENT / 100;
+    /// Spreads the closing of all sessions over a window.
+    pub(in crate::hub) fn start_leaving(
+        &mut self,
+        members: &Members,
+        window: Duration,
+        reason: CloseReason,
+    ) {
+        let close_window = window * CLOSE_PERCENT / 100;
         let mut rng = rand::rng();
-        let mut draining: Vec<_> = members
+        let mut leaving: Vec<_> = members
             .sessions()
             .map(|(key, _)| (close_window.mul_f64(rng.random_range(0.0..=1.0)), *key))
             .collect();
-        draining.sort_unstable_by(|a, b| b.cmp(a));
-        self.leaving = draining;
+        leaving.sort_unstable_by(|a, b| b.cmp(a));
+        (self.leaving, self.elapsed, self.reason) = (leaving, Duration::ZERO, Some(reason));
     }
 
-    /// Advances the drain by one step.
-    pub(in crate::hub) fn drain_step(&mut self) {
-        self.drained_for += DRAIN_STEP;
+    /// Advances the window by one step.
+    pub(in crate::hub) fn leave_step(&mut self) {
+        self.elapsed += LEAVE_STEP;
     }
 
-    /// Returns the next session that the drain must close by now.
-    pub(in crate::hub) fn next_drained(&mut self) -> Option<SessionKey> {
-        self.leaving.pop_if(|(at, _)| *at <= self.drained_for).map(|(_, key)| key)
+    /// Returns the next session that must be closed by now, with the reason.
+    pub(in crate::hub) fn next_leaving(&mut self) -> Option<(SessionKey, CloseReason)> {
+        let reason = self.reason?;
+        self.leaving.pop_if(|(at, _)| *at <= self.elapsed).map(|(_, key)| (key, reason))
+    }
+
+    /// Returns true if sessions are left to close.
+    pub(in crate::hub) fn is_leaving(&self) -> bool {
+        !self.leaving.is_empty()
     }
 
     /// Closes a session between two events, with a reason and a retry time.

@@ -257,18 +257,20 @@ impl ShardState {
     }
 
     /// Begins to close all sessions, spread over `window`.
-    pub(in crate::hub) fn start_drain(&mut self, window: Duration) {
-        self.closes.start_drain(&self.members, window);
+    pub(in crate::hub) fn start_leaving(&mut self, window: Duration, reason: CloseReason) {
+        self.closes.start_leaving(&self.members, window, reason);
     }
 
-    /// Advances the drain by [`DRAIN_STEP`] and closes the sessions that are due.
+    /// Advances the window by [`LEAVE_STEP`] and closes the sessions that are due. Returns true if there are
+    /// more.
     ///
-    /// [`DRAIN_STEP`]: super::close::DRAIN_STEP
-    pub(in crate::hub) fn drain_step(&mut self) {
-        self.closes.drain_step();
-        while let Some(key) = self.closes.next_drained() {
-            self.close(key, CloseReason::Draining);
+    /// [`LEAVE_STEP`]: super::close::LEAVE_STEP
+    pub(in crate::hub) fn leave_step(&mut self) -> bool {
+        self.closes.leave_step();
+        while let Some((key, reason)) = self.closes.next_leaving() {
+            self.close(key, reason);
         }
+        self.closes.is_leaving()
     }
 
     /// Writes to some sessions; returns true if there are more.

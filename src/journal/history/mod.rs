@@ -18,6 +18,7 @@ use super::kv::Kv;
 use super::recent::Recent;
 use super::sealing::StreamKeys;
 use super::store::{Epochs, StreamView, Streams, Totals};
+use crate::cluster::{LogState, LogStatus};
 use crate::event::{Epoch, EventId, Position, StreamName};
 use crate::journal::error::{Damaged, JournalError};
 use std::sync::Arc;
@@ -25,6 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Maximum number of names that one list examines, including those that the caller may not read.
 const MAX_EXAMINED: usize = 100_000;
+/// Maximum number of batches between the last known end of the log and the id of a client that has read at
+/// another hub. The end is read each second, unless this hub is cut off.
+const MAX_BATCHES_AHEAD: u64 = 1_000_000;
 
 /// A page of a list of streams.
 pub struct StreamPage {
@@ -42,6 +46,8 @@ pub struct History {
     pub(super) epochs: Epochs,
     pub(super) marks: Arc<Watermarks>,
     pub(super) keys: StreamKeys,
+    /// State of the log, if other hubs have the same events.
+    pub(super) log: Option<Arc<LogStatus>>,
 }
 
 /// Positions that the writer advances and readers check.
@@ -93,9 +99,21 @@ impl History {
         self.epochs.id(position)
     }
 
-    /// Returns the position that `id` names, or `None` if this journal does not know the id.
+    /// Returns the position that `id` names, or `None` if this journal does not know the id. In a cluster it
+    /// may be one that another hub has applied and this one has not yet.
     pub fn resolve(&self, id: EventId) -> Option<Position> {
-        self.epochs.resolve(id, self.head())
+        self.epochs.resolve(id, self.head()).or_else(|| self.resolve_ahead(id))
+    }
+
+    fn resolve_ahead(&self, id: EventId) -> Option<Position> {
+        let end = self.log.as_ref()?.state().end;
+        let is_plausible = id.position.batch() <= end.saturating_add(MAX_BATCHES_AHEAD);
+        (id.epoch == self.epoch() && is_plausible).then_some(id.position)
+    }
+
+    /// Returns the state of the log of the cluster; `None` for a single hub.
+    pub fn log(&self) -> Option<LogState> {
+        self.log.as_ref().map(|log| log.state())
     }
 
     /// Returns true if anything was removed after a position; a cheap first check.

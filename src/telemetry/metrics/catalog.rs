@@ -14,7 +14,7 @@ const INTRODUCTION: &str = "# Metrics\n\n\
     `fanfare metrics` prints this file.\n";
 
 /// Topics of the families, by the first word after the prefix of their names.
-const TOPICS: [(&str, &[&str]); 10] = [
+const TOPICS: [(&str, &[&str]); 11] = [
     ("The hub", &["build", "ready", "draining", "drain", "log"]),
     (
         "Sessions and fan-out",
@@ -30,6 +30,7 @@ const TOPICS: [(&str, &[&str]); 10] = [
     ("Downloads", &["file"]),
     ("Search", &["searches", "search"]),
     ("Journal", &["journal"]),
+    ("Cluster", &["cluster"]),
     ("The process", &["process"]),
 ];
 
@@ -70,7 +71,7 @@ fn example() -> Sampled {
             limit: "…", max: Some(0), used: Some(0), peak: Some(0), ..LimitUse::default()
         };
     let readiness = ReadinessSample { checks: vec![("…", true)], ..ReadinessSample::default() };
-    Sampled { limits: vec![limit], readiness }
+    Sampled { limits: vec![limit], readiness, ..Sampled::default() }
 }
 
 /// Returns the first word of a name after the prefix, which determines the topic.

@@ -6,6 +6,7 @@
 mod access;
 mod catalog;
 mod chats;
+mod cluster;
 mod factory;
 mod files;
 mod journal;
@@ -21,6 +22,7 @@ mod totals;
 
 pub use catalog::markdown;
 pub use chats::ChatMetrics;
+pub use cluster::ClusterSample;
 pub use journal::JournalSample;
 pub use limits::LimitUse;
 pub use publishes::{PatternMetrics, Published};
@@ -58,6 +60,7 @@ struct Metrics {
 }
 
 struct SampledMetrics {
+    cluster: cluster::ClusterMetrics,
     limits: limits::LimitMetrics,
     readiness: readiness::ReadinessMetrics,
 }
@@ -69,6 +72,8 @@ pub struct Sampled {
     pub limits: Vec<LimitUse>,
     /// Readiness.
     pub readiness: ReadinessSample,
+    /// State of the log of the cluster.
+    pub cluster: ClusterSample,
 }
 
 /// Text format of the metrics.
@@ -116,6 +121,7 @@ impl Telemetry {
                 "Log lines dropped because the log was not read fast enough",
             )?,
             sampled: Mutex::new(SampledMetrics {
+                cluster: cluster::ClusterMetrics::new(&make)?,
                 limits: limits::LimitMetrics::new(&make)?,
                 readiness: readiness::ReadinessMetrics::new(&make)?,
             }),
@@ -165,6 +171,7 @@ impl Telemetry {
         let metrics = self.0.sampled.lock().unwrap_or_else(PoisonError::into_inner);
         metrics.limits.set(&sampled.limits);
         metrics.readiness.set(&sampled.readiness);
+        metrics.cluster.set(&sampled.cluster);
         self.0.registry.gather()
     }
 }

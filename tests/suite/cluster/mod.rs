@@ -1,12 +1,13 @@
 //! Several hubs on one replicated log, with real NATS servers.
 
+mod connection;
 mod fixture;
+mod isolation;
 mod log_faults;
 mod nats;
 
 use crate::hub::{Hub, TEST_TIMEOUT, program};
 use fixture::{Cluster, NODES};
-use nats::{Server, free_ports};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -191,26 +192,4 @@ async fn a_publish_that_no_message_holds_is_refused_and_delays_no_other() {
     assert_eq!((status, &answer["code"]), (413, &json!("payload_too_large")), "{answer}");
     cluster.hubs[0].publish("a", "small").await;
     assert_eq!(common_history(&cluster.hubs, "a", 1).await.len(), 1);
-}
-
-#[tokio::test]
-#[ignore = "needs nats-server"]
-async fn a_server_that_accepts_only_small_messages_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let port = free_ports()[0];
-    let config =
-        format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {:?} }}\n", path("store"));
-    std::fs::write(path("config"), config).unwrap();
-    let mut server = Server { config: path("config"), log: path("log"), child: None };
-    server.start();
-    let url = format!("nats://ann:secret@127.0.0.1:{port}");
-    let (data, listen) = (path("data"), "127.0.0.1:0");
-    let mut command = Command::new(program());
-    command.arg("--data-dir").arg(data).args(["--listen", listen, "--cluster-nats", &url]);
-    let result = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let error = String::from_utf8_lossy(&result.stderr).into_owned();
-    assert_eq!(result.status.code(), Some(1), "{error}");
-    assert!(error.contains("max_payload 1048576; it must be 8388608 or more"), "{error}");
-    assert!(!error.contains("secret"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 use super::fixture::NODES;
 use crate::hub::TEST_TIMEOUT;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -29,6 +30,20 @@ impl Server {
         let mut command = Command::new(nats_server());
         command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Stops the process without ending it.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(self.child.as_ref().expect("a running server"));
+        kill_process(pid, signal).unwrap();
     }
 
     pub fn kill(&mut self) {

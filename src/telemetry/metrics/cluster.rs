@@ -1,0 +1,96 @@
+//! Metrics of the log of a cluster.
+
+use super::MetricFactory;
+use prometheus::{Gauge, IntCounter, IntGauge};
+
+/// State of the log as a hub sees it; zero for a single hub.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ClusterSample {
+    /// Last message of the log.
+    pub end: u64,
+    /// Last message that this hub has applied.
+    pub applied: u64,
+    /// Time for which this hub has not caught up with the log, in seconds.
+    pub behind_s: f64,
+    /// Time since the log answered, in seconds, if that is too long.
+    pub unreachable_s: f64,
+    /// True if the log lacks messages that this hub has applied.
+    pub has_lost_messages: bool,
+    /// Number of servers that store the log and are not up to date.
+    pub stale_servers: usize,
+    /// Number of appends that were repeated.
+    pub repeated_appends: u64,
+    /// Number of times that reading began again.
+    pub restarts: u64,
+    /// Number of times that an applied message had the same content in the log.
+    pub verified: u64,
+}
+
+pub(super) struct ClusterMetrics {
+    end: IntGauge,
+    applied: IntGauge,
+    behind: Gauge,
+    unreachable: Gauge,
+    lost_messages: IntGauge,
+    stale_servers: IntGauge,
+    repeated_appends: IntCounter,
+    restarts: IntCounter,
+    verified: IntCounter,
+}
+
+impl ClusterMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            end: make.gauge("fanfare_cluster_log_end", "Number of the last message of the log")?,
+            applied: make.gauge(
+                "fanfare_cluster_log_applied",
+                "Number of the last message of the log that this hub has applied",
+            )?,
+            behind: make.fraction(
+                "fanfare_cluster_behind_seconds",
+                "Seconds for which this hub has not caught up with the log",
+            )?,
+            unreachable: make.fraction(
+                "fanfare_cluster_unreachable_seconds",
+                "Seconds since the log last answered, if they are 10 or more",
+            )?,
+            lost_messages: make.gauge(
+                "fanfare_cluster_log_lost_messages",
+                "1 while the log lacks messages that this hub has applied",
+            )?,
+            stale_servers: make.gauge(
+                "fanfare_cluster_stale_servers",
+                "NATS servers that store the log and are not up to date",
+            )?,
+            repeated_appends: make.counter(
+                "fanfare_cluster_appends_repeated_total",
+                "Appends to the log that were repeated because they were not acknowledged",
+            )?,
+            restarts: make.counter(
+                "fanfare_cluster_reads_restarted_total",
+                "Times that reading the log began again",
+            )?,
+            verified: make.counter(
+                "fanfare_cluster_verified_total",
+                "Times that the message applied last had the same content in the log",
+            )?,
+        })
+    }
+
+    pub(super) fn set(&self, sample: &ClusterSample) {
+        let gauge_value = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.end.set(gauge_value(sample.end));
+        self.applied.set(gauge_value(sample.applied));
+        self.behind.set(sample.behind_s);
+        self.unreachable.set(sample.unreachable_s);
+        self.lost_messages.set(i64::from(sample.has_lost_messages));
+        self.stale_servers.set(gauge_value(sample.stale_servers as u64));
+        for (counter, value) in [
+            (&self.repeated_appends, sample.repeated_appends),
+            (&self.restarts, sample.restarts),
+            (&self.verified, sample.verified),
+        ] {
+            counter.inc_by(value.saturating_sub(counter.get()));
+        }
+    }
+}

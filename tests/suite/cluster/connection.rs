@@ -1,0 +1,127 @@
+//! Connections to NATS servers: credentials, certificates, and servers that do not fit.
+
+use super::nats::{Server, free_ports};
+use crate::certificate::Certificate;
+use crate::hub::{Hub, program};
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// One server and the data directory of a hub.
+struct Single {
+    folder: TempDir,
+    port: u16,
+    _server: Server,
+}
+
+impl Single {
+    /// Starts a server whose configuration has these lines in addition.
+    fn start(lines: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let port = free_ports()[0];
+        let store = path("store");
+        let config =
+            format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?} }}\n{lines}\n");
+        std::fs::write(path("config"), config).unwrap();
+        let mut server = Server { config: path("config"), log: path("log"), child: None };
+        server.start();
+        Self { folder, port, _server: server }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Starts a hub that must be able to publish.
+    async fn assert_accepts(&self, flags: &[&str]) {
+        let flags = [&["--cluster-replicas", "1", "--node", "h0"], flags].concat();
+        let mut hub = Hub::start_in(&self.data(), &flags).await;
+        hub.publish("a", "x").await;
+        hub.stop().await;
+    }
+
+    /// Starts a hub that must exit, and returns its errors.
+    async fn error_of(&self, flags: &[&str]) -> String {
+        let mut command = Command::new(program());
+        command.arg("--data-dir").arg(self.data()).args(["--listen", "127.0.0.1:0"]).args(flags);
+        command.args(["--cluster-replicas", "1"]);
+        let result = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let error = String::from_utf8_lossy(&result.stderr).into_owned();
+        assert_eq!(result.status.code(), Some(1), "{error}");
+        error
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_server_that_accepts_only_small_messages_is_refused() {
+    let single = Single::start("");
+    let url = format!("nats://127.0.0.1:{}", single.port);
+    let error = single.error_of(&["--cluster-nats", &url]).await;
+    assert!(error.contains("max_payload 1048576; it must be 8388608 or more"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_user_and_a_token_in_the_url_are_credentials() {
+    let user =
+        Single::start("max_payload: 8MB\nauthorization { user: ann, password: \"s3c@ret\" }");
+    let port = user.port;
+    user.assert_accepts(&["--cluster-nats", &format!("nats://ann:s3c%40ret@127.0.0.1:{port}")])
+        .await;
+    let wrong = format!("nats://ann:wr0ng@127.0.0.1:{port}");
+    let error = user.error_of(&["--cluster-nats", &wrong]).await;
+    assert!(error.contains("authorization violation"), "{error}");
+    assert!(!error.contains("wr0ng"), "{error}");
+    let token = Single::start("max_payload: 8MB\nauthorization { token: t0ken }");
+    token
+        .assert_accepts(&["--cluster-nats", &format!("nats://t0ken@127.0.0.1:{}", token.port)])
+        .await;
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_seed_in_a_file_is_a_credential() {
+    // The pair of the documentation of NATS.
+    let seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
+    let user = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
+    let single = Single::start(&format!(
+        "max_payload: 8MB\nauthorization {{ users: [{{ nkey: {user} }}] }}"
+    ));
+    let file = single.folder.path().join("hub.nk");
+    std::fs::write(&file, format!("{seed}\n")).unwrap();
+    let url = format!("nats://127.0.0.1:{}", single.port);
+    let flags = ["--cluster-nats", &url, "--cluster-credentials", file.to_str().unwrap()];
+    single.assert_accepts(&flags).await;
+    std::fs::remove_file(&file).unwrap();
+    let error = single.error_of(&flags).await;
+    assert!(error.contains("cannot read credentials for NATS from"), "{error}");
+    assert!(error.contains("hub.nk"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_server_may_ask_for_a_certificate() {
+    let (server, hub) = (Certificate::make("server"), Certificate::make("hub"));
+    let key = |certificate: &Certificate| certificate.folder().join("key.pem");
+    let single = Single::start(&format!(
+        "max_payload: 8MB\ntls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}",
+        server.path(),
+        key(&server),
+        hub.path()
+    ));
+    let (ca, certificate, key) = (server.path(), hub.path(), key(&hub));
+    let url = format!("tls://127.0.0.1:{}", single.port);
+    let flags = [
+        "--cluster-nats",
+        &url,
+        "--cluster-tls-ca",
+        ca.to_str().unwrap(),
+        "--cluster-tls-cert",
+        certificate.to_str().unwrap(),
+        "--cluster-tls-key",
+        key.to_str().unwrap(),
+    ];
+    single.assert_accepts(&flags).await;
+}
