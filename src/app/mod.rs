@@ -20,7 +20,7 @@ use crate::http::{
 use crate::hub::{ConnectionManager, Drain, RetryPacer};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
-use crate::source::{self, Supervisor};
+use crate::source::{self, NodeName, Supervisor};
 use crate::telemetry::{self, Telemetry};
 use actix::{Actor, Addr};
 use actix_web::dev::ServerHandle;
@@ -73,7 +73,9 @@ async fn serve(
     let (tls, sockets) = (tls(&config)?, http::bind(&config.listen)?);
     let admin_sockets = http::bind(&config.metrics_listen)?;
     let Built { state, journal, new_secret } = build(&config, tls)?;
-    if let Err(error) = source::end_orphaned_runs(&state.history, &state.publisher) {
+    if let Err(error) =
+        source::end_orphaned_runs(&state.history, &state.publisher, &node_name(&config))
+    {
         tracing::warn!(%error, "failed to end job runs of the last start");
     }
     #[cfg(feature = "chat")]
@@ -130,11 +132,13 @@ fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
     let revocations = Arc::new(revocations(config)?);
     let access = config.access.clone().with_tickets(tickets(config)?, revocations.clone());
     let (access, new_secret) = with_admin_key(config, access)?;
+    let node = node_name(config);
     #[cfg(feature = "chat")]
     let chats = source::Chats::new(
         config.chats.clone(),
         journal.publisher.clone(),
         journal.history.clone(),
+        node.clone(),
         limits.clone(),
         &telemetry,
     );
@@ -145,9 +149,10 @@ fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
         #[cfg(feature = "remote-keys")]
         key_set: arc_swap::ArcSwapOption::empty(),
         revocations,
-        sources: Supervisor::new(journal.publisher.clone(), telemetry.clone()),
+        node: node.clone(),
+        sources: Supervisor::new(journal.publisher.clone(), telemetry.clone(), node.clone()),
         #[cfg(feature = "jobs")]
-        jobs: source::Jobs::new(config.jobs.clone(), journal.publisher.clone(), &telemetry),
+        jobs: source::Jobs::new(config.jobs.clone(), journal.publisher.clone(), node, &telemetry),
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
         backup: journal.backup.clone(),
@@ -276,6 +281,17 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
         let run = move |feed| source::publish_log(feed, lines.clone());
         actix::spawn(state.sources.clone().supervise("log", run));
     }
+}
+
+/// Returns the name of this hub, if it belongs to a cluster.
+#[cfg(feature = "cluster")]
+fn node_name(config: &Config) -> NodeName {
+    config.cluster.as_ref().map_or(NodeName::default(), |cluster| NodeName::new(&cluster.node))
+}
+
+#[cfg(not(feature = "cluster"))]
+fn node_name(_: &Config) -> NodeName {
+    NodeName::default()
 }
 
 /// Returns the time without the log after which subscribers are disconnected, if there is a log.

@@ -38,7 +38,7 @@ impl Resolver {
             rules.into_iter().flat_map(|(location, rule)| self.rule(&location, rule)).collect();
         // After the configured rules, so that a configured rule takes precedence.
         let own_streams =
-            [SYSTEM_STREAM, LOG_STREAM, STATS_STREAM].into_iter().flat_map(Selector::parse);
+            [SYSTEM_STREAM, LOG_STREAM, STATS_STREAM].into_iter().flat_map(of_each_hub);
         let hour = RetentionLimits {
             max_age_ms: Some(OWN_STREAM_KEPT.as_millis() as u64),
             ..default_limits
@@ -59,11 +59,10 @@ impl Resolver {
         } else {
             aged(chat_records_kept)
         };
-        for (stream, limits) in
-            [(TAIL_STREAM, positions), (CHATS_STREAM, records), (CHAT_STREAMS, chats)]
-        {
-            rules.splice(0..0, Selector::parse(stream).map(|stream| (stream, limits)));
+        for (stream, limits) in [(TAIL_STREAM, positions), (CHATS_STREAM, records)] {
+            rules.splice(0..0, of_each_hub(stream).map(|stream| (stream, limits)));
         }
+        rules.splice(0..0, Selector::parse(CHAT_STREAMS).map(|streams| (streams, chats)));
         let week =
             RetentionLimits { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..default_limits };
         rules.extend(Selector::parse(JOB_STREAMS).map(|streams| (streams, week)));
@@ -97,4 +96,9 @@ impl Resolver {
         };
         selectors.into_iter().map(|selector| (selector, limits)).collect()
     }
+}
+/// Returns the selectors of a stream that each hub of a cluster has for itself: that of a single hub, and those
+/// of all hubs of a cluster.
+fn of_each_hub(stream: &str) -> impl Iterator<Item = Selector> + use<> {
+    [stream.to_owned(), format!("{stream}.*")].into_iter().flat_map(|text| Selector::parse(&text))
 }

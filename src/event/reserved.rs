@@ -5,7 +5,7 @@ use super::{Selector, StreamName};
 /// Streams that only the hub writes.
 const HUB_WRITES: [&str; 2] = ["system", "heartbeats"];
 /// Prefixes of further streams that only the hub writes.
-const HUB_WRITTEN_PREFIXES: [&str; 3] = [JOBS, CHAT, HUB];
+const HUB_WRITTEN_PREFIXES: [&str; 4] = [JOBS, CHAT, HUB, "system"];
 
 const JOBS: &str = "jobs";
 /// Prefix of the streams of chats. Each is reached by its name, and by no wildcard.
@@ -147,10 +147,10 @@ mod tests {
 
     #[test]
     fn streams_that_the_hub_writes_are_recognized() {
-        for own in ["system", "heartbeats", "jobs.a.1", "chat.x", "hub.logs"] {
+        for own in ["system", "system.node", "heartbeats", "jobs.a.1", "chat.x", "hub.logs"] {
             assert!(name(own).is_written_by_hub(), "{own}");
         }
-        for free in ["systems", "system.x", "jobs", "chat", "hub", "chats.a", "a.hub.b", ".hub"] {
+        for free in ["systems", "jobs", "chat", "hub", "chats.a", "a.hub.b", ".hub"] {
             assert!(!name(free).is_written_by_hub(), "{free}");
         }
     }

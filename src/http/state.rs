@@ -7,7 +7,7 @@ use crate::http::tls::Tls;
 use crate::hub::{ConnectionManager, RetryPacer, ShardHandle, ShardSettings, WorkerLiveness};
 use crate::journal::{Backup, Dispatch, Health, History, Publisher, StreamUsage, now};
 use crate::limits::{Limits, MemoryBudget, Rates, Usage};
-use crate::source::Supervisor;
+use crate::source::{NodeName, Supervisor};
 use crate::telemetry::Telemetry;
 use actix::dev::ToEnvelope;
 use actix::{Addr, Handler, Message};
@@ -72,6 +72,8 @@ pub struct AppState {
     pub key_set: arc_swap::ArcSwapOption<crate::http::remote_keys::RemoteKeySet>,
     /// Revoked credentials.
     pub revocations: Arc<Revocations>,
+    /// Name of this hub in its cluster.
+    pub node: NodeName,
     /// Sources of events inside the hub.
     pub sources: Supervisor,
     /// Chats with models.

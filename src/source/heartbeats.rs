@@ -2,14 +2,15 @@
 //! reports when a source becomes `up`, `late` or `down`.
 //!
 //! The monitor reads the journal like any reader. The reports before a restart are read from the
-//! stream itself, so that a source that stopped during the restart is reported, too.
+//! stream itself, so that a source that stopped during the restart is reported, too. In a cluster every hub
+//! watches, and reads the reports of the others: one that was published is not published again.
 
 use super::last_values::{off_thread, read, read_stream};
 use super::own_streams::{HEARTBEATS_KEPT, HEARTBEATS_STREAM};
 use super::supervisor::SourceHandle;
 use crate::event::{
-    Body, Draft, EventType, Interest, MAX_ENTRIES_PER_BATCH, Position, Selector, StreamName,
-    Timestamp,
+    Body, Draft, Entry, EventType, Interest, Key, MAX_ENTRIES_PER_BATCH, Position, Selector,
+    StreamName, Timestamp,
 };
 use crate::journal::History;
 use crate::source::error::SourceError;
@@ -19,6 +20,7 @@ use serde_json::value::to_raw_value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Interval at which sources are checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,7 +36,8 @@ pub struct GracePeriods {
     pub down: Duration,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Status of a source, the best first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Up,
@@ -64,8 +67,30 @@ struct Source {
 
 struct HeartbeatSeen {
     last: Timestamp,
-    /// Status that was reported last, if any.
-    reported: Option<Status>,
+    /// Last report, if any.
+    report: Option<Report>,
+}
+
+/// Status that was reported, and the time of the heartbeat that it was based on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Report {
+    status: Status,
+    last: Timestamp,
+}
+
+impl HeartbeatSeen {
+    /// Returns the status that was reported last.
+    fn status(&self) -> Option<Status> {
+        self.report.map(|report| report.status)
+    }
+
+    /// Returns true if `status` is to be reported. Only a later heartbeat makes a status better: the clock of
+    /// another hub may be ahead of that of this one.
+    fn is_news(&self, status: Status) -> bool {
+        self.report.is_none_or(|report| {
+            status > report.status || status < report.status && self.last > report.last
+        })
+    }
 }
 
 /// State of the heartbeat monitor.
@@ -102,7 +127,7 @@ pub async fn monitor_heartbeats(
         }
         feed.lost(std::mem::take(&mut monitor.unwatched));
         let count =
-            |status| monitor.sources.values().filter(|s| s.reported == Some(status)).count();
+            |status| monitor.sources.values().filter(|seen| seen.status() == Some(status)).count();
         metrics.set([Status::Up, Status::Late, Status::Down].map(count));
     }
 }
@@ -111,28 +136,34 @@ fn draft(told: &StatusChange, now: Timestamp) -> Result<Draft, SourceError> {
     let stream = StreamName::parse(HEARTBEATS_STREAM)?;
     let kind = EventType::parse("status")?;
     let data = to_raw_value(told)?;
-    Ok(Draft::from_json(vec![stream], kind, &data, now)?)
+    // Two hubs that find the same at the same time publish it once.
+    let key = format!("{:032x}", xxh3_128(data.get().as_bytes()));
+    let key = Key::parse("key", &key)?;
+    Ok(Draft::from_json(vec![stream], kind, &data, now)?.with_key(Some(key)))
+}
+
+/// Returns the report in an entry of the stream of reports.
+fn report_of(entry: &Entry) -> Option<(Source, Report)> {
+    let Body::Event { payload, .. } = &entry.body else { return None };
+    let change: StatusChange = serde_json::from_slice(payload.as_bytes()).ok()?;
+    let last = Timestamp::parse("last", &change.last).unwrap_or(entry.time);
+    // Reports of older versions do not name the stream.
+    let source = Source { stream: change.stream, name: change.source };
+    (!source.stream.is_empty()).then_some((source, Report { status: change.status, last }))
 }
 
 impl HeartbeatWatch {
-    /// Restores the last reports, and starts reading heartbeats at the current head.
+    /// Restores the last reports, and starts reading heartbeats and reports at the current head.
     fn begin(history: Arc<History>) -> Result<Self, SourceError> {
-        let kind = EventType::parse("heartbeat")?;
+        let kinds = [EventType::parse("heartbeat")?, EventType::parse("status")?];
         let every = Selector::parse("**")?;
-        let beats = Interest::new(vec![every], Some([kind].into()))?;
+        let beats = Interest::new(vec![every], Some(kinds.into()))?;
         let cursor = history.head();
         let mut monitor = Self { history, beats, cursor, sources: BTreeMap::new(), unwatched: 0 };
         let mut sources = BTreeMap::new();
         read_stream(&monitor.history, HEARTBEATS_STREAM, &mut |entry| {
-            let Body::Event { payload, .. } = &entry.body else { return };
-            let Ok(told) = serde_json::from_slice::<StatusChange>(payload.as_bytes()) else {
-                return;
-            };
-            let last = Timestamp::parse("last", &told.last).unwrap_or(entry.time);
-            // Reports of older versions do not name the stream.
-            if !told.stream.is_empty() {
-                let source = Source { stream: told.stream, name: told.source };
-                sources.insert(source, HeartbeatSeen { last, reported: Some(told.status) });
+            if let Some((source, report)) = report_of(entry) {
+                sources.insert(source, HeartbeatSeen { last: report.last, report: Some(report) });
             }
         })?;
         monitor.sources = sources;
@@ -148,14 +179,25 @@ impl HeartbeatWatch {
         let (sources, unwatched) = (&mut self.sources, &mut self.unwatched);
         let head = self.history.head();
         read(&self.history, &self.beats, self.cursor, head, &mut |entry| {
-            let Body::Event { payload, .. } = &entry.body else { return };
-            let Ok(Beat { source }) = serde_json::from_slice(payload.as_bytes()) else { return };
+            let Body::Event { payload, kind } = &entry.body else { return };
             let Some(stream) = entry.streams.first() else { return };
+            if kind.as_str() == "status" {
+                // Of this hub, or of another one of its cluster.
+                let report =
+                    (stream.as_str() == HEARTBEATS_STREAM).then(|| report_of(entry)).flatten();
+                if let Some((source, report)) = report
+                    && let Some(seen) = sources.get_mut(&source)
+                {
+                    seen.report = Some(report);
+                }
+                return;
+            }
+            let Ok(Beat { source }) = serde_json::from_slice(payload.as_bytes()) else { return };
             let source = Source { stream: stream.to_string(), name: source };
             if let Some(heard) = sources.get_mut(&source) {
                 heard.last = heard.last.max(entry.time);
             } else if sources.len() < MAX_SOURCES {
-                sources.insert(source, HeartbeatSeen { last: entry.time, reported: None });
+                sources.insert(source, HeartbeatSeen { last: entry.time, report: None });
             } else {
                 *unwatched += 1;
             }
@@ -177,7 +219,7 @@ impl HeartbeatWatch {
                 silent if silent >= grace.late => Status::Late,
                 _ => Status::Up,
             };
-            if heard.reported != Some(status) {
+            if heard.is_news(status) {
                 let last = heard.last.to_string();
                 let Source { stream, name } = source.clone();
                 changes.push(StatusChange { source: name, stream, status, last });
@@ -187,10 +229,11 @@ impl HeartbeatWatch {
     }
 
     fn confirm(&mut self, told: &[StatusChange]) {
-        for StatusChange { source, stream, status, .. } in told {
+        for StatusChange { source, stream, status, last } in told {
             let source = Source { stream: stream.clone(), name: source.clone() };
-            if let Some(heard) = self.sources.get_mut(&source) {
-                heard.reported = Some(*status);
+            if let Some(seen) = self.sources.get_mut(&source) {
+                let last = Timestamp::parse("last", last).unwrap_or(seen.last);
+                seen.report = Some(Report { status: *status, last });
             }
         }
     }

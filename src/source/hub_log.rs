@@ -5,7 +5,7 @@
 
 use super::own_streams::LOG_STREAM;
 use super::supervisor::SourceHandle;
-use crate::event::{Draft, EventType, MAX_ENTRIES_PER_BATCH, StreamName};
+use crate::event::{Draft, EventType, MAX_ENTRIES_PER_BATCH};
 use crate::source::error::SourceError;
 use crate::telemetry::{LogLine, lost_log_lines};
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub async fn publish(
     lines: Arc<Mutex<Receiver<LogLine>>>,
 ) -> Result<(), SourceError> {
     let mut lines = lines.lock().await;
-    let stream = StreamName::parse(LOG_STREAM)?;
+    let stream = feed.own_stream(LOG_STREAM)?;
     let kind = EventType::parse("log")?;
     let mut waiting = Vec::new();
     loop {

@@ -40,7 +40,8 @@ pub use jobs::{JobSpec, JobView, Jobs, RunAs, RunView, StartRunError, StartedRun
 pub use output::{LogData, OUTPUT_WITHIN, Output, Unbuffered, log_data, shown_line};
 pub use own_streams::{
     CHAT_STREAMS, CHATS_STREAM, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT,
-    LOG_STREAM, OWN_STREAM_KEPT, STATS_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
+    LOG_STREAM, NodeName, OWN_STREAM_KEPT, STATS_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS,
+    TAIL_STREAM,
 };
 pub use supervisor::{SourceHandle, SourceView, Supervisor};
 #[cfg(feature = "system")]

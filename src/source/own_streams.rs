@@ -3,9 +3,49 @@
 //! Every build knows them, also one without the feature that publishes to them: a data directory
 //! keeps its retention when the binary changes.
 
+use crate::event::{Invalid, StreamName};
+use std::sync::Arc;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Name of this hub in its cluster; none for a single hub.
+#[derive(Clone, Debug, Default)]
+pub struct NodeName(Option<Arc<str>>);
+
+impl NodeName {
+    /// Creates the name of a hub of a cluster.
+    pub fn new(name: &str) -> Self {
+        Self(Some(name.into()))
+    }
+
+    /// Returns the name, if this hub belongs to a cluster.
+    pub fn name(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    /// Returns the stream of this hub for which `stream` is the name at a single hub. Each hub of a cluster
+    /// has its own.
+    pub fn stream(&self, stream: &str) -> Result<StreamName, Invalid> {
+        match &self.0 {
+            None => StreamName::parse(stream),
+            Some(node) => StreamName::parse(&format!("{stream}.{node}")),
+        }
+    }
+
+    /// Returns the name of a run of this hub that begins with `name`: a time, `-`, and an id.
+    pub fn run(&self, name: String) -> String {
+        match &self.0 {
+            None => name,
+            Some(node) => format!("{name}-{node}"),
+        }
+    }
+
+    /// Returns true if `run` is the name of a run of this hub.
+    pub fn has_run(&self, run: &str) -> bool {
+        self.0.as_ref().is_none_or(|node| run.splitn(3, '-').nth(2) == Some(node))
+    }
+}
 
 /// Stream of the hub's own log.
 pub const LOG_STREAM: &str = "hub.logs";

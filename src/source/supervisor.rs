@@ -1,8 +1,9 @@
 //! Runs the sources of the hub, restarts them after a failure, and reports their state.
 
+use super::own_streams::NodeName;
 use super::publish_with_retry::{publish, publish_with_retry, unit};
 use crate::backoff::Backoff;
-use crate::event::Draft;
+use crate::event::{Draft, Invalid, StreamName};
 use crate::journal::{PublishError, Publisher, now};
 use crate::source::error::SourceError;
 use crate::telemetry::{SourceMetrics, Telemetry};
@@ -25,6 +26,7 @@ pub struct Supervisor(Arc<Inner>);
 struct Inner {
     publisher: Publisher,
     telemetry: Telemetry,
+    node: NodeName,
     all: Mutex<Vec<SourceHandle>>,
 }
 
@@ -50,14 +52,15 @@ pub struct SourceView {
 #[derive(Clone)]
 pub struct SourceHandle {
     publisher: Publisher,
+    node: NodeName,
     metrics: SourceMetrics,
     view: Arc<Mutex<SourceView>>,
 }
 
 impl Supervisor {
     /// Creates an empty set of sources.
-    pub fn new(publisher: Publisher, telemetry: Telemetry) -> Self {
-        Self(Arc::new(Inner { publisher, telemetry, all: Mutex::default() }))
+    pub fn new(publisher: Publisher, telemetry: Telemetry, node: NodeName) -> Self {
+        Self(Arc::new(Inner { publisher, telemetry, node, all: Mutex::default() }))
     }
 
     /// Runs a source until the hub stops, and restarts it with backoff whenever `run` returns.
@@ -94,6 +97,7 @@ impl Supervisor {
             SourceView { name, state: "running", restarts: 0, events: 0, refused: 0, error: None };
         let feed = SourceHandle {
             publisher: self.0.publisher.clone(),
+            node: self.0.node.clone(),
             metrics: self.0.telemetry.of_source(name),
             view: Arc::new(Mutex::new(view)),
         };
@@ -109,6 +113,11 @@ impl Supervisor {
 }
 
 impl SourceHandle {
+    /// Returns the stream of this hub for which `stream` is the name at a single hub.
+    pub(super) fn own_stream(&self, stream: &str) -> Result<StreamName, Invalid> {
+        self.node.stream(stream)
+    }
+
     /// Publishes events in one unit, without a retry. Refused events are lost and counted; a source
     /// that must not lose any publishes them again.
     pub async fn publish(&self, drafts: Vec<Draft>) -> Result<(), SourceError> {

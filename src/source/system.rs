@@ -65,6 +65,7 @@ pub async fn watch(
     disk: PathBuf,
     telemetry: Telemetry,
 ) -> Result<(), SourceError> {
+    let (system, hub_stats) = (feed.own_stream(SYSTEM_STREAM)?, feed.own_stream(STATS_STREAM)?);
     let mut monitor = Monitor::new(disk);
     let mut recorder = Recorder::default();
     let mut ticks = tokio::time::interval(every);
@@ -80,9 +81,10 @@ pub async fn watch(
         });
         let (looked, (status, sent, received)) = looked.await?;
         monitor = looked;
-        let mut drafts = drafts(&status, sent, received, every, feed.now())?;
+        let traffic = [sent, received].map(|bytes| rounded(bytes as f64 / every.as_secs_f64()));
+        let mut drafts = drafts(&system, &status, traffic, feed.now())?;
         if let Some(stats) = recorder.look(&telemetry, Instant::now()) {
-            drafts.push(draft(STATS_STREAM, "status", &stats, feed.now())?);
+            drafts.push(draft(&hub_stats, "status", &stats, feed.now())?);
         }
         // A refused sample is not published again: the next one replaces it.
         let _ = feed.publish(drafts).await;
@@ -161,11 +163,11 @@ pub(super) fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
+/// Returns the events of a sample. `traffic` is what was sent and received, in bytes per second.
 fn drafts(
+    stream: &StreamName,
     status: &HostStatus,
-    sent: u64,
-    received: u64,
-    every: Duration,
+    traffic: [f64; 2],
     now: Timestamp,
 ) -> Result<Vec<Draft>, SourceError> {
     #[derive(Serialize)]
@@ -175,32 +177,31 @@ fn drafts(
         unit: &'a str,
         timestamp: &'a str,
     }
-    let a_second = |bytes: u64| rounded(bytes as f64 / every.as_secs_f64());
+    let [sent, received] = traffic;
     let metrics = [
         ("cpu_percent", status.cpu_percent, "percent"),
         ("memory_percent", status.memory_percent, "percent"),
         ("disk_percent", status.disk_percent, "percent"),
-        ("network_sent", a_second(sent), "bytes/s"),
-        ("network_received", a_second(received), "bytes/s"),
+        ("network_sent", sent, "bytes/s"),
+        ("network_received", received, "bytes/s"),
         ("process_count", status.process_count as f64, "processes"),
         ("load_average", status.load_average[0], "processes"),
     ];
     let mut drafts = Vec::with_capacity(metrics.len() + 1);
     for (name, value, unit) in metrics {
         let metric = Metric { name, value, unit, timestamp: &status.timestamp };
-        drafts.push(draft(SYSTEM_STREAM, "metric", &metric, now)?);
+        drafts.push(draft(stream, "metric", &metric, now)?);
     }
-    drafts.push(draft(SYSTEM_STREAM, "status", status, now)?);
+    drafts.push(draft(stream, "status", status, now)?);
     Ok(drafts)
 }
 
 /// Returns an event with serialized data.
 fn draft(
-    stream: &str,
+    stream: &StreamName,
     kind: &str,
     data: &impl Serialize,
     now: Timestamp,
 ) -> Result<Draft, SourceError> {
-    let stream = StreamName::parse(stream)?;
-    Ok(Draft::from_json(vec![stream], EventType::parse(kind)?, &to_raw_value(data)?, now)?)
+    Ok(Draft::from_json(vec![stream.clone()], EventType::parse(kind)?, &to_raw_value(data)?, now)?)
 }

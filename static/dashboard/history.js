@@ -46,10 +46,11 @@ export async function fetchContext({ id, stream, time }, count, signal) {
  *
  * @param {AbortSignal} signal
  * @param {(timeS: number, stats: any) => void} onStats
+ * @param {string} stream
  */
-export async function fetchHubStats(signal, onStats) {
+export async function fetchHubStats(signal, onStats, stream = 'hub.stats') {
   const query = new URLSearchParams({ from: '1h', follow: 'false', format: 'ndjson', control: 'off' });
-  await requestLines(`streams/hub.stats/events?${query}`, signal, ({ data }) => {
+  await requestLines(`streams/${stream}/events?${query}`, signal, ({ data }) => {
     onStats(Date.parse(data.timestamp) / 1000, data);
     return false;
   });

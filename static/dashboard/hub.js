@@ -102,11 +102,11 @@ export async function requestLines(path, signal, onLine, onChunk = () => {}) {
  * User of this page. `isKnown` is false without a login if nothing is granted to anonymous users.
  *
  * @typedef {{ isKnown: boolean, subject: string | null, expires_at: string | null, publish: string[],
- *   end: string[], subscribe: string[], run: string[], files: string[], chat: string[], admin: boolean }} User
+ *   end: string[], subscribe: string[], run: string[], files: string[], chat: string[], admin: boolean, node: string | null }} User
  */
 
 /** @type {User} */
-const NOBODY = { isKnown: false, subject: null, expires_at: null, publish: [], end: [], subscribe: [], run: [], files: [], chat: [], admin: false };
+const NOBODY = { isKnown: false, subject: null, expires_at: null, publish: [], end: [], subscribe: [], run: [], files: [], chat: [], admin: false, node: null };
 
 /** Name under which tabs of the same user share a connection. */
 let identity = 'nobody';

@@ -30,16 +30,18 @@ export function overview({ main, user, signal }) {
     const { href, text: linkText } = loginLink();
     return h('p', { class: 'muted' }, text, ' ', h('a', { href }, linkText), '.');
   };
-  if (user.admin) drawHub(hub, attention, signal);
+  // Each hub of a cluster has its own.
+  const own = (/** @type {string} */ stream) => (user.node ? `${stream}.${user.node}` : stream);
+  if (user.admin) drawHub(hub, attention, own('hub.stats'), signal);
   else append(hub, attention.element, loginHint('Only admins can see the state of the hub.'));
-  if (user.subscribe.some((selector) => selects(selector, 'system'))) drawMachine(machine, signal);
-  else machine.append(loginHint('You cannot read the stream “system”.'));
+  if (user.subscribe.some((selector) => selects(selector, own('system')))) drawMachine(machine, own('system'), signal);
+  else machine.append(loginHint(`You cannot read the stream “${own('system')}”.`));
 }
 
 /** A sample of the figures. @typedef {{ at: number, stats: any }} Sample */
 
-/** @param {Element} hub @param {ReturnType<typeof createAttention>} attention @param {AbortSignal} signal */
-function drawHub(hub, attention, signal) {
+/** @param {Element} hub @param {ReturnType<typeof createAttention>} attention @param {string} stream @param {AbortSignal} signal */
+function drawHub(hub, attention, stream, signal) {
   const health = h('p', { class: 'health', role: 'status' });
   /** @param {string} title @param {(n: number) => string} format */
   const createHubChart = (title, format) => createChart({ title, series: [title], spanSeconds: SPAN_S, format, showsGaps: true, signal });
@@ -64,7 +66,7 @@ function drawHub(hub, attention, signal) {
     charts.events.add(time, [stats.events_per_second]);
     charts.deliveries.add(time, [stats.deliveries_per_second]);
     charts.fanOut.add(time, [stats.fan_out_p99_s]);
-  }).catch(() => {});
+  }, stream).catch(() => {});
   /** @type {Sample[]} */
   let samples = [];
   poll(signal, POLL_INTERVAL_MS, async () => {
@@ -167,8 +169,8 @@ function refusalsOf(before, now) {
   return rows.sort((a, b) => b[2] - a[2] || b[3] - a[3]);
 }
 
-/** @param {Element} machine @param {AbortSignal} signal */
-function drawMachine(machine, signal) {
+/** @param {Element} machine @param {string} stream @param {AbortSignal} signal */
+function drawMachine(machine, stream, signal) {
   const rate = (/** @type {number} */ n) => `${formatBytes(n)}/s`;
   /** @param {string} title @param {string[]} series @param {(n: number) => string} format @param {number} [max] */
   const createMachineChart = (title, series, format, max = 0) => createChart({ title, series, spanSeconds: SPAN_S, format, max, signal });
@@ -183,10 +185,10 @@ function drawMachine(machine, signal) {
     network_sent: [network, 0, 2], network_received: [network, 1, 2], load_average: [load, 0, 1],
   });
   // The system monitor may be switched off.
-  const silenceTimer = setTimeout(() => showBanner('machine', { kind: 'info', text: 'The stream “system” has no events. The setting --system may be off.' }), 15_000);
+  const silenceTimer = setTimeout(() => showBanner('machine', { kind: 'info', text: `The stream “${stream}” has no events. The setting --system may be off.` }), 15_000);
   signal.addEventListener('abort', () => clearTimeout(silenceTimer), { once: true });
   subscribeForPage({
-    streams: 'system',
+    streams: stream,
     from: '1h',
     signal,
     onEvent: ({ type, time, data }) => {

@@ -8,7 +8,7 @@ const MAX_TYPE_CHARS = 64;
 const MAX_KEY_BYTES = 128;
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'critical'];
 /** Streams that only the hub writes. */
-const HUB_STREAMS = /^(hub|jobs|chat)\.|^(system|heartbeats)$/;
+const HUB_STREAMS = /^(hub|jobs|chat)\.|^system(\.|$)|^heartbeats$/;
 
 /**
  * Returns an error if a stream cannot be published to by this name, or an empty string.

@@ -37,6 +37,9 @@ pub(crate) struct CallerDescription {
     chat: Vec<String>,
     /// True if the caller has the grant `admin`.
     admin: bool,
+    /// Name of this hub in its cluster; null for a single hub. Its own streams end with it, such as
+    /// `system.NODE`.
+    node: Option<String>,
 }
 
 /// `GET /session`
@@ -67,6 +70,7 @@ pub(crate) async fn describe_caller(
             files: grants.files.to_vec(),
             chat: grants.chat.to_vec(),
             admin: grants.admin,
+            node: state.node.name().map(str::to_owned),
         },
     ))
 }

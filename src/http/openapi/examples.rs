@@ -130,6 +130,7 @@ pub(crate) fn caller() -> Value {
         "files": ["releases"],
         "chat": [],
         "admin": false,
+        "node": null,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::event_batcher::PublishFailed;
 use super::spec::Upstream;
-use crate::wire::chat::{FailureCause, UpstreamFailure};
+use crate::wire::chat::{ChatEvent, FailureCause, UpstreamFailure};
 use std::time::Duration;
 
 /// Failure that ended a run.
@@ -110,4 +110,14 @@ pub(super) fn incomplete() -> RunFailure {
         FailureCause::UpstreamIncomplete,
         "the upstream's answer is incomplete: it ended without a finish reason",
     )
+}
+
+/// Returns the outcome that the end of a chat is counted as.
+pub(super) fn outcome(end: &ChatEvent) -> &'static str {
+    match end {
+        ChatEvent::Done { .. } => "done",
+        ChatEvent::Cancelled { .. } => "cancelled",
+        ChatEvent::Error { code, .. } => code.as_str(),
+        _ => "error",
+    }
 }

@@ -1,10 +1,10 @@
 //! Housekeeping of chats: stops chats without readers if that was requested, deletes expired chats,
 //! and forgets them.
 
+use super::Chats;
 use super::chat::{Chat, Progress, StopBy};
-use super::event_batcher::{item, publish};
+use super::event_batcher::publish;
 use super::ledger::Record;
-use super::{Chats, ledger};
 use crate::event::Timestamp;
 use crate::journal::{Item, PublishError, now};
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl Chats {
         let record = Record::Deleted { chat: chat.id.clone(), at_ms: at.ms() };
         // This also deletes a chat whose history retention has removed already.
         let mut unit = vec![Item::Delete { stream: chat.stream.clone(), has_readers: true }];
-        unit.extend(ledger::stream().and_then(|stream| item(&stream, &record)));
+        unit.extend(self.record(&record));
         publish(&self.0.publisher, unit).await?;
         chat.set_deleted(at);
         Ok(())

@@ -4,9 +4,8 @@
 //! its end and the record of the end. So a key never starts a second run, whenever the hub is
 //! killed.
 
-use super::super::own_streams::CHATS_STREAM;
 use super::chat::{Chat, ChatSetup, Progress};
-use crate::event::{Body, Entry, StreamName, Timestamp};
+use crate::event::{Body, Entry, Timestamp};
 use crate::limits::{Bound, Client, Limit, Limits, Usage};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -235,11 +234,6 @@ impl Ledger {
             }
         }
     }
-}
-
-/// Returns the stream of the records.
-pub(super) fn stream() -> Option<StreamName> {
-    StreamName::parse(CHATS_STREAM).ok()
 }
 
 #[cfg(test)]

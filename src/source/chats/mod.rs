@@ -20,7 +20,7 @@ mod stored;
 pub use chat::{Chat, Progress, Reader, StopBy};
 pub use spec::{ChatSettings, ECHO, Kind, Timeouts, Upstream, UpstreamKey};
 
-use super::own_streams::CHAT_PREFIX;
+use super::own_streams::{CHAT_PREFIX, CHATS_STREAM, NodeName};
 use super::publish_with_retry::publish_with_retry;
 use crate::event::{Position, StreamName};
 use crate::journal::{History, Item, PublishError, Publisher, now};
@@ -32,6 +32,7 @@ use arc_swap::ArcSwap;
 use chat::ChatSetup;
 use endpoint::Endpoints;
 use event_batcher::{EventBatcher, item, publish};
+use failure::outcome;
 use ledger::{Ledger, Record, limit_subject};
 use permits::UpstreamPermits;
 use run::Run;
@@ -47,6 +48,9 @@ struct Inner {
     settings: Arc<ChatSettings>,
     publisher: Publisher,
     history: Arc<History>,
+    /// Stream of the records of the chats of this hub.
+    records: Option<StreamName>,
+    node: NodeName,
     limits: Arc<ArcSwap<Limits>>,
     metrics: ChatMetrics,
     endpoints: Arc<Endpoints>,
@@ -109,6 +113,7 @@ impl Chats {
         settings: ChatSettings,
         publisher: Publisher,
         history: Arc<History>,
+        node: NodeName,
         limits: Arc<ArcSwap<Limits>>,
         telemetry: &Telemetry,
     ) -> Result<Self, reqwest::Error> {
@@ -120,6 +125,8 @@ impl Chats {
             settings: Arc::new(settings),
             publisher,
             history,
+            records: node.stream(CHATS_STREAM).ok(),
+            node,
             limits,
             metrics,
             ledger: Mutex::default(),
@@ -237,8 +244,13 @@ impl Chats {
             metadata: ask.metadata.clone(),
             messages: self.0.settings.keeps_prompts.then(|| ask.messages().clone()),
         };
-        let record = ledger::stream().and_then(|stream| item(&stream, &Record::begun(chat)));
+        let record = self.record(&Record::begun(chat));
         record.into_iter().chain(item(&chat.stream, &start)).collect()
+    }
+
+    /// Returns a record as an item of the stream of records.
+    fn record(&self, record: &Record) -> Option<Item> {
+        item(self.0.records.as_ref()?, record)
     }
 
     /// Publishes the remaining events of a chat, its end and the record of the end, as soon as the
@@ -256,7 +268,7 @@ impl Chats {
         let mut unit = rest;
         unit.extend(last.iter().filter_map(|event| item(&chat.stream, event)));
         unit.push(Item::End(chat.stream.clone()));
-        unit.extend(ledger::stream().and_then(|stream| item(&stream, &record)));
+        unit.extend(self.record(&record));
         let waits = |why: &PublishError| {
             tracing::warn!(
                 chat = chat.id,
@@ -378,15 +390,5 @@ impl Chats {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.0.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Returns the outcome that the end of a chat is counted as.
-fn outcome(end: &ChatEvent) -> &'static str {
-    match end {
-        ChatEvent::Done { .. } => "done",
-        ChatEvent::Cancelled { .. } => "cancelled",
-        ChatEvent::Error { code, .. } => code.as_str(),
-        _ => "error",
     }
 }

@@ -2,7 +2,7 @@
 //! and deleted if their records are gone.
 
 use super::super::last_values::read_stream;
-use super::super::own_streams::{CHAT_PREFIX, CHATS_STREAM};
+use super::super::own_streams::CHAT_PREFIX;
 use super::super::publish_with_retry::publish_with_retry;
 use super::chat::Chat;
 use super::ledger::{Ledger, Record};
@@ -21,7 +21,8 @@ impl Chats {
     /// Restores the chats of earlier runs of the hub, and ends those that were left open.
     pub fn restore(&self) -> Result<(), SourceError> {
         let mut ledger = Ledger::default();
-        read_stream(&self.0.history, CHATS_STREAM, &mut |entry| {
+        let records = self.0.records.as_ref().map_or("", StreamName::as_str);
+        read_stream(&self.0.history, records, &mut |entry| {
             if let Some(record) = Record::of(entry) {
                 ledger.restore(record);
             }
@@ -29,7 +30,10 @@ impl Chats {
         let open: Vec<Arc<Chat>> =
             ledger.all().filter(|chat| chat.ended().is_none()).cloned().collect();
         *self.ledger() = ledger;
-        self.delete_orphans()?;
+        // The records of other hubs are not known here.
+        if self.0.node.name().is_none() {
+            self.delete_orphans()?;
+        }
         for chat in open {
             let transcript = stored::transcript(&self.0.history, &chat.stream, None)?;
             let partial = transcript.is_begun();

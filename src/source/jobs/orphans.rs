@@ -2,20 +2,27 @@
 
 use super::exit::{ExitReason, JobExit, exit_items, publish_items};
 use crate::event::StreamName;
-use crate::journal::{History, JournalError, Publisher};
-use crate::source::own_streams::JOB_PREFIX;
+use crate::journal::{History, JournalError, Publisher, StreamView};
+use crate::source::own_streams::{JOB_PREFIX, NodeName};
 
 /// Number of streams that are listed in one page.
 const PAGE: usize = 500;
 
 /// Ends the streams of runs that were left open because the hub ended before them, as soon as the
 /// journal accepts that.
-pub fn end_orphaned_runs(history: &History, publisher: &Publisher) -> Result<(), JournalError> {
+pub fn end_orphaned_runs(
+    history: &History,
+    publisher: &Publisher,
+    node: &NodeName,
+) -> Result<(), JournalError> {
     let mut after: Option<StreamName> = None;
     loop {
         let page =
             history.list(JOB_PREFIX, after.as_ref().map(StreamName::as_str), PAGE, |_| true)?;
-        let open = page.streams.iter().filter(|(_, view)| !view.ended);
+        let is_own_and_open = |stream: &StreamName, view: &StreamView| {
+            !view.ended && stream.as_str().rsplit('.').next().is_some_and(|run| node.has_run(run))
+        };
+        let open = page.streams.iter().filter(|(stream, view)| is_own_and_open(stream, view));
         for (stream, _) in open {
             tracing::warn!(%stream, "the hub stopped before this job run ended");
             let (stream, publisher) = (stream.clone(), publisher.clone());
@@ -47,7 +54,8 @@ mod tests {
             let start = event(stream, "start", &"x").expect("an event");
             journal.publisher.publish(vec![start], 1).await.expect("published");
         }
-        end_orphaned_runs(&journal.history, &journal.publisher).expect("reads");
+        end_orphaned_runs(&journal.history, &journal.publisher, &NodeName::default())
+            .expect("reads");
         let view = |stream| journal.history.stream(stream).expect("reads").expect("a stream");
         let started = Instant::now();
         while !view(&stream).ended {

@@ -5,7 +5,7 @@ use super::run::{self, RunTarget, Stop, StopReceiver};
 use super::spec::JobSpec;
 use crate::event::StreamName;
 use crate::journal::{PublishError, Publisher, now};
-use crate::source::own_streams::JOB_PREFIX;
+use crate::source::own_streams::{JOB_PREFIX, NodeName};
 use crate::source::publish_with_retry::publish;
 use crate::telemetry::{JobMetrics, Telemetry};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -28,6 +28,7 @@ pub struct Jobs(Arc<Inner>);
 struct Inner {
     jobs: BTreeMap<String, Job>,
     publisher: Publisher,
+    node: NodeName,
     running: Mutex<BTreeMap<(String, String), Running>>,
     changed: Notify,
     is_stopping: AtomicBool,
@@ -112,7 +113,12 @@ struct RunStart<'a> {
 
 impl Jobs {
     /// Creates jobs, none of them running.
-    pub fn new(specs: Vec<JobSpec>, publisher: Publisher, telemetry: &Telemetry) -> Self {
+    pub fn new(
+        specs: Vec<JobSpec>,
+        publisher: Publisher,
+        node: NodeName,
+        telemetry: &Telemetry,
+    ) -> Self {
         let job = |spec: JobSpec| {
             let metrics = telemetry.of_job(&spec.name);
             (spec.name.clone(), Job { spec: Arc::new(spec), metrics })
@@ -120,6 +126,7 @@ impl Jobs {
         Self(Arc::new(Inner {
             jobs: specs.into_iter().map(job).collect(),
             publisher,
+            node,
             running: Mutex::default(),
             changed: Notify::new(),
             is_stopping: AtomicBool::new(false),
@@ -134,7 +141,7 @@ impl Jobs {
     ) -> Result<StartedRun, StartRunError> {
         let job = self.0.jobs.get(name).ok_or_else(|| StartRunError::Unknown(name.to_owned()))?;
         let began = now();
-        let run = run_name(&began.to_string());
+        let run = self.0.node.run(run_name(&began.to_string()));
         let stream = format!("{JOB_PREFIX}{name}.{run}");
         let stream =
             StreamName::parse(&stream).map_err(|_| StartRunError::Unknown(name.to_owned()))?;

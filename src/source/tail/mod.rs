@@ -64,6 +64,8 @@ struct FileFollower {
     snapshot_position: Position,
     needs_snapshot: bool,
     history: Arc<History>,
+    /// Stream of the read positions.
+    own: StreamName,
     said: (usize, Instant),
 }
 
@@ -75,7 +77,8 @@ pub async fn follow(
     metrics: TailMetrics,
 ) -> Result<(), SourceError> {
     let now = feed.now();
-    let mut tail = off_thread(move || FileFollower::begin(&history, specs, now)).await?;
+    let own = feed.own_stream(TAIL_STREAM)?;
+    let mut tail = off_thread(move || FileFollower::begin(&history, specs, own, now)).await?;
     loop {
         let now = feed.now();
         let (looked, new) = off_thread(move || tail.look(now)).await?;
@@ -93,11 +96,13 @@ impl FileFollower {
     fn begin(
         history: &Arc<History>,
         specs: Arc<[TailSpec]>,
+        own: StreamName,
         now: Timestamp,
     ) -> Result<Self, SourceError> {
         let mut tail = Self {
             specs,
-            positions: FilePositions::read(history)?,
+            positions: FilePositions::read(history, &own)?,
+            own,
             files: Vec::new(),
             listed: None,
             pending: Vec::new(),
@@ -154,8 +159,7 @@ impl FileFollower {
     fn list(&mut self, now: Timestamp) -> Result<(), SourceError> {
         let is_first = self.listed.is_none();
         // A full journal removes its oldest events, which may be read positions.
-        let said =
-            StreamName::parse(TAIL_STREAM).ok().and_then(|own| self.history.stream(&own).ok()?);
+        let said = self.history.stream(&self.own).ok().flatten();
         let first = said.and_then(|said| said.first);
         self.needs_snapshot |=
             !is_first && first.is_none_or(|first| first > self.snapshot_position);
@@ -186,7 +190,12 @@ impl FileFollower {
                 match Followed::open(&path, at, place, spec.follows_links, from) {
                     Ok(file) => {
                         if skips {
-                            self.pending.push(draft("place", &file.place(spec, false), now)?);
+                            self.pending.push(draft(
+                                &self.own,
+                                "place",
+                                &file.place(spec, false),
+                                now,
+                            )?);
                             self.positions.note(file.place(spec, false));
                         }
                         self.files.push(file);
@@ -200,7 +209,7 @@ impl FileFollower {
                 }
             }
             if is_new_tail {
-                self.pending.push(draft("begun", &Begun { tail: spec.key() }, now)?);
+                self.pending.push(draft(&self.own, "begun", &Begun { tail: spec.key() }, now)?);
                 self.positions.begun.insert(spec.key());
             }
         }
@@ -279,7 +288,7 @@ impl FileFollower {
         let (file, now) = (&self.files[at], feed.now());
         let spec = &self.specs[file.spec];
         let place = file.place(spec, is_over);
-        let behind = draft("place", &place, now)?;
+        let behind = draft(&self.own, "place", &place, now)?;
         let events = texts.iter().filter_map(|text| event(spec, &file.path, &text.text, now));
         let events: Vec<Draft> = events.chain([behind.clone()]).collect();
         // Lines that are not valid for the event type.
@@ -312,7 +321,7 @@ impl FileFollower {
         // Waiting events are published before the snapshot, and together.
         let mut drafts = std::mem::take(&mut self.pending);
         if is_due {
-            drafts.extend(self.positions.drafts(feed.now())?);
+            drafts.extend(self.positions.drafts(&self.own, feed.now())?);
         }
         for some in drafts.chunks(MAX_POSITIONS_PER_COMMIT) {
             feed.publish_with_retry(some.to_vec()).await?;

@@ -4,7 +4,6 @@
 //! or repeated, even if the hub is killed.
 
 use super::super::last_values::read_stream;
-use super::super::own_streams::TAIL_STREAM;
 use crate::event::{Body, Draft, EventType, StreamName, Timestamp};
 use crate::journal::History;
 use crate::source::error::SourceError;
@@ -121,9 +120,9 @@ pub(super) struct FilePositions {
 
 impl FilePositions {
     /// Reads the positions that were stored last.
-    pub(super) fn read(history: &History) -> Result<Self, SourceError> {
+    pub(super) fn read(history: &History, own: &StreamName) -> Result<Self, SourceError> {
         let mut places = Self::default();
-        read_stream(history, TAIL_STREAM, &mut |entry| {
+        read_stream(history, own.as_str(), &mut |entry| {
             let Body::Event { kind, payload } = &entry.body else { return };
             match kind.as_str() {
                 "place" => {
@@ -151,23 +150,27 @@ impl FilePositions {
     }
 
     /// Returns a snapshot of all positions, so that retention may remove the earlier events.
-    pub(super) fn drafts(&self, now: Timestamp) -> Result<Vec<Draft>, SourceError> {
+    pub(super) fn drafts(
+        &self,
+        own: &StreamName,
+        now: Timestamp,
+    ) -> Result<Vec<Draft>, SourceError> {
         let begun = self.begun.iter().map(|tail| {
             let tail = tail.clone();
-            draft("begun", &Begun { tail }, now)
+            draft(own, "begun", &Begun { tail }, now)
         });
-        begun.chain(self.files.values().map(|place| draft("place", place, now))).collect()
+        begun.chain(self.files.values().map(|place| draft(own, "place", place, now))).collect()
     }
 }
 
 /// Returns an event of the stream of read positions.
 pub(super) fn draft(
+    own: &StreamName,
     kind: &str,
     data: &impl Serialize,
     now: Timestamp,
 ) -> Result<Draft, SourceError> {
-    let stream = StreamName::parse(TAIL_STREAM)?;
     let kind = EventType::parse(kind)?;
     let data = to_raw_value(data)?;
-    Ok(Draft::from_json(vec![stream], kind, &data, now)?)
+    Ok(Draft::from_json(vec![own.clone()], kind, &data, now)?)
 }

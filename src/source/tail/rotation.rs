@@ -83,7 +83,7 @@ impl FileFollower {
         let new = file.place(&self.specs[file.spec], false);
         let gone = FilePosition { gone: true, ..old.clone() };
         for place in [new, gone] {
-            self.pending.push(draft("place", &place, now)?);
+            self.pending.push(draft(&self.own, "place", &place, now)?);
             self.positions.note(place);
         }
         Ok(())
@@ -107,7 +107,7 @@ impl FileFollower {
             }
         }
         for place in gone {
-            self.pending.push(draft("place", &place, now)?);
+            self.pending.push(draft(&self.own, "place", &place, now)?);
             self.positions.note(place);
         }
         Ok(())

@@ -5,6 +5,7 @@ mod fixture;
 mod isolation;
 mod log_faults;
 mod nats;
+mod sources;
 
 use crate::hub::{Hub, TEST_TIMEOUT, program};
 use fixture::{Cluster, NODES};
