@@ -1,6 +1,7 @@
 //! Several hubs on one replicated log, with real NATS servers.
 
 mod connection;
+mod faults;
 mod fixture;
 mod isolation;
 mod log_faults;

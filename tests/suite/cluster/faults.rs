@@ -1,0 +1,287 @@
+//! Random faults under load, and a check of everything that publishers and subscribers have seen.
+
+use super::fixture::{Cluster, NODES};
+use super::nats::Server;
+use crate::hub::{Hub, TEST_TIMEOUT, http, is_full_run};
+use crate::reader::Reader;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const PUBLISHERS: usize = 3;
+const READERS: usize = 3;
+/// Time after which a client leaves a hub that does not answer.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// An event: its id, and its data.
+type Seen = (String, String);
+
+/// What all clients share.
+struct Load {
+    addresses: Vec<String>,
+    is_over: AtomicBool,
+    /// Number of acknowledged events of each publisher.
+    acknowledged: [AtomicUsize; PUBLISHERS],
+}
+
+/// Publishes numbered events one after the other, each until it is acknowledged, at any hub. Returns the
+/// acknowledged ids, in order.
+async fn publish(load: Arc<Load>, publisher: usize, seed: u64) -> Vec<String> {
+    let (mut rng, http) = (StdRng::seed_from_u64(seed), http());
+    let mut ids = Vec::new();
+    while !load.is_over.load(Ordering::Relaxed) {
+        let text = format!("{publisher} {}", ids.len());
+        let body = json!({ "stream": format!("s.{publisher}"), "data": text, "key": text });
+        let body = body.to_string();
+        let id = loop {
+            let address = load.addresses.choose(&mut rng).unwrap();
+            let request = http.post(format!("http://{address}/publish")).body(body.clone());
+            let request = request.header("Content-Type", "application/json").timeout(PATIENCE);
+            if let Ok(response) = request.send().await {
+                let status = response.status().as_u16();
+                let Ok(answer) = response.json::<Value>().await else { continue };
+                match status {
+                    200 => break answer["id"].as_str().unwrap().to_owned(),
+                    503 => {}
+                    _ => panic!("{text}: {status} {answer}"),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        ids.push(id);
+        load.acknowledged[publisher].fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(rng.random_range(1..20))).await;
+    }
+    ids
+}
+
+/// Reads all streams in a chain of connections to random hubs until it has read the event `last`.
+async fn read(load: Arc<Load>, last: Arc<std::sync::OnceLock<String>>, seed: u64) -> Vec<Seen> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut seen: Vec<Seen> = Vec::new();
+    loop {
+        let address = load.addresses.choose(&mut rng).unwrap();
+        let until = Instant::now() + Duration::from_millis(rng.random_range(200..3_000));
+        let id = seen.last().map(|(id, _)| id.clone());
+        let connection = read_some(address, id.as_deref(), until, &mut seen);
+        // A frozen hub accepts the connection and sends nothing.
+        let _ = tokio::time::timeout(PATIENCE, connection).await;
+        if last.get().is_some_and(|last| seen.last().is_some_and(|(id, _)| id == last)) {
+            return seen;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Reads with one connection until a time.
+async fn read_some(address: &str, id: Option<&str>, until: Instant, seen: &mut Vec<Seen>) {
+    let path = match id {
+        Some(_) => "/events?stream=s.*",
+        None => "/events?stream=s.*&from=start",
+    };
+    let headers: Vec<_> = id.map(|id| ("Last-Event-ID", id)).into_iter().collect();
+    let Ok(mut reader) = Reader::connect(address, path, &headers).await else { return };
+    while Instant::now() < until {
+        let Ok(event) = tokio::time::timeout(PATIENCE, reader.next_or_error()).await else {
+            return;
+        };
+        let Ok(Some(event)) = event else { return };
+        match event.name.as_str() {
+            "hub-open" => {
+                let resume = &event.json()["resume"];
+                assert!(resume == "resumed" || id.is_none(), "{id:?}: {}", event.data);
+            }
+            "hub-error" => return,
+            name if name.starts_with("hub-") => panic!("{name} {}", event.data),
+            _ => seen.push((event.id, event.data)),
+        }
+    }
+}
+
+/// A fault, and what it befalls.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    KilledHub(usize),
+    StoppedHub(usize),
+    FrozenHub(usize),
+    KilledServer(usize),
+    FrozenServer(usize),
+    LostQuorum(usize),
+    AllServersKilled,
+}
+
+impl Fault {
+    fn random(rng: &mut StdRng) -> Self {
+        let n = rng.random_range(0..NODES);
+        match rng.random_range(0..9) {
+            0 | 1 => Self::KilledHub(n),
+            2 => Self::StoppedHub(n),
+            3 => Self::FrozenHub(n),
+            4 | 5 => Self::KilledServer(n),
+            6 => Self::FrozenServer(n),
+            7 => Self::LostQuorum(n),
+            _ => Self::AllServersKilled,
+        }
+    }
+
+    /// Returns the hubs and the servers that it befalls.
+    fn victims(self) -> (Vec<usize>, Vec<usize>) {
+        match self {
+            Self::KilledHub(n) | Self::StoppedHub(n) | Self::FrozenHub(n) => (vec![n], Vec::new()),
+            Self::KilledServer(n) | Self::FrozenServer(n) => (Vec::new(), vec![n]),
+            Self::LostQuorum(n) => (Vec::new(), vec![n, (n + 1) % NODES]),
+            Self::AllServersKilled => (Vec::new(), (0..NODES).collect()),
+        }
+    }
+
+    async fn begin(self, cluster: &mut Cluster) {
+        match self {
+            Self::KilledHub(n) => cluster.hubs[n].kill(),
+            Self::StoppedHub(n) => cluster.hubs[n].stop().await,
+            Self::FrozenHub(n) => cluster.hubs[n].freeze(),
+            Self::FrozenServer(n) => cluster.servers[n].freeze(),
+            Self::KilledServer(_) | Self::LostQuorum(_) | Self::AllServersKilled => {
+                self.victims().1.into_iter().for_each(|n| cluster.servers[n].kill());
+            }
+        }
+    }
+
+    async fn end(self, cluster: &mut Cluster) {
+        match self {
+            Self::KilledHub(n) | Self::StoppedHub(n) => cluster.hubs[n].restart().await,
+            Self::FrozenHub(n) => cluster.hubs[n].thaw(),
+            Self::FrozenServer(n) => cluster.servers[n].thaw(),
+            Self::KilledServer(_) | Self::LostQuorum(_) | Self::AllServersKilled => {
+                self.victims().1.into_iter().for_each(|n| Server::start(&mut cluster.servers[n]));
+            }
+        }
+    }
+}
+
+/// Waits until each publisher has got further acknowledgements.
+async fn wait_for_progress(load: &Load, cluster: &Cluster, after: &str) {
+    let counts = || load.acknowledged.each_ref().map(|count| count.load(Ordering::Relaxed));
+    let (before, began) = (counts(), Instant::now());
+    while counts().iter().zip(before).any(|(now, before)| *now < before + 2) {
+        let logs = || cluster.hubs.iter().map(Hub::log).collect::<Vec<_>>().join("\n\n");
+        assert!(
+            began.elapsed() < TEST_TIMEOUT,
+            "no progress after {after}: {:?}\n{}",
+            counts(),
+            logs()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Returns the events of all streams that a hub has.
+async fn stored(hub: &Hub) -> Vec<Seen> {
+    let path = "/events?stream=s.*&from=start&follow=false&control=off";
+    let events = hub.subscribe(path).await.rest().await;
+    events.into_iter().map(|event| (event.id, event.data)).collect()
+}
+
+/// Causes `left` faults, alone or in pairs, and waits after each until all publishers go on.
+async fn cause_faults(cluster: &mut Cluster, load: &Load, rng: &mut StdRng, mut left: usize) {
+    while left > 0 {
+        let first = Fault::random(rng);
+        let second = Fault::random(rng);
+        let (hubs, servers) = first.victims();
+        let (others, other_servers) = second.victims();
+        let is_apart = hubs.iter().all(|n| !others.contains(n))
+            && servers.iter().all(|n| !other_servers.contains(n));
+        let faults = if left > 1 && is_apart { vec![first, second] } else { vec![first] };
+        println!("{faults:?}");
+        for fault in &faults {
+            fault.begin(cluster).await;
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..1_500))).await;
+        }
+        // The servers that a hub needs for its start come first.
+        let mut ends = faults.clone();
+        ends.sort_by_key(|fault| fault.victims().1.is_empty());
+        for fault in ends {
+            fault.end(cluster).await;
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..500))).await;
+        }
+        wait_for_progress(load, cluster, &format!("{faults:?}")).await;
+        left -= faults.len();
+    }
+}
+
+/// Waits until all hubs have all acknowledged events, and returns them. Each event must be there once, with
+/// the id of its receipt, and after the earlier ones of its publisher.
+async fn checked_history(cluster: &Cluster, acknowledged: &[Vec<String>]) -> Vec<Seen> {
+    let count: usize = acknowledged.iter().map(Vec::len).sum();
+    let began = Instant::now();
+    let history = loop {
+        let mut histories = Vec::new();
+        for hub in &cluster.hubs {
+            histories.push(stored(hub).await);
+        }
+        if histories.iter().all(|history| history.len() >= count && *history == histories[0]) {
+            break histories.remove(0);
+        }
+        let counts: Vec<_> = histories.iter().map(Vec::len).collect();
+        assert!(began.elapsed() < TEST_TIMEOUT, "{counts:?} of {count} events");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(history.len(), count, "each event once");
+    let by_id: BTreeMap<_, _> = history.iter().cloned().collect();
+    assert_eq!(by_id.len(), count, "each id once");
+    for (publisher, ids) in acknowledged.iter().enumerate() {
+        let own = |data: &&Seen| data.1.starts_with(&format!("{publisher} "));
+        let in_order: Vec<_> = history.iter().filter(own).cloned().collect();
+        let expected: Vec<_> = ids
+            .iter()
+            .enumerate()
+            .map(|(n, id)| (id.clone(), format!("{publisher} {n}")))
+            .collect();
+        assert_eq!(in_order, expected, "of publisher {publisher}");
+    }
+    history
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs nats-server"]
+async fn random_faults_lose_double_and_reorder_nothing() {
+    let seed =
+        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut cluster = Cluster::start().await;
+    cluster.hubs.iter_mut().for_each(Hub::keep_address);
+    let load = Arc::new(Load {
+        addresses: cluster.hubs.iter().map(|hub| hub.address.clone()).collect(),
+        is_over: AtomicBool::new(false),
+        acknowledged: Default::default(),
+    });
+    let last = Arc::new(std::sync::OnceLock::new());
+    let publishers: Vec<_> =
+        (0..PUBLISHERS).map(|n| tokio::spawn(publish(load.clone(), n, rng.random()))).collect();
+    let readers: Vec<_> = (0..READERS)
+        .map(|_| tokio::spawn(read(load.clone(), last.clone(), rng.random())))
+        .collect();
+    wait_for_progress(&load, &cluster, "the start").await;
+
+    let count = if is_full_run() { 200 } else { 10 };
+    cause_faults(&mut cluster, &load, &mut rng, count).await;
+
+    load.is_over.store(true, Ordering::Relaxed);
+    let mut acknowledged = Vec::new();
+    for publisher in publishers {
+        acknowledged.push(publisher.await.unwrap());
+    }
+    let history = checked_history(&cluster, &acknowledged).await;
+    last.set(history.last().unwrap().0.clone()).unwrap();
+    for reader in readers {
+        let seen =
+            tokio::time::timeout(TEST_TIMEOUT, reader).await.expect("a reader ends").unwrap();
+        assert!(seen == history, "a reader has read {} of {}", seen.len(), history.len());
+    }
+    println!("{} events", history.len());
+}
