@@ -41,7 +41,8 @@ impl Writer {
             units.push(pending.unit);
         }
         let ticket = self.proposals.add(bytes, replies);
-        let proposal = Proposal { ticket, time: now(), emptied: Vec::new(), units };
+        let (emptied, stream_limits) = (Vec::new(), self.store.limits_for(&units));
+        let proposal = Proposal { ticket, time: now(), emptied, units, stream_limits };
         match self.sequencer.propose(proposal) {
             Ok(()) => {}
             #[cfg(feature = "cluster")]
@@ -62,7 +63,8 @@ impl Writer {
             return Ok(());
         }
         let ticket = self.proposals.add(0, Vec::new());
-        let proposal = Proposal { ticket, time: now(), emptied, units: Vec::new() };
+        let (units, stream_limits) = (Vec::new(), None);
+        let proposal = Proposal { ticket, time: now(), emptied, units, stream_limits };
         Ok(self.sequencer.propose(proposal)?)
     }
 

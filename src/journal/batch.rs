@@ -2,6 +2,7 @@
 
 use super::store::LogStep;
 use crate::event::{Draft, Entry, Position, StreamName, Timestamp};
+use crate::limits::Limits;
 use std::time::Instant;
 
 /// An operation that a publisher requests.
@@ -35,6 +36,9 @@ pub struct OrderedBatch {
     pub emptied: Vec<(StreamName, Position)>,
     /// Units; at most [`MAX_ENTRIES_PER_BATCH`](crate::event::MAX_ENTRIES_PER_BATCH) items.
     pub units: Vec<PublishUnit>,
+    /// Limits on the number of streams, of the hub that proposed the batch; `None` if all of its streams existed
+    /// there, or it is this hub.
+    pub stream_limits: Option<Limits>,
     /// Progress in the log of the cluster, which is stored with the batch.
     pub log_step: Option<LogStep>,
 }

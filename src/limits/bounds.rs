@@ -64,6 +64,21 @@ impl Scope {
 }
 
 impl Limits {
+    /// Returns only the bounds of one limit. Its rules cover the same streams.
+    #[must_use]
+    pub fn only(&self, limit: Limit) -> Self {
+        let only = |bounds: &Bounds| {
+            let mut only = Bounds::default();
+            let bound = bounds.get(limit).map(|bound| Bound { max: bound.max, is_explicit: true });
+            only.set(limit, bound);
+            only
+        };
+        let rules = self.rules.iter();
+        let rules =
+            rules.map(|rule| Rule { streams: rule.streams.clone(), bounds: only(&rule.bounds) });
+        Self { hub: only(&self.hub), rules: rules.collect() }
+    }
+
     /// Returns the scope of a selector: the first rule that covers all of it, otherwise the hub.
     pub fn scope(&self, selector: &Selector) -> Scope {
         let is_within = |rule: &Rule| {

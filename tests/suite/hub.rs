@@ -190,10 +190,12 @@ impl Hub {
     }
 
     /// Stops the process without ending it.
+    #[cfg(feature = "cluster")]
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
+    #[cfg(feature = "cluster")]
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }

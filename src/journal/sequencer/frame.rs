@@ -2,8 +2,9 @@
 //!
 //! Layout, integers big-endian: format (u8), version of the hub (length u8, text), epoch of the log (u32),
 //! ticket (u64), boot (u128), node (length u8, text), number of emptied streams (u32), each a stream and
-//! the position of its last entry (u64), number of units (u32). Every format begins with the first two.
-//! A stream is its length (u8) and its name. A unit is its number of items (u32) and the items:
+//! the position of its last entry (u64), limits on streams (number of scopes u32, the hub first; each with
+//! the number of its selectors u32, selectors, has a maximum u8, maximum u64), number of units (u32). Every
+//! format begins with the first two. A selector or a stream is its length (u8) and its name. A unit is its number of items (u32) and the items:
 //!
 //! - event: 0 (u8), number of streams (u8), streams, type (length u8, text; empty for
 //!   the default), key (length u8, text; empty for none), fingerprint (u128), JSON (u8), data (length
@@ -13,10 +14,11 @@
 
 use super::Ticket;
 use crate::event::{
-    Draft, Epoch, EventType, Key, MAX_ENTRIES_PER_BATCH, Payload, Position, StreamName,
+    Draft, Epoch, EventType, Key, MAX_ENTRIES_PER_BATCH, Payload, Position, Selector, StreamName,
 };
 use crate::journal::batch::{Item, PublishUnit};
 use crate::journal::keys::{Decoder, Encoder};
+use crate::limits::{Bound, Bounds, Limit, Limits, Rule};
 use bytes::Bytes;
 
 /// Version of the format that this hub writes, the highest that it reads.
@@ -45,6 +47,8 @@ pub(in crate::journal) struct Frame {
     pub(in crate::journal) ticket: Ticket,
     /// Streams that retention has emptied, with the position of their last entry.
     pub(in crate::journal) emptied: Vec<(StreamName, Position)>,
+    /// Limits on the number of streams, if the batch may add some.
+    pub(in crate::journal) stream_limits: Option<Limits>,
     pub(in crate::journal) units: Vec<PublishUnit>,
 }
 
@@ -78,7 +82,7 @@ impl Frame {
         for (stream, last) in &self.emptied {
             out = short(out, stream.as_str()).u64(last.get());
         }
-        out = out.u32(self.units.len() as u32);
+        out = write_limits(out, self.stream_limits.as_ref()).u32(self.units.len() as u32);
         for unit in &self.units {
             out = unit.iter().fold(out.u32(unit.len() as u32), write_item);
         }
@@ -98,6 +102,21 @@ impl Frame {
             _ => Err(FrameError::Malformed),
         }
     }
+}
+
+fn write_limits(mut out: Encoder, limits: Option<&Limits>) -> Encoder {
+    let Some(limits) = limits else { return out.u32(0) };
+    out = out.u32(limits.rules.len() as u32 + 1);
+    let rules = limits.rules.iter().map(|rule| (&rule.streams[..], &rule.bounds));
+    for (selectors, bounds) in std::iter::once((&[][..], &limits.hub)).chain(rules) {
+        out = out.u32(selectors.len() as u32);
+        for selector in selectors {
+            out = short(out, selector.as_str());
+        }
+        let max = bounds.get(Limit::Streams).map(|bound| bound.max);
+        out = out.u8(u8::from(max.is_some())).u64(max.unwrap_or_default());
+    }
+    out
 }
 
 fn short(out: Encoder, text: &str) -> Encoder {
@@ -142,6 +161,7 @@ impl<'a> Reader<'a> {
         for _ in 0..self.rest.u32()? {
             emptied.push((self.stream()?, self.rest.position()?));
         }
+        let stream_limits = self.limits()?;
         let mut count = 0;
         let mut units = Vec::new();
         for _ in 0..self.rest.u32()? {
@@ -155,7 +175,25 @@ impl<'a> Reader<'a> {
         // Positions have room for no more, and a batch is all of its message.
         let is_whole = count <= MAX_ENTRIES_PER_BATCH && self.rest.0.is_empty();
         let proposer = Proposer { node, boot };
-        is_whole.then_some(Frame { epoch, proposer, ticket, emptied, units })
+        is_whole.then_some(Frame { epoch, proposer, ticket, emptied, stream_limits, units })
+    }
+
+    fn limits(&mut self) -> Option<Option<Limits>> {
+        let mut limits = Limits::default();
+        let scopes = self.rest.u32()?;
+        for scope in 0..scopes {
+            let selectors = (0..self.rest.u32()?).map(|_| Selector::parse(self.short()?).ok());
+            let streams = selectors.collect::<Option<Vec<_>>>()?;
+            let (has_max, max) = (self.flag()?, self.rest.u64()?);
+            let mut bounds = Bounds::default();
+            bounds.set(Limit::Streams, has_max.then_some(Bound { max, is_explicit: true }));
+            if scope == 0 {
+                limits.hub = bounds;
+            } else {
+                limits.rules.push(Rule { streams, bounds });
+            }
+        }
+        Some((scopes > 0).then_some(limits))
     }
 
     fn item(&mut self) -> Option<Item> {
@@ -232,7 +270,12 @@ mod tests {
             vec![deletion],
         ];
         let emptied = vec![(name("f"), Position::of(5, 1))];
-        Frame { epoch: Epoch(9), proposer, ticket: 3, emptied, units }
+        let mut limits = Limits::default();
+        limits.hub.set(Limit::Streams, Some(Bound { max: 9, is_explicit: true }));
+        let streams = ["a.*", "b"].map(|text| Selector::parse(text).expect("a selector")).to_vec();
+        limits.rules.push(Rule { streams, bounds: Bounds::default() });
+        let stream_limits = Some(limits);
+        Frame { epoch: Epoch(9), proposer, ticket: 3, emptied, stream_limits, units }
     }
 
     #[test]

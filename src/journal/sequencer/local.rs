@@ -30,9 +30,9 @@ impl Sequencer for LocalSequencer {
             return Err(SequencerError::Full(MAX_WAITING));
         }
         self.last += 1;
-        let Proposal { ticket, time, emptied, units } = proposal;
+        let Proposal { ticket, time, emptied, units, stream_limits } = proposal;
         let number = self.last;
-        let ordered = OrderedBatch { number, time, emptied, units, log_step: None };
+        let ordered = OrderedBatch { number, time, emptied, units, stream_limits, log_step: None };
         self.waiting.push_back((ordered, ticket));
         Ok(())
     }

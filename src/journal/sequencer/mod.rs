@@ -26,6 +26,7 @@ pub(super) use replicated::ReplicatedSequencer;
 
 use super::batch::{OrderedBatch, PublishUnit};
 use crate::event::{Position, StreamName, Timestamp};
+use crate::limits::Limits;
 
 /// Identifier that a proposer gives a batch.
 pub(super) type Ticket = u64;
@@ -37,6 +38,8 @@ pub(super) struct Proposal {
     pub(super) time: Timestamp,
     pub(super) emptied: Vec<(StreamName, Position)>,
     pub(super) units: Vec<PublishUnit>,
+    /// Limits on the number of streams, if the batch may add some and other hubs apply it.
+    pub(super) stream_limits: Option<Limits>,
 }
 
 /// Failure to order a batch.

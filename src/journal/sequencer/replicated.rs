@@ -48,9 +48,9 @@ impl Sequencer for ReplicatedSequencer {
         if !self.has_room() {
             return Err(SequencerError::Full(MAX_IN_FLIGHT));
         }
-        let Proposal { ticket, emptied, units, .. } = proposal;
+        let Proposal { ticket, emptied, units, stream_limits, .. } = proposal;
         let (epoch, proposer) = (Epoch(self.log.epoch()), self.proposer.clone());
-        let data = Frame { epoch, proposer, ticket, emptied, units }.write();
+        let data = Frame { epoch, proposer, ticket, emptied, stream_limits, units }.write();
         let (bytes, max_bytes) = (data.len(), self.log.max_message_bytes());
         if bytes > max_bytes {
             return Err(SequencerError::TooLarge { bytes, max_bytes });
@@ -67,12 +67,13 @@ impl Sequencer for ReplicatedSequencer {
         let number = message.link.sequence;
         let frame = Frame::read(&message.data)
             .map_err(|source| SequencerError::Frame { number, source })?;
-        let Frame { epoch, proposer, ticket, emptied, units } = frame;
+        let Frame { epoch, proposer, ticket, emptied, stream_limits, units } = frame;
         let mut ordered = OrderedBatch {
             number,
             time: Timestamp::from_ms(message.time_ms),
             emptied: Vec::new(),
             units: Vec::new(),
+            stream_limits: None,
             log_step: None,
         };
         let order = self.progress.order_of(proposer.boot, ticket);
@@ -86,6 +87,7 @@ impl Sequencer for ReplicatedSequencer {
             return Err(SequencerError::Missing { number, node: proposer.node, ticket });
         }
         (ordered.emptied, ordered.units) = (emptied, units);
+        ordered.stream_limits = stream_limits;
         ordered.log_step = Some(self.progress.advance(message.link, Some((proposer.boot, ticket))));
         let is_own = proposer == self.proposer && self.in_flight.front() == Some(&ticket);
         if is_own {

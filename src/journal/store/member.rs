@@ -4,10 +4,12 @@
 //! whether a stream exists decides about later publishes, on which all hubs must agree. So an emptied
 //! stream stays until the log of the cluster has its removal.
 
+use super::quota::Quota;
 use super::{MAX_LEAD_MS, Store};
 use crate::event::{Position, StreamName};
-use crate::journal::batch::OrderedBatch;
+use crate::journal::batch::{Item, OrderedBatch, PublishUnit};
 use crate::journal::error::JournalError;
+use crate::limits::Limits;
 
 /// Maximum number of streams in one removal.
 const MAX_REMOVED_STREAMS: usize = 256;
@@ -44,6 +46,30 @@ impl Store {
     /// Returns true if other hubs apply the same batches.
     pub(in crate::journal) fn follows_log(&self) -> bool {
         self.emptied.is_some()
+    }
+
+    /// Returns the limits on the number of streams that other hubs judge a batch by; `None` if it adds none, or
+    /// there are no other hubs.
+    pub(in crate::journal) fn limits_for(&self, units: &[PublishUnit]) -> Option<Limits> {
+        let is_new = |stream: &StreamName| self.streams.get(stream).is_none();
+        let adds = |item: &Item| match item {
+            Item::Event(draft) => draft.streams().iter().any(is_new),
+            Item::End(stream) => is_new(stream),
+            Item::Delete { .. } => false,
+        };
+        let may_add = || units.iter().flatten().any(adds);
+        (self.follows_log() && may_add()).then(|| self.quota.limits())
+    }
+
+    /// Returns the quota that a batch of the log is judged by, unless it is that of this hub: the limits of
+    /// the hub that proposed it, so that all hubs decide alike even if their settings differ.
+    pub(super) fn quota_of_proposer(&self, ordered: &OrderedBatch) -> Option<Quota> {
+        match &ordered.stream_limits {
+            _ if !self.follows_log() => None,
+            None => Some(Quota::unlimited()),
+            Some(limits) if *limits == self.quota.limits() => None,
+            Some(limits) => Some(Quota::with(limits.clone(), &self.streams)),
+        }
     }
 
     /// Takes emptied streams, to propose their removal.

@@ -187,7 +187,9 @@ impl Store {
         if self.follows_log() {
             self.begin_ordered(&ordered)?;
         }
-        let mut staging = Staging::new(self, ordered.number, ordered.time);
+        let quota = self.quota_of_proposer(&ordered);
+        let quota = quota.as_ref().unwrap_or(&self.quota);
+        let mut staging = Staging::new(self, quota, ordered.number, ordered.time);
         let mut outcomes = Vec::with_capacity(ordered.units.len());
         for unit in ordered.units {
             outcomes.push(staging.apply_unit(unit)?);
@@ -410,7 +412,14 @@ mod tests {
         let streams = vec![StreamName::parse("s").unwrap()];
         let draft = Draft::from_text(streams, EventType::default(), "x", time).unwrap();
         let units = vec![vec![Item::Event(draft)]];
-        let ordered = OrderedBatch { number, time, emptied: Vec::new(), units, log_step: None };
+        let ordered = OrderedBatch {
+            number,
+            time,
+            emptied: Vec::new(),
+            units,
+            stream_limits: None,
+            log_step: None,
+        };
         let applied = store.apply(ordered).unwrap();
         applied.batch.unwrap().entries[0].time
     }

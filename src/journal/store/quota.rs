@@ -63,6 +63,21 @@ impl Quota {
         quota
     }
 
+    /// Returns a quota with other limits.
+    pub(super) fn with(limits: Limits, streams: &Streams) -> Self {
+        Self::new(Arc::new(ArcSwap::from_pointee(limits)), streams)
+    }
+
+    /// Returns a quota that refuses nothing.
+    pub(super) fn unlimited() -> Self {
+        Self { current_limits: Arc::default(), limits: Arc::default(), usage: Arc::default() }
+    }
+
+    /// Returns the limits on the number of streams.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits.only(Limit::Streams)
+    }
+
     pub(super) fn usage(&self) -> Arc<StreamUsage> {
         self.usage.clone()
     }

@@ -3,7 +3,7 @@
 use super::super::batch::{Item, ItemResult, Outcome, PublishUnit, Refusal};
 use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Tombstone};
 use super::super::kv::Changes;
-use super::quota::NewStreams;
+use super::quota::{NewStreams, Quota};
 use super::{Store, StreamRow, Totals};
 use crate::event::{Body, Draft, EndReason, Entry, Key, Position, StreamName, Timestamp};
 use crate::journal::error::{Damaged, JournalError};
@@ -36,6 +36,7 @@ pub(super) struct Deletion {
 /// The batch so far, on top of the state before it.
 pub(super) struct Staging<'a> {
     store: &'a Store,
+    quota: &'a Quota,
     number: u64,
     keys: HashMap<(StreamName, Key), KeyItem>,
     new_streams: NewStreams,
@@ -50,7 +51,7 @@ struct NewItems {
 }
 
 impl<'a> Staging<'a> {
-    pub(super) fn new(store: &'a Store, number: u64, time: Timestamp) -> Self {
+    pub(super) fn new(store: &'a Store, quota: &'a Quota, number: u64, time: Timestamp) -> Self {
         let mut totals = store.totals;
         totals.number = number;
         totals.time = totals.time.max(time);
@@ -62,7 +63,14 @@ impl<'a> Staging<'a> {
             totals,
             removed_bytes: 0,
         };
-        Self { store, number, keys: HashMap::new(), new_streams: NewStreams::default(), staged }
+        Self {
+            store,
+            quota,
+            number,
+            keys: HashMap::new(),
+            new_streams: NewStreams::default(),
+            staged,
+        }
     }
 
     pub(super) fn finish(mut self) -> Staged {
@@ -121,10 +129,7 @@ impl<'a> Staging<'a> {
         }
         new.streams.sort_unstable();
         new.streams.dedup();
-        self.store
-            .quota
-            .acquire(&new.streams, &mut self.new_streams)
-            .map_err(Refusal::TooManyStreams)
+        self.quota.acquire(&new.streams, &mut self.new_streams).map_err(Refusal::TooManyStreams)
     }
 
     fn row(&self, name: &StreamName) -> Option<StreamRow> {
@@ -389,7 +394,7 @@ mod tests {
             KeyFile::none(),
         )
         .unwrap();
-        let mut batch = Staging::new(&store, 1, Timestamp::from_ms(1));
+        let mut batch = Staging::new(&store, &store.quota, 1, Timestamp::from_ms(1));
         let mut publish = |name: &str| {
             let streams = vec![StreamName::parse(name).unwrap()];
             let now = Timestamp::from_ms(1);

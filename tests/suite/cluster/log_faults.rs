@@ -206,3 +206,26 @@ async fn a_hub_with_a_wrong_clock_publishes_with_the_time_of_the_log() {
         }
     }
 }
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn all_hubs_judge_a_batch_by_the_limits_of_the_hub_that_proposed_it() {
+    let mut cluster = Cluster::start().await;
+    let hub = &mut cluster.hubs[2];
+    hub.flags.extend(["--max-streams".to_owned(), "2".to_owned()]);
+    hub.stop().await;
+    hub.restart().await;
+    for stream in ["a", "b", "c"] {
+        cluster.hubs[0].publish(stream, "x").await;
+    }
+    // The hub with the lower limit has them, too, and adds no further one.
+    common_history(&cluster.hubs, "c", 1).await;
+    let (status, answer) = cluster.hubs[2].try_post("/streams/d/events", "x").await;
+    assert_eq!((status, &answer["limit"]), (503, &json!("max_streams")), "{answer}");
+    cluster.hubs[2].publish("a", "to an existing one").await;
+    cluster.hubs[1].publish("e", "x").await;
+    common_history(&cluster.hubs, "e", 1).await;
+    for hub in &cluster.hubs {
+        assert_eq!(streams(hub).await, ["a", "b", "c", "e"].map(|stream| json!(stream)));
+    }
+}
