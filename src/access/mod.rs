@@ -18,7 +18,7 @@ pub use jwt::{JwtSettings, Verifier};
 pub use key_set::RemoteKeys;
 pub use keys::{ApiKey, clash, hash_of, new_secret};
 pub use mint::{NewToken, SigningKey, decode_unverified};
-pub use revocation::{RevocationTarget, Revocations, RevokeError};
+pub use revocation::{RevocationChange, RevocationTarget, Revocations, RevokeError};
 pub use ticket::{TicketSpec, Tickets};
 
 use crate::event::{EventId, Timestamp};

@@ -30,16 +30,33 @@ pub enum RevocationTarget {
     Key(String),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Line {
+/// A revocation or its removal, as a line of the file and as an event of a cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RevocationChange {
+    /// Time of the change, in milliseconds since 1970.
     at: u64,
-    whose: RevocationTarget,
+    /// Target.
+    #[serde(rename = "whose")]
+    pub target: RevocationTarget,
     /// Marks of the API keys that had the name; if empty, every key that ever has it is revoked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     keys: Vec<RevocationMark>,
-    /// True if this line undoes the revocation.
+    /// True if this removes the revocation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     undone: bool,
+}
+
+impl RevocationChange {
+    /// Creates a revocation of everything that was made until `now`. For the name of an API key it revokes
+    /// `keys`, or every key that ever has the name if `keys` is empty.
+    pub fn revoke(target: RevocationTarget, keys: Vec<RevocationMark>, now: Timestamp) -> Self {
+        Self { at: now.ms(), target, keys, undone: false }
+    }
+
+    /// Creates the removal of a revocation.
+    pub fn undo(target: RevocationTarget, now: Timestamp) -> Self {
+        Self { at: now.ms(), target, keys: Vec::new(), undone: true }
+    }
 }
 
 /// A revocation: the time up to which credentials are refused, or the refused API keys.
@@ -57,6 +74,14 @@ impl Revoked {
         self.at = self.at.max(at);
         let new = keys.iter().filter(|key| !self.keys.contains(key)).copied().collect::<Vec<_>>();
         self.keys.extend(new);
+    }
+}
+
+impl Revoked {
+    /// Returns true if a change of the same target adds nothing, or is older.
+    fn covers_change(&self, change: &RevocationChange) -> bool {
+        let has_keys = change.keys.iter().all(|key| self.keys.contains(key));
+        change.undone || self.at.ms() >= change.at && has_keys
     }
 }
 
@@ -99,10 +124,10 @@ impl Revocations {
         let mut revocations: HashMap<RevocationTarget, Revoked> = HashMap::new();
         for line in file.map_or_else(|| Ok(Vec::new()), read)? {
             if line.undone {
-                revocations.remove(&line.whose);
+                revocations.remove(&line.target);
             } else {
                 let at = Timestamp::from_ms(line.at);
-                revocations.entry(line.whose).or_default().add(at, &line.keys);
+                revocations.entry(line.target).or_default().add(at, &line.keys);
             }
         }
         if revocations.len() > MAX_REVOCATIONS {
@@ -131,9 +156,9 @@ impl Revocations {
         if revocations.len() >= MAX_REVOCATIONS {
             return Err(RevokeError::TooMany);
         }
-        self.append(&Line {
+        self.append(&RevocationChange {
             at: now.ms(),
-            whose: target.clone(),
+            target: target.clone(),
             keys: keys.to_vec(),
             undone: false,
         })?;
@@ -149,10 +174,27 @@ impl Revocations {
             return Ok(false);
         }
         let (at, keys) = (now.ms(), Vec::new());
-        self.append(&Line { at, whose: target.clone(), keys, undone: true })?;
+        self.append(&RevocationChange { at, target: target.clone(), keys, undone: true })?;
         revocations.remove(target);
         self.changes.fetch_add(1, Ordering::Release);
         Ok(true)
+    }
+
+    /// Applies a change of another hub of the cluster, unless it is known here already.
+    pub fn apply(&self, change: &RevocationChange) -> Result<(), RevokeError> {
+        let at = Timestamp::from_ms(change.at);
+        let known = {
+            let revocations = self.revocations.read().unwrap_or_else(PoisonError::into_inner);
+            revocations.get(&change.target).cloned()
+        };
+        match known {
+            Some(known) if change.undone && known.at <= at => {
+                self.undo(&change.target, at).map(|_| ())
+            }
+            None if change.undone => Ok(()),
+            Some(known) if known.covers_change(change) => Ok(()),
+            _ => self.add(change.target.clone(), &change.keys, at),
+        }
     }
 
     /// Returns all revocations, newest first.
@@ -164,7 +206,7 @@ impl Revocations {
         list
     }
 
-    fn append(&self, line: &Line) -> Result<(), RevokeError> {
+    fn append(&self, line: &RevocationChange) -> Result<(), RevokeError> {
         let Some(file) = &self.file else { return Ok(()) };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         let end = file.stream_position()?;
@@ -206,7 +248,7 @@ impl Revocations {
 }
 
 /// Returns the line as it is written: JSON, a space, its checksum.
-fn encode(line: &Line) -> Vec<u8> {
+fn encode(line: &RevocationChange) -> Vec<u8> {
     // Strings and numbers cannot fail to serialize.
     let json = serde_json::to_vec(line).unwrap_or_default();
     let sum = format!(" {:08x}\n", crc32fast::hash(&json));
@@ -217,14 +259,14 @@ fn encode(line: &Line) -> Vec<u8> {
 const SUM_BYTES: usize = 9;
 
 /// Parses a line without its line feed; `None` if it is damaged.
-fn parse(line: &[u8]) -> Option<Line> {
+fn parse(line: &[u8]) -> Option<RevocationChange> {
     let (json, sum) = line.split_at_checked(line.len().checked_sub(SUM_BYTES)?)?;
     let is_valid = sum == format!(" {:08x}", crc32fast::hash(json)).as_bytes();
     is_valid.then(|| serde_json::from_slice(json).ok()).flatten()
 }
 
 /// Parses the last line if only its line feed is damaged, so that it is applied.
-fn parse_damaged_end(path: &Path, number: usize, line: &[u8]) -> Option<Line> {
+fn parse_damaged_end(path: &Path, number: usize, line: &[u8]) -> Option<RevocationChange> {
     let parsed = parse(&line[..line.len() - 1])?;
     let path = path.display();
     tracing::warn!(%path, line = number, "the last line is damaged at its end; applied the revocation");
@@ -232,7 +274,7 @@ fn parse_damaged_end(path: &Path, number: usize, line: &[u8]) -> Option<Line> {
 }
 
 /// Reads the lines of the file. A crash may have cut the last one, which was then not acknowledged.
-fn read(path: &Path) -> io::Result<Vec<Line>> {
+fn read(path: &Path) -> io::Result<Vec<RevocationChange>> {
     // Not as text: a crash may have cut a character.
     let bytes = match std::fs::read(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -262,7 +304,7 @@ fn read(path: &Path) -> io::Result<Vec<Line>> {
 fn rewrite(path: &Path, revocations: &HashMap<RevocationTarget, Revoked>) -> io::Result<File> {
     let lines = revocations.iter().flat_map(|(target, revoked)| {
         let (at, keys) = (revoked.at.ms(), revoked.keys.clone());
-        encode(&Line { at, whose: target.clone(), keys, undone: false })
+        encode(&RevocationChange { at, target: target.clone(), keys, undone: false })
     });
     replace_file(path, &lines.collect::<Vec<_>>())
 }

@@ -6,7 +6,7 @@
 
 mod admin_key;
 mod banner;
-mod isolation;
+mod cluster;
 mod reload;
 mod runs;
 mod watch;
@@ -20,7 +20,7 @@ use crate::http::{
 use crate::hub::{ConnectionManager, Drain, RetryPacer};
 use crate::journal::{Dispatch, Durability, Journal, Settings, now};
 use crate::limits::{Limits, MemoryBudget, Rates};
-use crate::source::{self, NodeName, Supervisor};
+use crate::source::{self, Supervisor};
 use crate::telemetry::{self, Telemetry};
 use actix::{Actor, Addr};
 use actix_web::dev::ServerHandle;
@@ -74,7 +74,7 @@ async fn serve(
     let admin_sockets = http::bind(&config.metrics_listen)?;
     let Built { state, journal, new_secret } = build(&config, tls)?;
     if let Err(error) =
-        source::end_orphaned_runs(&state.history, &state.publisher, &node_name(&config))
+        source::end_orphaned_runs(&state.history, &state.publisher, &cluster::node_name(&config))
     {
         tracing::warn!(%error, "failed to end job runs of the last start");
     }
@@ -132,7 +132,7 @@ fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
     let revocations = Arc::new(revocations(config)?);
     let access = config.access.clone().with_tickets(tickets(config)?, revocations.clone());
     let (access, new_secret) = with_admin_key(config, access)?;
-    let node = node_name(config);
+    let node = cluster::node_name(config);
     #[cfg(feature = "chat")]
     let chats = source::Chats::new(
         config.chats.clone(),
@@ -247,8 +247,8 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
     #[cfg(feature = "remote-keys")]
     reload::fetch_keys(state, &state.access.load_full(), config.jwks_url.as_deref()).await;
     watch::start(state);
-    if let Some(timeout) = isolation_timeout(config) {
-        actix::spawn(isolation::watch(state.clone(), timeout));
+    if let Some(timeout) = cluster::isolation_timeout(config) {
+        actix::spawn(cluster::watch(state.clone(), timeout));
     }
     #[cfg(feature = "chat")]
     actix::spawn(state.chats.clone().run_janitor());
@@ -266,6 +266,12 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
     let grace = config.grace;
     let run = move |feed| source::monitor_heartbeats(feed, history.clone(), grace, metrics.clone());
     actix::spawn(state.sources.clone().supervise("heartbeats", run));
+    if state.node.name().is_some() {
+        let (history, revocations) = (state.history.clone(), state.revocations.clone());
+        let run =
+            move |feed| source::follow_revocations(feed, history.clone(), revocations.clone());
+        actix::spawn(state.sources.clone().supervise("revocations", run));
+    }
     #[cfg(feature = "tail")]
     if !config.tails.is_empty() {
         let (history, specs) = (state.history.clone(), config.tails.clone());
@@ -281,28 +287,6 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
         let run = move |feed| source::publish_log(feed, lines.clone());
         actix::spawn(state.sources.clone().supervise("log", run));
     }
-}
-
-/// Returns the name of this hub, if it belongs to a cluster.
-#[cfg(feature = "cluster")]
-fn node_name(config: &Config) -> NodeName {
-    config.cluster.as_ref().map_or(NodeName::default(), |cluster| NodeName::new(&cluster.node))
-}
-
-#[cfg(not(feature = "cluster"))]
-fn node_name(_: &Config) -> NodeName {
-    NodeName::default()
-}
-
-/// Returns the time without the log after which subscribers are disconnected, if there is a log.
-#[cfg(feature = "cluster")]
-fn isolation_timeout(config: &Config) -> Option<Duration> {
-    config.cluster.as_ref().map(|cluster| cluster.isolation_timeout)
-}
-
-#[cfg(not(feature = "cluster"))]
-fn isolation_timeout(_: &Config) -> Option<Duration> {
-    None
 }
 
 /// Starts the connection manager, which dispatches what follows the current head of the journal.

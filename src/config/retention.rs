@@ -8,7 +8,8 @@ use crate::event::Selector;
 use crate::journal::{Durability, RetentionLimits, RetentionPolicy};
 use crate::source::{
     CHAT_STREAMS, CHATS_STREAM, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT,
-    LOG_STREAM, OWN_STREAM_KEPT, STATS_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS, TAIL_STREAM,
+    LOG_STREAM, OWN_STREAM_KEPT, REVOCATIONS_STREAM, STATS_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS,
+    TAIL_STREAM,
 };
 use std::time::Duration;
 
@@ -62,6 +63,9 @@ impl Resolver {
         for (stream, limits) in [(TAIL_STREAM, positions), (CHATS_STREAM, records)] {
             rules.splice(0..0, of_each_hub(stream).map(|stream| (stream, limits)));
         }
+        // A hub that was away must find all of them.
+        let kept = RetentionLimits::default();
+        rules.splice(0..0, Selector::parse(REVOCATIONS_STREAM).map(|stream| (stream, kept)));
         rules.splice(0..0, Selector::parse(CHAT_STREAMS).map(|streams| (streams, chats)));
         let week =
             RetentionLimits { max_age_ms: Some(JOBS_KEPT.as_millis() as u64), ..default_limits };

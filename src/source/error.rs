@@ -1,5 +1,6 @@
 //! Errors of sources.
 
+use crate::access::RevokeError;
 use crate::event::Invalid;
 use crate::journal::{JournalError, PublishError};
 use tokio::task::JoinError;
@@ -22,6 +23,9 @@ pub enum SourceError {
     /// A blocking task panicked.
     #[error("a task panicked")]
     Panicked(#[from] JoinError),
+    /// A revocation of another hub cannot be stored.
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
     /// The input of the source has ended.
     #[error("the input has ended")]
     Ended,

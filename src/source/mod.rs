@@ -18,6 +18,7 @@ mod last_values;
 mod output;
 mod own_streams;
 mod publish_with_retry;
+mod revocations;
 mod supervisor;
 #[cfg(feature = "system")]
 mod system;
@@ -40,9 +41,10 @@ pub use jobs::{JobSpec, JobView, Jobs, RunAs, RunView, StartRunError, StartedRun
 pub use output::{LogData, OUTPUT_WITHIN, Output, Unbuffered, log_data, shown_line};
 pub use own_streams::{
     CHAT_STREAMS, CHATS_STREAM, HEARTBEATS_KEPT, HEARTBEATS_STREAM, JOB_STREAMS, JOBS_KEPT,
-    LOG_STREAM, NodeName, OWN_STREAM_KEPT, STATS_STREAM, SYSTEM_STREAM, TAIL_KEPT_EVENTS,
-    TAIL_STREAM,
+    LOG_STREAM, NodeName, OWN_STREAM_KEPT, REVOCATIONS_STREAM, STATS_STREAM, SYSTEM_STREAM,
+    TAIL_KEPT_EVENTS, TAIL_STREAM,
 };
+pub use revocations::{follow_revocations, revocation_item};
 pub use supervisor::{SourceHandle, SourceView, Supervisor};
 #[cfg(feature = "system")]
 pub use system::watch as watch_system;

@@ -61,6 +61,9 @@ pub const HEARTBEATS_STREAM: &str = "heartbeats";
 /// Default retention of that stream. A service that is down is forgotten after this time.
 pub const HEARTBEATS_KEPT: Duration = Duration::from_secs(24 * HOUR.as_secs());
 
+/// Stream of the revocations of the hubs of a cluster. Its events are kept.
+pub const REVOCATIONS_STREAM: &str = "hub.revocations";
+
 /// Prefix of the streams of job runs.
 pub const JOB_PREFIX: &str = "jobs.";
 /// Selector of the streams of job runs.

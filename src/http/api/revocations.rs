@@ -1,6 +1,6 @@
 //! `/revocations`: credentials that are revoked before they expire.
 
-use crate::access::{RevocationTarget, RevokeError};
+use crate::access::{RevocationChange, RevocationTarget, RevokeError};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::read_body;
 use crate::http::extract::identity::require_admin;
@@ -8,11 +8,15 @@ use crate::http::openapi::errors::{AdminErrors, RemoveRevocationErrors, RevokeEr
 use crate::http::openapi::examples;
 use crate::http::state::AppState;
 use crate::journal::now;
+use crate::source::revocation_item;
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// Bytes that a change counts for in the queue of publishes.
+const MAX_CHANGE_BYTES: usize = 1024;
 
 /// Target of a revocation: exactly one of the three.
 #[derive(Serialize, ToSchema)]
@@ -90,6 +94,7 @@ pub(crate) async fn undo(
     match done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))? {
         Ok(true) => {
             tracing::info!(whose = ?target, "removed a revocation");
+            publish_change(&state, RevocationChange::undo(target, now)).await?;
             Ok(HttpResponse::NoContent().finish())
         }
         Ok(false) => Err(Problem::new(Code::NotFound, "no such revocation")),
@@ -106,6 +111,18 @@ async fn read_target(
     let body = read_body(state, request, body).await?;
     serde_json::from_slice(&body)
         .map_err(|e| Problem::new(Code::Malformed, e.to_string()).field("body"))
+}
+
+/// Publishes a change to the other hubs of the cluster, if there are any. If that fails, it is in force at this
+/// hub alone, and the request is to be repeated.
+async fn publish_change(state: &AppState, change: RevocationChange) -> Result<(), Problem> {
+    if state.node.name().is_none() {
+        return Ok(());
+    }
+    let item = revocation_item(&change, now());
+    let item = item.map_err(|error| Problem::new(Code::ServerError, error.to_string()))?;
+    state.publisher.publish(vec![item], MAX_CHANGE_BYTES).await?;
+    Ok(())
 }
 
 fn refused(error: &RevokeError) -> Problem {
@@ -143,9 +160,11 @@ pub(crate) async fn add(
         RevocationTarget::Jti(_) | RevocationTarget::Sub(_) => Vec::new(),
     };
     let (revocations, now, owned_target) = (state.revocations.clone(), now(), target.clone());
+    let change = RevocationChange::revoke(target.clone(), keys.clone(), now);
     let done = tokio::task::spawn_blocking(move || revocations.add(owned_target, &keys, now)).await;
     done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))?.map_err(|e| refused(&e))?;
     tracing::info!(whose = ?target, "revoked credentials");
+    publish_change(&state, change).await?;
     let answer = Answer { target: &target, revoked_at: now.to_string() };
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(answer))
 }

@@ -4,7 +4,7 @@ use super::{MetricFactory, Telemetry};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// Names of all sources.
-const SOURCES: [&str; 4] = ["heartbeats", "log", "system", "tail"];
+const SOURCES: [&str; 5] = ["heartbeats", "log", "revocations", "system", "tail"];
 /// States of a source of heartbeats.
 const STATUSES: [&str; 3] = ["up", "late", "down"];
 

@@ -1,6 +1,7 @@
 //! Several hubs on one replicated log, with real NATS servers.
 
 mod connection;
+mod credentials;
 mod drain;
 mod faults;
 mod fixture;

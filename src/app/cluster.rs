@@ -1,7 +1,10 @@
-//! Isolation: disconnects subscribers, so that they resume at other hubs, while this one is cut off from the log of its cluster.
+//! The hub as one of a cluster: its name, and the disconnection of its subscribers while it is cut off from
+//! the log, so that they resume at other hubs.
 
+use crate::config::Config;
 use crate::http::AppState;
 use crate::hub::DisconnectAll;
+use crate::source::NodeName;
 use actix_web::web::Data;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,4 +34,26 @@ pub(super) async fn watch(state: Data<AppState>, timeout: Duration) {
             tracing::info!("the log of the cluster answers again; accepting subscribers");
         }
     }
+}
+
+/// Returns the name of this hub, if it belongs to a cluster.
+#[cfg(feature = "cluster")]
+pub(super) fn node_name(config: &Config) -> NodeName {
+    config.cluster.as_ref().map_or(NodeName::default(), |cluster| NodeName::new(&cluster.node))
+}
+
+#[cfg(not(feature = "cluster"))]
+pub(super) fn node_name(_: &Config) -> NodeName {
+    NodeName::default()
+}
+
+/// Returns the time without the log after which subscribers are disconnected, if there is a log.
+#[cfg(feature = "cluster")]
+pub(super) fn isolation_timeout(config: &Config) -> Option<Duration> {
+    config.cluster.as_ref().map(|cluster| cluster.isolation_timeout)
+}
+
+#[cfg(not(feature = "cluster"))]
+pub(super) fn isolation_timeout(_: &Config) -> Option<Duration> {
+    None
 }
