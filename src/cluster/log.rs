@@ -24,6 +24,8 @@ const MAX_WAITING_APPENDS: usize = 16;
 const HEADER_BYTES: usize = 1024;
 /// Time for which a start waits for the servers.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
+/// Interval at which an append checks whether it may begin.
+const RECHECK_AFTER: Duration = Duration::from_millis(20);
 /// Pause before an append is repeated whose outcome is unknown.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -211,8 +213,8 @@ async fn append_all(
         headers.insert(NATS_MESSAGE_ID, id.as_str());
         headers.insert(NATS_EXPECTED_STREAM, settings.name.as_str());
         loop {
-            while status.state().is_behind {
-                tokio::time::sleep(RETRY_AFTER).await;
+            while !status.state().may_append() {
+                tokio::time::sleep(RECHECK_AFTER).await;
             }
             let sent =
                 context.publish_with_headers(subject.clone(), headers.clone(), data.clone()).await;

@@ -26,7 +26,9 @@ pub struct LogState {
     pub stale_servers: Vec<String>,
     /// Last time at which a majority of the servers had a leader.
     pub answered_at: Instant,
-    /// True if the log has fewer messages than this hub has applied, so that nothing may be appended.
+    /// True once the end of the log was compared with what this hub has applied.
+    pub is_checked: bool,
+    /// True if the log has fewer messages than this hub has applied.
     pub is_behind: bool,
     /// Reason why the log cannot be read now.
     pub problem: Option<String>,
@@ -43,6 +45,12 @@ pub struct LogState {
 }
 
 impl LogState {
+    /// Returns true if a message may be appended: the log is known to have all that this hub has applied.
+    #[must_use]
+    pub fn may_append(&self) -> bool {
+        self.is_checked && !self.is_behind
+    }
+
     /// Returns the number of messages that this hub has not applied yet.
     #[must_use]
     pub fn lag(&self) -> u64 {
@@ -83,6 +91,7 @@ impl Default for LogStatus {
                 leader: None,
                 stale_servers: Vec::new(),
                 answered_at: Instant::now(),
+                is_checked: false,
                 is_behind: false,
                 problem: None,
                 has_caught_up: false,

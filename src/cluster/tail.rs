@@ -131,10 +131,10 @@ impl Tail {
             // A former leader that is cut off answers so, too. If the log has lost messages, the content of
             // the last one shows it once the log has grown again.
             let error = LogError::Behind { end: state.last_sequence, applied: last };
-            self.status.update(|state| state.is_behind = true);
+            self.status.update(|state| (state.is_checked, state.is_behind) = (true, true));
             return Err(Interrupted::Retry(error.to_string()));
         }
-        self.status.update(|state| state.is_behind = false);
+        self.status.update(|state| (state.is_checked, state.is_behind) = (true, false));
         if state.first_sequence > last + 1 {
             let error = LogError::Gap { last, found: state.first_sequence };
             return Err(Interrupted::Stop(error));

@@ -24,7 +24,8 @@ impl Single {
         let config =
             format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?} }}\n{lines}\n");
         std::fs::write(path("config"), config).unwrap();
-        let mut server = Server { config: path("config"), log: path("log"), child: None };
+        let mut server =
+            Server { config: path("config"), variables: Vec::new(), log: path("log"), child: None };
         server.start();
         Self { folder, port, _server: server }
     }

@@ -1,17 +1,20 @@
 //! Random faults under load, and a check of everything that publishers and subscribers have seen.
 
-use super::fixture::{Cluster, NODES};
-use super::nats::Server;
+use super::fixture::{Cluster, NODES, deployed};
+use super::nats::{Server, free_ports};
 use crate::hub::{Hub, TEST_TIMEOUT, http, is_full_run};
 use crate::reader::Reader;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const PUBLISHERS: usize = 3;
 const READERS: usize = 3;
@@ -44,10 +47,11 @@ async fn publish(load: Arc<Load>, publisher: usize, seed: u64) -> Vec<String> {
             let request = request.header("Content-Type", "application/json").timeout(PATIENCE);
             if let Ok(response) = request.send().await {
                 let status = response.status().as_u16();
-                let Ok(answer) = response.json::<Value>().await else { continue };
+                let answer = response.json::<Value>().await.unwrap_or_default();
                 match status {
                     200 => break answer["id"].as_str().unwrap().to_owned(),
-                    503 => {}
+                    // The last two are of a load balancer.
+                    502..=504 => {}
                     _ => panic!("{text}: {status} {answer}"),
                 }
             }
@@ -244,6 +248,84 @@ async fn checked_history(cluster: &Cluster, acknowledged: &[Vec<String>]) -> Vec
         assert_eq!(in_order, expected, "of publisher {publisher}");
     }
     history
+}
+
+/// nginx with the configuration of `deploy/cluster`.
+struct LoadBalancer {
+    child: Child,
+    address: String,
+    _folder: TempDir,
+}
+
+impl LoadBalancer {
+    fn start(cluster: &Cluster) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut site = std::fs::read_to_string(deployed("nginx.conf")).unwrap();
+        for (n, hub) in cluster.hubs.iter().enumerate() {
+            site = site.replace(&format!("fanfare-{}:8080", n + 1), &hub.address);
+        }
+        let address = format!("127.0.0.1:{}", free_ports()[0]);
+        site = site.replace("listen 8080;", &format!("listen {address};"));
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("site"), site).unwrap();
+        let config = format!(
+            "daemon off; pid {}; error_log {}; worker_processes 1; user root;\n\
+             events {{ worker_connections 512; }}\nhttp {{ access_log off; include {}; }}\n",
+            path("pid"),
+            path("log"),
+            path("site")
+        );
+        std::fs::write(path("config"), config).unwrap();
+        let mut command = Command::new("nginx");
+        let child = command.args(["-c", &path("config"), "-p", &path("")]).spawn().unwrap();
+        Self { child, address, _folder: folder }
+    }
+}
+
+impl Drop for LoadBalancer {
+    fn drop(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs nats-server and nginx"]
+async fn clients_behind_a_load_balancer_without_affinity_miss_nothing() {
+    let mut cluster = Cluster::start().await;
+    cluster.hubs.iter_mut().for_each(Hub::keep_address);
+    let balancer = LoadBalancer::start(&cluster);
+    let load = Arc::new(Load {
+        addresses: vec![balancer.address.clone()],
+        is_over: AtomicBool::new(false),
+        acknowledged: Default::default(),
+    });
+    let last = Arc::new(std::sync::OnceLock::new());
+    let publishers: Vec<_> =
+        (0..PUBLISHERS).map(|n| tokio::spawn(publish(load.clone(), n, rand::random()))).collect();
+    let readers: Vec<_> = (0..READERS)
+        .map(|_| tokio::spawn(read(load.clone(), last.clone(), rand::random())))
+        .collect();
+    wait_for_progress(&load, &cluster, "the start").await;
+    for n in 0..NODES {
+        cluster.hubs[n].kill();
+        wait_for_progress(&load, &cluster, "a killed hub").await;
+        cluster.hubs[n].restart().await;
+        cluster.hubs[n].wait_until_ready().await;
+    }
+    load.is_over.store(true, Ordering::Relaxed);
+    let mut acknowledged = Vec::new();
+    for publisher in publishers {
+        acknowledged.push(publisher.await.unwrap());
+    }
+    let history = checked_history(&cluster, &acknowledged).await;
+    last.set(history.last().unwrap().0.clone()).unwrap();
+    for reader in readers {
+        let seen =
+            tokio::time::timeout(TEST_TIMEOUT, reader).await.expect("a reader ends").unwrap();
+        assert!(seen == history, "a reader has read {} of {}", seen.len(), history.len());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

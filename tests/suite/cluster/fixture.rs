@@ -7,6 +7,11 @@ use tempfile::TempDir;
 
 pub const NODES: usize = 3;
 
+/// Returns the path of a file of `deploy/cluster`.
+pub fn deployed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/cluster").join(name)
+}
+
 /// Three NATS servers and three hubs.
 pub struct Cluster {
     pub hubs: Vec<Hub>,
@@ -29,16 +34,14 @@ impl Cluster {
         let mut servers: Vec<Server> = (0..NODES)
             .map(|n| {
                 let path = |name: &str| folder.path().join(format!("{name}{n}"));
-                let config = format!(
-                    "server_name: n{n}\nlisten: 127.0.0.1:{}\nmax_payload: 8MB\n\
-                     jetstream {{ store_dir: {:?}, sync_interval: always }}\n\
-                     cluster {{ name: test, listen: 127.0.0.1:{}, routes: [{list}] }}\n",
-                    ports[n],
-                    path("store"),
-                    routes[n],
-                );
-                std::fs::write(path("config"), config).unwrap();
-                Server { config: path("config"), log: path("log"), child: None }
+                let variables = vec![
+                    ("NATS_NAME", format!("n{n}")),
+                    ("NATS_LISTEN", format!("127.0.0.1:{}", ports[n])),
+                    ("NATS_STORE", path("store").display().to_string()),
+                    ("NATS_CLUSTER_LISTEN", format!("127.0.0.1:{}", routes[n])),
+                    ("NATS_ROUTES", format!("[{list}]")),
+                ];
+                Server { config: deployed("nats.conf"), variables, log: path("log"), child: None }
             })
             .collect();
         servers.iter_mut().for_each(Server::start);

@@ -20,6 +20,7 @@ fn nats_server() -> String {
 /// A NATS server of a cluster.
 pub struct Server {
     pub config: PathBuf,
+    pub variables: Vec<(&'static str, String)>,
     pub log: PathBuf,
     pub child: Option<Child>,
 }
@@ -28,6 +29,7 @@ impl Server {
     pub fn start(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let mut command = Command::new(nats_server());
+        command.envs(self.variables.iter().cloned());
         command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }
