@@ -197,6 +197,12 @@ impl Revocations {
         }
     }
 
+    /// Returns the time up to which credentials of a target are refused, if it is revoked.
+    pub fn revoked_at(&self, target: &RevocationTarget) -> Option<Timestamp> {
+        let revocations = self.revocations.read().unwrap_or_else(PoisonError::into_inner);
+        revocations.get(target).map(|revoked| revoked.at)
+    }
+
     /// Returns all revocations, newest first.
     pub fn list(&self) -> Vec<(RevocationTarget, Timestamp)> {
         let revocations = self.revocations.read().unwrap_or_else(PoisonError::into_inner);

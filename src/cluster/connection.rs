@@ -16,8 +16,6 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(20 * 60);
 /// Time after which a request counts as unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time after which an append is repeated that was not acknowledged.
-const ACK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval of pings; a server that has not answered the last two is left.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// Minimum size of messages that a server must accept: room for a request of the default
@@ -65,9 +63,7 @@ pub(super) async fn connect(settings: &ClusterSettings) -> Result<Context, LogEr
     if found < MIN_PAYLOAD_BYTES {
         return Err(LogError::Payload { found, required: MIN_PAYLOAD_BYTES });
     }
-    let context = async_nats::jetstream::ContextBuilder::new()
-        .timeout(REQUEST_TIMEOUT)
-        .ack_timeout(ACK_TIMEOUT);
+    let context = async_nats::jetstream::ContextBuilder::new().timeout(REQUEST_TIMEOUT);
     Ok(context.build(client))
 }
 

@@ -17,13 +17,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, Receiver, Sender, error::TryRecvError};
 
 /// Maximum number of messages that were read and wait to be applied.
-const MAX_WAITING_MESSAGES: usize = 64;
+const MAX_WAITING_MESSAGES: usize = 16;
 /// Maximum number of appends that wait for their acknowledgement.
 const MAX_WAITING_APPENDS: usize = 16;
 /// Room for the headers of a message.
 const HEADER_BYTES: usize = 1024;
 /// Time for which a start waits for the servers.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
+/// Time after which an append is repeated that was not acknowledged.
+const ACK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time within which an acknowledged message is read.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 /// Interval at which an append checks whether it may begin.
 const RECHECK_AFTER: Duration = Duration::from_millis(20);
 /// Pause before an append is repeated whose outcome is unknown.
@@ -172,7 +176,9 @@ impl Tasks {
         let append = append_all(context.clone(), settings.clone(), appends, status.clone());
         let tail = Tail { context, settings, epoch, last, messages, wake, status };
         tokio::select! {
-            _ = futures_util::future::join(tail.read(), append) => {}
+            // Without a reader, nothing may be appended.
+            () = tail.read() => is_over.closed().await,
+            () = append => {}
             () = is_over.closed() => {}
         }
     }
@@ -200,37 +206,49 @@ async fn open(settings: &ClusterSettings, is_member: bool) -> Result<(Context, u
     }
 }
 
-/// Appends messages one after the other, which keeps their order.
+/// Appends messages one after the other, which keeps their order. Each is repeated until it was read: a
+/// server that acknowledges a message may still lose it.
 async fn append_all(
     context: Context,
     settings: ClusterSettings,
     mut waiting: Receiver<Append>,
     status: Arc<LogStatus>,
 ) {
-    let subject = settings.subject();
-    while let Some(Append { id, data }) = waiting.recv().await {
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_MESSAGE_ID, id.as_str());
-        headers.insert(NATS_EXPECTED_STREAM, settings.name.as_str());
+    while let Some(append) = waiting.recv().await {
+        status.set_awaited(&append.id);
         loop {
             while !status.state().may_append() {
                 tokio::time::sleep(RECHECK_AFTER).await;
             }
-            let sent =
-                context.publish_with_headers(subject.clone(), headers.clone(), data.clone()).await;
-            let acknowledged = match sent {
-                Ok(acknowledgement) => acknowledgement.await,
-                Err(error) => Err(error),
+            let failure = tokio::select! {
+                () = status.until_read_back() => break,
+                failure = append_once(&context, &settings, &append) => failure,
             };
-            match acknowledged {
-                Ok(_) => break,
-                // Whether the log has the message is unknown; with the same id it is not stored twice.
-                Err(error) => {
-                    status.update(|state| state.repeated_appends += 1);
-                    tracing::warn!(%error, id, "an append to the log was not acknowledged");
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
+            // Whether the log has the message is unknown; with the same id it is not stored twice.
+            status.update(|state| state.repeated_appends += 1);
+            tracing::warn!(reason = failure, id = append.id, "repeating an append to the log");
+            tokio::select! {
+                () = status.until_read_back() => break,
+                () = tokio::time::sleep(RETRY_AFTER) => {}
             }
         }
+    }
+}
+
+/// Appends a message, and returns why it has to be appended again.
+async fn append_once(context: &Context, settings: &ClusterSettings, append: &Append) -> String {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, append.id.as_str());
+    headers.insert(NATS_EXPECTED_STREAM, settings.name.as_str());
+    let acknowledged = async {
+        context.publish_with_headers(settings.subject(), headers, append.data.clone()).await?.await
+    };
+    match tokio::time::timeout(ACK_TIMEOUT, acknowledged).await {
+        Ok(Ok(_)) => {
+            tokio::time::sleep(READ_WITHIN).await;
+            "it was acknowledged and not read".to_owned()
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it was not acknowledged".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 use super::chain::ChainLink;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Time without an answer of the log after which it counts as unreachable. An election takes less.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
@@ -11,6 +12,9 @@ const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct LogStatus {
     state: Mutex<LogState>,
+    /// Id of the message that is being appended, until it was read.
+    awaited: Mutex<Option<String>>,
+    has_read_back: Notify,
 }
 
 /// State of the log at one moment.
@@ -26,7 +30,7 @@ pub struct LogState {
     pub stale_servers: Vec<String>,
     /// Last time at which a majority of the servers had a leader.
     pub answered_at: Instant,
-    /// True once the end of the log was compared with what this hub has applied.
+    /// True once the log was compared with what this hub has applied, and nothing has interrupted it since.
     pub is_checked: bool,
     /// True if the log has fewer messages than this hub has applied.
     pub is_behind: bool,
@@ -85,6 +89,8 @@ impl LogState {
 impl Default for LogStatus {
     fn default() -> Self {
         Self {
+            awaited: Mutex::default(),
+            has_read_back: Notify::new(),
             state: Mutex::new(LogState {
                 applied: ChainLink::default(),
                 end: 0,
@@ -116,6 +122,27 @@ impl LogStatus {
     pub fn accepts_appends(&self) -> bool {
         let state = self.lock();
         !state.is_behind && state.unreachable_for().is_none()
+    }
+
+    /// Sets the id of the message that is being appended.
+    pub fn set_awaited(&self, id: &str) {
+        *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+    }
+
+    /// Waits until the message that is being appended was read.
+    pub async fn until_read_back(&self) {
+        while self.awaited.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            self.has_read_back.notified().await;
+        }
+    }
+
+    /// Records the id of a message that was read.
+    pub fn read_back(&self, id: Option<&str>) {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        if id.is_some() && awaited.as_deref() == id {
+            *awaited = None;
+            self.has_read_back.notify_one();
+        }
     }
 
     /// Changes the state.

@@ -10,6 +10,7 @@ use super::error::LogError;
 use super::log::LogMessage;
 use super::settings::ClusterSettings;
 use super::status::LogStatus;
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
 use async_nats::jetstream::context::Context;
@@ -25,6 +26,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const REQUEST_EXPIRES: Duration = Duration::from_secs(2);
 /// Maximum number of messages of a request.
 const REQUEST_MESSAGES: usize = 1_000;
+/// Maximum bytes of a request, more than a message has.
+const REQUEST_BYTES: usize = 64 * 1024 * 1024;
 /// Time after which the server deletes a consumer without requests.
 const INACTIVE: Duration = Duration::from_secs(30);
 /// Pause before a failed read is repeated.
@@ -78,6 +81,7 @@ impl Tail {
                     }
                     self.status.update(|state| {
                         state.restarts += 1;
+                        state.is_checked = false;
                         state.problem = Some(reason);
                     });
                     tokio::time::sleep(RETRY_AFTER).await;
@@ -130,11 +134,12 @@ impl Tail {
         if state.last_sequence < last {
             // A former leader that is cut off answers so, too. If the log has lost messages, the content of
             // the last one shows it once the log has grown again.
+            record(&self.status, info);
             let error = LogError::Behind { end: state.last_sequence, applied: last };
             self.status.update(|state| (state.is_checked, state.is_behind) = (true, true));
             return Err(Interrupted::Retry(error.to_string()));
         }
-        self.status.update(|state| (state.is_checked, state.is_behind) = (true, false));
+        self.status.update(|state| state.is_behind = false);
         if state.first_sequence > last + 1 {
             let error = LogError::Gap { last, found: state.first_sequence };
             return Err(Interrupted::Stop(error));
@@ -172,12 +177,22 @@ impl Tail {
             let messages = consumer
                 .stream()
                 .max_messages_per_batch(REQUEST_MESSAGES)
+                .max_bytes_per_batch(REQUEST_BYTES)
                 .heartbeat(HEARTBEAT)
                 .expires(REQUEST_EXPIRES)
                 .messages();
             return messages.await.map_err(|error| retry(&error));
         }
         Err(Interrupted::Retry("the servers place no consumer at the leader of the log".to_owned()))
+    }
+
+    /// Records that the log has what this hub has applied, which `count` messages have shown.
+    fn verified(&self, count: u64) {
+        self.status.update(|state| {
+            state.verified += count;
+            state.is_checked = true;
+            state.problem = None;
+        });
     }
 
     /// Reads until something is wrong. `first` is the first message of the log.
@@ -190,7 +205,7 @@ impl Tail {
         // The last message may have left the log, or be none.
         let mut is_verified = first > self.last.sequence || self.last.sequence == 0;
         if is_verified {
-            self.status.update(|state| state.problem = None);
+            self.verified(0);
         }
         while let Some(message) = messages.next().await {
             let message = match message {
@@ -201,16 +216,15 @@ impl Tail {
                 Ok(info) => (info.stream_sequence, info.published),
                 Err(error) => return retry(&error),
             };
+            let id = message.headers.as_ref().and_then(|headers| headers.get(NATS_MESSAGE_ID));
+            let id = id.map(|id| id.as_str().to_owned());
             let data = message.message.payload;
             if sequence == self.last.sequence && !is_verified {
                 if !self.last.covers(&data) {
                     return Interrupted::Stop(LogError::Diverged { sequence });
                 }
                 is_verified = true;
-                self.status.update(|state| {
-                    state.verified += 1;
-                    state.problem = None;
-                });
+                self.verified(1);
                 continue;
             }
             if sequence != self.last.sequence + 1 || !is_verified {
@@ -220,6 +234,7 @@ impl Tail {
             self.last = self.last.next(&data);
             let time = (time.unix_timestamp_nanos() / 1_000_000) as u64;
             permit.send(Ok(LogMessage { link: self.last, time_ms: time, data }));
+            self.status.read_back(id.as_deref());
             (self.wake)();
         }
         Interrupted::Retry("the consumer ended".to_owned())

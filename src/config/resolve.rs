@@ -457,10 +457,10 @@ mod tests {
         let file = "max-events = 9\n[[retention]]\nstreams = [\"a.*\", \"b\"]\nmax_age = \"1h\"\nmax-bytes = \"1KiB\"\n";
         let retention = resolve(&[], &[], file).expect("ok").retention;
         assert_eq!(retention.otherwise.max_events, Some(9));
-        assert_eq!(retention.rules.len(), 16);
-        assert_eq!(retention.rules[4].0.as_str(), "hub.tail", "before the configured rules");
-        assert_eq!(retention.rules[8].0.as_str(), "system", "after the configured rules");
-        let (selector, limits) = &retention.rules[6];
+        assert_eq!(retention.rules.len(), 11);
+        assert_eq!(retention.rules[3].0.as_str(), "hub.tail", "before the configured rules");
+        assert_eq!(retention.rules[6].0.as_str(), "system", "after the configured rules");
+        let (selector, limits) = &retention.rules[4];
         assert_eq!(selector.as_str(), "a.*");
         assert_eq!((limits.max_age_ms, limits.max_bytes), (Some(3_600_000), Some(1024)));
         assert_eq!(limits.max_events, None);

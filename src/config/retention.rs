@@ -34,12 +34,14 @@ impl Resolver {
         if durability == Durability::Memory && self.raw.of("journal-max-bytes").is_none() {
             total_bytes = MEMORY_JOURNAL_MAX_BYTES;
         }
+        let is_cluster = self.raw.of("cluster-nats").is_some();
         let rules = self.raw.take_tables("retention");
         let mut rules: Vec<_> =
             rules.into_iter().flat_map(|(location, rule)| self.rule(&location, rule)).collect();
         // After the configured rules, so that a configured rule takes precedence.
-        let own_streams =
-            [SYSTEM_STREAM, LOG_STREAM, STATS_STREAM].into_iter().flat_map(of_each_hub);
+        let own_streams = [SYSTEM_STREAM, LOG_STREAM, STATS_STREAM]
+            .into_iter()
+            .flat_map(|stream| of_each_hub(stream, is_cluster));
         let hour = RetentionLimits {
             max_age_ms: Some(OWN_STREAM_KEPT.as_millis() as u64),
             ..default_limits
@@ -61,7 +63,7 @@ impl Resolver {
             aged(chat_records_kept)
         };
         for (stream, limits) in [(TAIL_STREAM, positions), (CHATS_STREAM, records)] {
-            rules.splice(0..0, of_each_hub(stream).map(|stream| (stream, limits)));
+            rules.splice(0..0, of_each_hub(stream, is_cluster).map(|stream| (stream, limits)));
         }
         // A hub that was away must find all of them.
         let kept = RetentionLimits::default();
@@ -101,8 +103,9 @@ impl Resolver {
         selectors.into_iter().map(|selector| (selector, limits)).collect()
     }
 }
-/// Returns the selectors of a stream that each hub of a cluster has for itself: that of a single hub, and those
-/// of all hubs of a cluster.
-fn of_each_hub(stream: &str) -> impl Iterator<Item = Selector> + use<> {
-    [stream.to_owned(), format!("{stream}.*")].into_iter().flat_map(|text| Selector::parse(&text))
+/// Returns the selectors of a stream that each hub of a cluster has for itself: that of a single hub, or those
+/// of all hubs.
+fn of_each_hub(stream: &str, is_cluster: bool) -> impl Iterator<Item = Selector> + use<> {
+    let of_cluster = is_cluster.then(|| format!("{stream}.*"));
+    std::iter::once(stream.to_owned()).chain(of_cluster).flat_map(|text| Selector::parse(&text))
 }

@@ -105,6 +105,9 @@ pub enum OpenError {
         "the journal in {0} is not a copy of this cluster's log; start with an empty data directory"
     )]
     OtherLog(PathBuf),
+    /// The data directory belongs to a hub of a cluster, and this hub has none.
+    #[error("the journal in {0} belongs to a hub of a cluster; start it with --cluster-nats")]
+    OfCluster(PathBuf),
     /// A thread or a file that the journal needs could not be created or opened.
     #[error("cannot open the journal in {0}: {1}")]
     Io(PathBuf, std::io::Error),

@@ -12,6 +12,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+/// Fails if the store belongs to a hub of a cluster, which must not order batches itself.
+fn refuse_member(recovered: &OpenedStore, folder: &Path) -> Result<(), OpenError> {
+    let link = recovered.kv.get(super::keys::LOG_LINK);
+    match link.map_err(|error| OpenError::of_store(folder, error))? {
+        Some(_) => Err(OpenError::OfCluster(folder.to_owned())),
+        None => Ok(()),
+    }
+}
+
 /// The order of a journal.
 pub(super) struct Order {
     /// Log of the cluster; `None` if this hub orders its batches itself.
@@ -29,9 +38,16 @@ impl Order {
         store: &mut Store,
         folder: &Path,
     ) -> Result<Self, OpenError> {
-        let Some(cluster) = cluster else { return Ok(Self { log: None }) };
         let failed = |error| OpenError::of_store(folder, error);
+        let Some(cluster) = cluster else {
+            refuse_member(recovered, folder)?;
+            return Ok(Self { log: None });
+        };
         let progress = LogProgress::load(&recovered.kv).map_err(failed)?;
+        // Batches that this hub has ordered itself would have the numbers of others.
+        if progress.link.sequence != store.totals().number {
+            return Err(OpenError::OtherLog(folder.to_owned()));
+        }
         let is_member = progress != LogProgress::default();
         let log = crate::cluster::Log::open(cluster, is_member)?;
         let epoch = crate::event::Epoch(log.epoch());
@@ -46,10 +62,11 @@ impl Order {
     #[cfg(not(feature = "cluster"))]
     pub(super) fn join(
         _: Option<ClusterSettings>,
-        _: &mut OpenedStore,
+        recovered: &mut OpenedStore,
         _: &mut Store,
-        _: &Path,
+        folder: &Path,
     ) -> Result<Self, OpenError> {
+        refuse_member(recovered, folder)?;
         Ok(Self {})
     }
 

@@ -157,7 +157,13 @@ impl Writer {
         let causes = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
         let reason = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         self.health.poison(&reason, &self.telemetry);
-        self.proposals.answer_all(&PublishError::Poisoned(reason));
+        // Other hubs may publish the batches that are in the log already.
+        let answer = if self.store.follows_log() {
+            PublishError::Unconfirmed
+        } else {
+            PublishError::Poisoned(reason)
+        };
+        self.proposals.answer_all(&answer);
         self.proposals.clear();
     }
 

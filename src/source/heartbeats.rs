@@ -12,7 +12,7 @@ use crate::event::{
     Body, Draft, Entry, EventType, Interest, Key, MAX_ENTRIES_PER_BATCH, Position, Selector,
     StreamName, Timestamp,
 };
-use crate::journal::History;
+use crate::journal::{History, now};
 use crate::source::error::SourceError;
 use crate::telemetry::HeartbeatMetrics;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,8 @@ struct Source {
 
 struct HeartbeatSeen {
     last: Timestamp,
+    /// Time since which this hub watches the source; it has missed earlier heartbeats.
+    watched_since: Timestamp,
     /// Last report, if any.
     report: Option<Report>,
 }
@@ -163,7 +165,8 @@ impl HeartbeatWatch {
         let mut sources = BTreeMap::new();
         read_stream(&monitor.history, HEARTBEATS_STREAM, &mut |entry| {
             if let Some((source, report)) = report_of(entry) {
-                sources.insert(source, HeartbeatSeen { last: report.last, report: Some(report) });
+                let (last, watched_since, report) = (report.last, now(), Some(report));
+                sources.insert(source, HeartbeatSeen { last, watched_since, report });
             }
         })?;
         monitor.sources = sources;
@@ -197,7 +200,8 @@ impl HeartbeatWatch {
             if let Some(heard) = sources.get_mut(&source) {
                 heard.last = heard.last.max(entry.time);
             } else if sources.len() < MAX_SOURCES {
-                sources.insert(source, HeartbeatSeen { last: entry.time, report: None });
+                let (last, report) = (entry.time, None);
+                sources.insert(source, HeartbeatSeen { last, watched_since: last, report });
             } else {
                 *unwatched += 1;
             }
@@ -214,7 +218,8 @@ impl HeartbeatWatch {
         self.sources.retain(|_, heard| silent(heard) < HEARTBEATS_KEPT);
         let mut changes = Vec::new();
         for (source, heard) in &self.sources {
-            let status = match silent(heard) {
+            let watched = now.ms().saturating_sub(heard.watched_since.ms());
+            let status = match silent(heard).min(Duration::from_millis(watched)) {
                 silent if silent >= grace.down => Status::Down,
                 silent if silent >= grace.late => Status::Late,
                 _ => Status::Up,

@@ -89,12 +89,17 @@ pub(crate) async fn undo(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let target = read_target(&state, &request, body).await?;
-    let (revocations, now, owned_target) = (state.revocations.clone(), now(), target.clone());
+    // Another hub may have revoked it with a clock that is ahead.
+    let now = state.revocations.revoked_at(&target).map_or(now(), |at| at.max(now()));
+    if state.revocations.revoked_at(&target).is_some() {
+        // First, so that the request can be repeated if the other hubs cannot get it.
+        publish_change(&state, RevocationChange::undo(target.clone(), now)).await?;
+    }
+    let (revocations, owned_target) = (state.revocations.clone(), target.clone());
     let done = tokio::task::spawn_blocking(move || revocations.undo(&owned_target, now)).await;
     match done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))? {
         Ok(true) => {
             tracing::info!(whose = ?target, "removed a revocation");
-            publish_change(&state, RevocationChange::undo(target, now)).await?;
             Ok(HttpResponse::NoContent().finish())
         }
         Ok(false) => Err(Problem::new(Code::NotFound, "no such revocation")),

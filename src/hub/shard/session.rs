@@ -194,12 +194,13 @@ impl Session {
     /// was deleted and exists again has not ended.
     pub(in crate::hub) fn is_finished(&self, history: &History) -> bool {
         let Some(names) = self.interest.exact_streams() else { return false };
-        names.iter().all(|name| {
-            if history.has_history(name) {
-                history.has_ended(name, self.cursor)
-            } else {
-                self.ended.contains(*name)
-            }
-        })
+        self.cursor <= history.head()
+            && names.iter().all(|name| {
+                if history.has_history(name) {
+                    history.has_ended(name, self.cursor)
+                } else {
+                    self.ended.contains(*name)
+                }
+            })
     }
 }

@@ -106,7 +106,8 @@ impl History {
     }
 
     fn resolve_ahead(&self, id: EventId) -> Option<Position> {
-        let end = self.log.as_ref()?.state().end;
+        // The end may not be known yet.
+        let end = self.log.as_ref()?.state().end.max(self.head().batch());
         let is_plausible = id.position.batch() <= end.saturating_add(MAX_BATCHES_AHEAD);
         (id.epoch == self.epoch() && is_plausible).then_some(id.position)
     }

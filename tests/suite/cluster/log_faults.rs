@@ -229,3 +229,24 @@ async fn all_hubs_judge_a_batch_by_the_limits_of_the_hub_that_proposed_it() {
         assert_eq!(streams(hub).await, ["a", "b", "c", "e"].map(|stream| json!(stream)));
     }
 }
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_hub_of_a_cluster_does_not_start_without_it() {
+    let mut cluster = Cluster::start().await;
+    cluster.hubs[0].publish("a", "x").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    let hub = &mut cluster.hubs[1];
+    hub.stop().await;
+    let mut command = Command::new(crate::hub::program());
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data);
+    let result = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let error = String::from_utf8_lossy(&result.stderr).into_owned();
+    assert_eq!(result.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("belongs to a hub of a cluster; start it with --cluster-nats"),
+        "{error}"
+    );
+    hub.restart().await;
+    publish_until_acknowledged(hub, "a", "y").await;
+}
