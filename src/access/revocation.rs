@@ -75,9 +75,7 @@ impl Revoked {
         let new = keys.iter().filter(|key| !self.keys.contains(key)).copied().collect::<Vec<_>>();
         self.keys.extend(new);
     }
-}
 
-impl Revoked {
     /// Returns true if a change of the same target adds nothing, or is older.
     fn covers_change(&self, change: &RevocationChange) -> bool {
         let has_keys = change.keys.iter().all(|key| self.keys.contains(key));

@@ -24,7 +24,9 @@ pub(super) async fn watch(state: Data<AppState>, timeout: Duration) {
         let is_isolated = has_stopped || unreachable.is_some_and(|time| time >= timeout);
         let was_isolated = state.is_isolated.swap(is_isolated, Ordering::Relaxed);
         if is_isolated && !was_isolated {
-            tracing::error!("cut off from the log of the cluster; disconnecting subscribers");
+            let reason =
+                if has_stopped { "the journal has stopped" } else { "the log does not answer" };
+            tracing::error!(reason, "disconnecting subscribers, so that they resume at other hubs");
             if state.manager.send(DisconnectAll { window: WINDOW }).await.is_err() {
                 tracing::error!(
                     "the connection manager has stopped; cannot disconnect subscribers"

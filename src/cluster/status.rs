@@ -42,6 +42,8 @@ pub struct LogState {
     pub behind_since: Option<Instant>,
     /// Number of times that a message that was applied had the same content in the log.
     pub verified: u64,
+    /// Time since which a message is being appended, if one is.
+    pub appending_since: Option<Instant>,
     /// Number of appends that were repeated because they were not acknowledged.
     pub repeated_appends: u64,
     /// Number of times that reading began again.
@@ -78,6 +80,13 @@ impl LogState {
         self.behind_since.map(|since| since.elapsed())
     }
 
+    /// Returns how long a message is being appended, if that is too long.
+    #[must_use]
+    pub fn append_stalled_for(&self) -> Option<Duration> {
+        let elapsed = self.appending_since?.elapsed();
+        (elapsed >= UNREACHABLE_AFTER).then_some(elapsed)
+    }
+
     /// Returns how long the log has not been reachable, or `None` if it is.
     #[must_use]
     pub fn unreachable_for(&self) -> Option<Duration> {
@@ -103,6 +112,7 @@ impl Default for LogStatus {
                 has_caught_up: false,
                 behind_since: Some(Instant::now()),
                 verified: 0,
+                appending_since: None,
                 repeated_appends: 0,
                 restarts: 0,
             }),
@@ -127,6 +137,7 @@ impl LogStatus {
     /// Sets the id of the message that is being appended.
     pub fn set_awaited(&self, id: &str) {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+        self.update(|state| state.appending_since = Some(Instant::now()));
     }
 
     /// Waits until the message that is being appended was read.
@@ -141,6 +152,7 @@ impl LogStatus {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         if id.is_some() && awaited.as_deref() == id {
             *awaited = None;
+            self.update(|state| state.appending_since = None);
             self.has_read_back.notify_one();
         }
     }

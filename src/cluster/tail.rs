@@ -136,7 +136,7 @@ impl Tail {
             // the last one shows it once the log has grown again.
             record(&self.status, info);
             let error = LogError::Behind { end: state.last_sequence, applied: last };
-            self.status.update(|state| (state.is_checked, state.is_behind) = (true, true));
+            self.status.update(|state| state.is_behind = true);
             return Err(Interrupted::Retry(error.to_string()));
         }
         self.status.update(|state| state.is_behind = false);

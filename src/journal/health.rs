@@ -141,7 +141,7 @@ impl Health {
             telemetry.journal_poisoned();
             tracing::error!(
                 error = reason,
-                "the journal is poisoned; publishes fail until a restart; check the disk first"
+                "the journal is poisoned; publishes fail until a restart"
             );
         }
     }

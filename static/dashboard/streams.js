@@ -16,7 +16,7 @@ const PAGE_SIZE = 200;
 const MAX_REQUESTS = 20;
 const POLL_INTERVAL_MS = 2_000;
 /** Streams that cannot be deleted, and those that only the hub ends, because it writes them. */
-const HUB_STREAMS = /^heartbeats$|^(system|hub)(\.|$)/;
+const HUB_STREAMS = /^heartbeats$|^system(\.|$)|^hub\./;
 const ENDED_BY_HUB = /^heartbeats$|^system(\.|$)|^(hub|jobs|chat)\./;
 
 /** A stream of the list with its rate; null if that is not known yet. @typedef {{ name: string, subscribers: number, events: number, bytes: number, last_time: string | null, state: string, rate: number | null }} Stream */

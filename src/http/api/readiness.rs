@@ -102,6 +102,12 @@ fn cluster(state: &AppState) -> Option<String> {
     if log.is_behind {
         return Some(format!("the log lacks messages that this hub has applied{problem}"));
     }
+    if let Some(time) = log.append_stalled_for() {
+        return Some(format!(
+            "an append to the log has taken {} s so far{problem}",
+            time.as_secs()
+        ));
+    }
     if state.is_isolated.load(Ordering::Relaxed) {
         return Some(format!("the hub disconnects subscribers{problem}"));
     }

@@ -89,12 +89,13 @@ pub(crate) async fn undo(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     let target = read_target(&state, &request, body).await?;
+    let Some(revoked_at) = state.revocations.revoked_at(&target) else {
+        return Err(Problem::new(Code::NotFound, "no such revocation"));
+    };
     // Another hub may have revoked it with a clock that is ahead.
-    let now = state.revocations.revoked_at(&target).map_or(now(), |at| at.max(now()));
-    if state.revocations.revoked_at(&target).is_some() {
-        // First, so that the request can be repeated if the other hubs cannot get it.
-        publish_change(&state, RevocationChange::undo(target.clone(), now)).await?;
-    }
+    let now = revoked_at.max(now());
+    // First, so that the request can be repeated if the other hubs cannot get it.
+    publish_change(&state, RevocationChange::undo(target.clone(), now)).await?;
     let (revocations, owned_target) = (state.revocations.clone(), target.clone());
     let done = tokio::task::spawn_blocking(move || revocations.undo(&owned_target, now)).await;
     match done.map_err(|e| Problem::new(Code::ServerError, e.to_string()))? {

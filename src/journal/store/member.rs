@@ -6,33 +6,38 @@
 
 use super::quota::Quota;
 use super::{MAX_LEAD_MS, Store};
-use crate::event::{Position, StreamName};
+use crate::event::{Position, StreamName, Timestamp};
 use crate::journal::batch::{Item, OrderedBatch, PublishUnit};
 use crate::journal::error::JournalError;
 use crate::limits::Limits;
+use std::time::Instant;
 
 /// Maximum number of streams in one removal.
 const MAX_REMOVED_STREAMS: usize = 256;
 
-/// Emptied streams whose removal is not proposed yet, with the position of their last entry.
-#[derive(Default)]
-pub(super) struct EmptiedStreams(Vec<(StreamName, Position)>);
+/// State of a store that follows the log of a cluster.
+pub(super) struct Member {
+    /// Emptied streams whose removal is not proposed yet, with the position of their last entry.
+    emptied: Vec<(StreamName, Position)>,
+    /// Time at which the last batch was applied.
+    applied_at: Instant,
+}
 
-impl EmptiedStreams {
+impl Member {
     /// Finds the emptied streams of an earlier run.
     #[cfg(feature = "cluster")]
-    pub(super) fn find(streams: &super::Streams) -> Self {
-        let mut found = Vec::new();
+    fn new(streams: &super::Streams) -> Self {
+        let mut emptied = Vec::new();
         streams.for_each(|name, row| {
             if row.is_empty() {
-                found.push((name.clone(), row.last));
+                emptied.push((name.clone(), row.last));
             }
         });
-        Self(found)
+        Self { emptied, applied_at: Instant::now() }
     }
 
-    pub(super) fn add(&mut self, name: &StreamName, last: Position) {
-        self.0.push((name.clone(), last));
+    pub(super) fn add_emptied(&mut self, name: &StreamName, last: Position) {
+        self.emptied.push((name.clone(), last));
     }
 }
 
@@ -40,12 +45,12 @@ impl Store {
     /// Makes this store one of a cluster: emptied streams are removed by batches only.
     #[cfg(feature = "cluster")]
     pub(in crate::journal) fn follow_log(&mut self) {
-        self.emptied = Some(EmptiedStreams::find(&self.streams));
+        self.member = Some(Member::new(&self.streams));
     }
 
     /// Returns true if other hubs apply the same batches.
     pub(in crate::journal) fn follows_log(&self) -> bool {
-        self.emptied.is_some()
+        self.member.is_some()
     }
 
     /// Returns the limits on the number of streams that other hubs judge a batch by; `None` if it adds none, or
@@ -74,7 +79,7 @@ impl Store {
 
     /// Takes emptied streams, to propose their removal.
     pub(in crate::journal) fn take_emptied(&mut self) -> Vec<(StreamName, Position)> {
-        let Some(EmptiedStreams(streams)) = &mut self.emptied else { return Vec::new() };
+        let Some(Member { emptied: streams, .. }) = &mut self.member else { return Vec::new() };
         let rest = streams.split_off(streams.len().min(MAX_REMOVED_STREAMS));
         std::mem::replace(streams, rest)
     }
@@ -85,10 +90,25 @@ impl Store {
         if self.totals.time.ms() > ordered.time.ms().saturating_add(MAX_LEAD_MS) {
             self.set_time_back(ordered.time)?;
         }
+        if let Some(member) = &mut self.member {
+            member.applied_at = Instant::now();
+        }
         for (stream, last) in &ordered.emptied {
             self.remove_emptied(stream, *last);
         }
         Ok(())
+    }
+
+    /// Returns the times that retention goes by, `now` and `wall` of a single hub. A hub of a cluster counts on
+    /// from the time of the log, because a stream that it empties by a wrong clock is removed everywhere.
+    pub(super) fn retention_times(
+        &self,
+        now: Timestamp,
+        wall: Timestamp,
+    ) -> (Timestamp, Timestamp) {
+        let Some(member) = &self.member else { return (now, wall) };
+        let of_log = self.totals.time.plus_ms(member.applied_at.elapsed().as_millis() as u64);
+        (now.min(of_log), of_log)
     }
 
     /// Removes a stream, unless it has an entry after `last`. This hub may still have entries of it.

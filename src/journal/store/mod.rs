@@ -39,7 +39,7 @@ use crate::event::{Position, StreamName, Timestamp};
 use crate::journal::error::JournalError;
 use crate::limits::Limits;
 use arc_swap::ArcSwap;
-use member::EmptiedStreams;
+use member::Member;
 use quota::Quota;
 use staging::{Deletion, Staging};
 use std::cell::RefCell;
@@ -67,8 +67,8 @@ pub(super) struct Store {
     trimmer: retention::Trimmer,
     deleted: DeletedStreams,
     tombstones: TombstoneLimit,
-    /// Streams that wait for their removal; `None` if this hub orders its batches itself.
-    emptied: Option<EmptiedStreams>,
+    /// State of a hub of a cluster; `None` if this hub orders its batches itself.
+    member: Option<Member>,
     /// True if totals that compaction depends on are not committed yet.
     has_unwritten_totals: bool,
     quota: Quota,
@@ -128,7 +128,7 @@ impl Store {
             trimmer,
             deleted,
             tombstones,
-            emptied: None,
+            member: None,
             has_unwritten_totals: false,
             quota,
             pending_changes,
@@ -273,6 +273,7 @@ impl Store {
     ///
     /// `now` is the retention time, which may be held behind the clock, `wall`.
     pub(super) fn tick(&mut self, now: Timestamp, wall: Timestamp) -> Result<bool, JournalError> {
+        let (now, wall) = self.retention_times(now, wall);
         let floor = self.totals.floor;
         self.expire(now, wall)?;
         self.trim_unfinished()?;

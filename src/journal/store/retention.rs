@@ -339,8 +339,8 @@ impl Store {
             let now = self.totals.time;
             self.add_tombstone(name, &row, now);
         } else {
-            if is_empty && let Some(emptied) = &mut self.emptied {
-                emptied.add(name, row.last);
+            if is_empty && let Some(member) = &mut self.member {
+                member.add_emptied(name, row.last);
             }
             self.streams.put(name, row);
             self.trimmer.dirty.insert(name.clone());

@@ -2,12 +2,14 @@
 
 use super::nats::{Server, free_ports};
 use crate::certificate::Certificate;
-use crate::hub::{Hub, program};
+use crate::hub::{Hub, TEST_TIMEOUT, program};
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// One server and the data directory of a hub.
+/// A server and the data directory of a hub.
 struct Single {
     folder: TempDir,
     port: u16,
@@ -125,4 +127,29 @@ async fn a_server_may_ask_for_a_certificate() {
         key.to_str().unwrap(),
     ];
     single.assert_accepts(&flags).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_hub_that_may_not_publish_to_the_log_is_not_ready() {
+    let single = Single::start(
+        "max_payload: 8MB\nauthorization { users: [{ user: ann, password: secret, \
+         permissions: { publish: { deny: [\"fanfare.log\"] } } }] }",
+    );
+    let url = format!("nats://ann:secret@127.0.0.1:{}", single.port);
+    let flags = ["--cluster-replicas", "1", "--node", "h0", "--cluster-nats", &url];
+    let hub = Hub::start_in(&single.data(), &flags).await;
+    let (status, answer) = hub.try_post("/streams/a/events", "x").await;
+    assert_eq!((status, &answer["code"]), (503, &json!("unconfirmed")), "{answer}");
+    let began = Instant::now();
+    loop {
+        let (_, answer) = hub.get("/readyz").await;
+        let reason = answer["checks"]["cluster"]["reason"].as_str().unwrap_or_default();
+        if reason.starts_with("an append to the log has taken ") {
+            assert_eq!(answer["ready"], false, "{answer}");
+            break;
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "{answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

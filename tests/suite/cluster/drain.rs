@@ -5,7 +5,7 @@ use crate::hub::TEST_TIMEOUT;
 use crate::reader::Reader;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const READERS: usize = 1_000;
 const EVENTS: usize = 100;
@@ -53,12 +53,13 @@ async fn read(
 async fn the_subscribers_of_a_hub_that_stops_continue_at_the_others() {
     let mut cluster =
         Cluster::with_flags(&["--drain", "3s", "--max-connections-per-client", "5000"]).await;
-    // Without an event before, a reader that is disconnected at once has no id to continue from.
     let addresses: Vec<_> = cluster.hubs.iter().map(|hub| hub.address.clone()).collect();
     let (addresses, open) = (Arc::new(addresses), Arc::new(AtomicUsize::new(0)));
     let readers: Vec<_> =
         (0..READERS).map(|n| tokio::spawn(read(addresses.clone(), open.clone(), n))).collect();
+    let began = Instant::now();
     while open.load(Ordering::Relaxed) < READERS {
+        assert!(began.elapsed() < TEST_TIMEOUT, "{open:?} readers");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     cluster.hubs[1].publish("a", "0").await;

@@ -6,15 +6,16 @@ use crate::hub::{Hub, TEST_TIMEOUT, http, is_full_run};
 use crate::reader::Reader;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{Rng, SeedableRng as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 const PUBLISHERS: usize = 3;
 const READERS: usize = 3;
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// An event: its id, and its data.
 type Seen = (String, String);
 
-/// What all clients share.
+/// Addresses and counters of all clients.
 struct Load {
     addresses: Vec<String>,
     is_over: AtomicBool,
@@ -65,7 +66,7 @@ async fn publish(load: Arc<Load>, publisher: usize, seed: u64) -> Vec<String> {
 }
 
 /// Reads all streams in a chain of connections to random hubs until it has read the event `last`.
-async fn read(load: Arc<Load>, last: Arc<std::sync::OnceLock<String>>, seed: u64) -> Vec<Seen> {
+async fn read(load: Arc<Load>, last: Arc<OnceLock<String>>, seed: u64) -> Vec<Seen> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut seen: Vec<Seen> = Vec::new();
     loop {
@@ -107,7 +108,47 @@ async fn read_some(address: &str, id: Option<&str>, until: Instant, seen: &mut V
     }
 }
 
-/// A fault, and what it befalls.
+/// Running publishers and readers.
+struct Clients {
+    load: Arc<Load>,
+    /// Id of the last event, once publishing has stopped.
+    last: Arc<OnceLock<String>>,
+    publishers: Vec<JoinHandle<Vec<String>>>,
+    readers: Vec<JoinHandle<Vec<Seen>>>,
+}
+
+impl Clients {
+    fn start(addresses: Vec<String>, rng: &mut impl Rng) -> Self {
+        let (is_over, acknowledged) = (AtomicBool::new(false), Default::default());
+        let load = Arc::new(Load { addresses, is_over, acknowledged });
+        let last = Arc::new(OnceLock::new());
+        let publishers =
+            (0..PUBLISHERS).map(|n| tokio::spawn(publish(load.clone(), n, rng.random()))).collect();
+        let readers = (0..READERS)
+            .map(|_| tokio::spawn(read(load.clone(), last.clone(), rng.random())))
+            .collect();
+        Self { load, last, publishers, readers }
+    }
+
+    /// Stops the publishers, and checks what all clients have seen. Returns all events.
+    async fn finish(self, cluster: &Cluster) -> Vec<Seen> {
+        self.load.is_over.store(true, Ordering::Relaxed);
+        let mut acknowledged = Vec::new();
+        for publisher in self.publishers {
+            acknowledged.push(publisher.await.unwrap());
+        }
+        let history = checked_history(cluster, &acknowledged).await;
+        self.last.set(history.last().unwrap().0.clone()).unwrap();
+        for reader in self.readers {
+            let seen = tokio::time::timeout(TEST_TIMEOUT, reader).await;
+            let seen = seen.expect("a reader ends").unwrap();
+            assert!(seen == history, "a reader has read {} of {}", seen.len(), history.len());
+        }
+        history
+    }
+}
+
+/// A fault, and the hub or server that it befalls.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     KilledHub(usize),
@@ -296,36 +337,15 @@ async fn clients_behind_a_load_balancer_without_affinity_miss_nothing() {
     let mut cluster = Cluster::start().await;
     cluster.hubs.iter_mut().for_each(Hub::keep_address);
     let balancer = LoadBalancer::start(&cluster);
-    let load = Arc::new(Load {
-        addresses: vec![balancer.address.clone()],
-        is_over: AtomicBool::new(false),
-        acknowledged: Default::default(),
-    });
-    let last = Arc::new(std::sync::OnceLock::new());
-    let publishers: Vec<_> =
-        (0..PUBLISHERS).map(|n| tokio::spawn(publish(load.clone(), n, rand::random()))).collect();
-    let readers: Vec<_> = (0..READERS)
-        .map(|_| tokio::spawn(read(load.clone(), last.clone(), rand::random())))
-        .collect();
-    wait_for_progress(&load, &cluster, "the start").await;
+    let clients = Clients::start(vec![balancer.address.clone()], &mut rand::rng());
+    wait_for_progress(&clients.load, &cluster, "the start").await;
     for n in 0..NODES {
         cluster.hubs[n].kill();
-        wait_for_progress(&load, &cluster, "a killed hub").await;
+        wait_for_progress(&clients.load, &cluster, "a killed hub").await;
         cluster.hubs[n].restart().await;
         cluster.hubs[n].wait_until_ready().await;
     }
-    load.is_over.store(true, Ordering::Relaxed);
-    let mut acknowledged = Vec::new();
-    for publisher in publishers {
-        acknowledged.push(publisher.await.unwrap());
-    }
-    let history = checked_history(&cluster, &acknowledged).await;
-    last.set(history.last().unwrap().0.clone()).unwrap();
-    for reader in readers {
-        let seen =
-            tokio::time::timeout(TEST_TIMEOUT, reader).await.expect("a reader ends").unwrap();
-        assert!(seen == history, "a reader has read {} of {}", seen.len(), history.len());
-    }
+    clients.finish(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -337,33 +357,12 @@ async fn random_faults_lose_double_and_reorder_nothing() {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut cluster = Cluster::start().await;
     cluster.hubs.iter_mut().for_each(Hub::keep_address);
-    let load = Arc::new(Load {
-        addresses: cluster.hubs.iter().map(|hub| hub.address.clone()).collect(),
-        is_over: AtomicBool::new(false),
-        acknowledged: Default::default(),
-    });
-    let last = Arc::new(std::sync::OnceLock::new());
-    let publishers: Vec<_> =
-        (0..PUBLISHERS).map(|n| tokio::spawn(publish(load.clone(), n, rng.random()))).collect();
-    let readers: Vec<_> = (0..READERS)
-        .map(|_| tokio::spawn(read(load.clone(), last.clone(), rng.random())))
-        .collect();
-    wait_for_progress(&load, &cluster, "the start").await;
+    let addresses = cluster.hubs.iter().map(|hub| hub.address.clone()).collect();
+    let clients = Clients::start(addresses, &mut rng);
+    wait_for_progress(&clients.load, &cluster, "the start").await;
 
     let count = if is_full_run() { 200 } else { 10 };
-    cause_faults(&mut cluster, &load, &mut rng, count).await;
-
-    load.is_over.store(true, Ordering::Relaxed);
-    let mut acknowledged = Vec::new();
-    for publisher in publishers {
-        acknowledged.push(publisher.await.unwrap());
-    }
-    let history = checked_history(&cluster, &acknowledged).await;
-    last.set(history.last().unwrap().0.clone()).unwrap();
-    for reader in readers {
-        let seen =
-            tokio::time::timeout(TEST_TIMEOUT, reader).await.expect("a reader ends").unwrap();
-        assert!(seen == history, "a reader has read {} of {}", seen.len(), history.len());
-    }
+    cause_faults(&mut cluster, &clients.load, &mut rng, count).await;
+    let history = clients.finish(&cluster).await;
     println!("{} events", history.len());
 }
