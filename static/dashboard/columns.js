@@ -1,6 +1,6 @@
 // Members of the data that are shown as columns of a log.
 
-import { h, replaceChildren, setText } from './dom.js';
+import { h, setText } from './dom.js';
 import { menu } from './menu.js';
 
 /** Maximum number of members to choose from, and of chosen ones. */
@@ -62,6 +62,19 @@ export function createColumns(chosen, onChange, signal) {
     draw();
     onChange(columns);
   };
+  /** @type {Map<string, HTMLElement>} */
+  const items = new Map();
+  /** Returns the item of a member. @param {string} name */
+  const item = (name) => {
+    const element = items.get(name) ?? h('li', {}, h('label', {},
+      h('input', {
+        type: 'checkbox', value: name,
+        onchange: (/** @type {any} */ { target }) => setColumns(target.checked ? [...columns, name] : columns.filter((column) => column !== name)),
+      }), h('code', {}, name)));
+    items.set(name, element);
+    /** @type {HTMLInputElement} */ (element.querySelector('input')).checked = columns.includes(name);
+    return element;
+  };
   const draw = () => {
     choices.setLabel(columns.length > 0 ? `Columns (${columns.length})` : 'Columns');
     if (!choices.element.open) return;
@@ -70,13 +83,12 @@ export function createColumns(chosen, onChange, signal) {
     names.sort((a, b) => Number(columns.includes(b)) - Number(columns.includes(a)) || a.localeCompare(b));
     empty.hidden = names.length > 0;
     setText(empty, search ? 'Press Enter to add it.' : 'The events have no members yet.');
-    const focused = list.contains(document.activeElement) ? /** @type {any} */ (document.activeElement).value : null;
-    replaceChildren(list, names.map((name) => h('li', {}, h('label', {},
-      h('input', {
-        type: 'checkbox', value: name, checked: columns.includes(name),
-        onchange: (/** @type {any} */ { target }) => setColumns(target.checked ? [...columns, name] : columns.filter((column) => column !== name)),
-      }), h('code', {}, name)))));
-    if (focused !== null) [...list.querySelectorAll('input')].find(({ value }) => value === focused)?.focus();
+    const focused = /** @type {HTMLElement | null} */ (list.contains(document.activeElement) ? document.activeElement : null);
+    const chosenItems = names.map(item);
+    [...list.children].forEach((child) => { if (!chosenItems.includes(child)) child.remove(); });
+    // Items that stay at their place are not touched, so that a click on them is not lost.
+    chosenItems.forEach((child, place) => { if (list.children[place] !== child) list.insertBefore(child, list.children[place] ?? null); });
+    focused?.focus();
   };
   choices.element.addEventListener('toggle', draw);
   input.addEventListener('input', draw);
@@ -87,7 +99,9 @@ export function createColumns(chosen, onChange, signal) {
     addEvent({ data }) {
       eventCount += 1;
       if (known.size >= MAX_KNOWN || (eventCount > SAMPLED_EVENTS && eventCount % SAMPLE_INTERVAL !== 0)) return;
+      const before = known.size;
       forEachMember(data, (path) => { if (path !== 'message' && path !== 'level' && known.size < MAX_KNOWN) known.add(path); });
+      if (known.size > before) draw();
     },
     /** Removes a column. @param {string} name */
     remove: (name) => setColumns(columns.filter((column) => column !== name)),

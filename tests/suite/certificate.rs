@@ -1,5 +1,6 @@
 //! Certificates for tests, made by openssl, and a client that trusts them.
 
+use crate::hub::own_loopback_address;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ impl Certificate {
             .arg(new_file("key.pem"))
             .arg("-out")
             .arg(new_file("cert.pem"))
-            .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+            .arg("-addext")
+            .arg(format!("subjectAltName=DNS:localhost,IP:127.0.0.1,IP:{}", own_loopback_address()))
             .args(["-addext", "basicConstraints=critical,CA:FALSE"])
             .output()
             .unwrap();

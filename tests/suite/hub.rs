@@ -4,6 +4,7 @@ use crate::reader::Reader;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,12 @@ pub const TEST_TIMEOUT: Duration = Duration::from_secs(180);
 /// Returns true if `TEST_EXTENT=full` asks for the long tests.
 pub fn is_full_run() -> bool {
     std::env::var("TEST_EXTENT").is_ok_and(|v| v == "full")
+}
+
+/// Returns a loopback address that no other process uses.
+pub fn own_loopback_address() -> Ipv4Addr {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 + a, b, c)
 }
 
 /// Returns the path of the tested program: `FANFARE`, or the one that Cargo built with the tests.

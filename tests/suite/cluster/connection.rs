@@ -1,6 +1,6 @@
 //! Connections to NATS servers: credentials, certificates, and servers that do not fit.
 
-use super::nats::{Server, free_ports};
+use super::nats::{Server, free_addresses};
 use crate::certificate::Certificate;
 use crate::hub::{Hub, TEST_TIMEOUT, program};
 use serde_json::json;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// A server and the data directory of a hub.
 struct Single {
     folder: TempDir,
-    port: u16,
+    address: String,
     _server: Server,
 }
 
@@ -21,15 +21,14 @@ impl Single {
     fn start(lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let port = free_ports()[0];
+        let address = free_addresses().remove(0);
         let store = path("store");
-        let config =
-            format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?} }}\n{lines}\n");
+        let config = format!("listen: {address}\njetstream {{ store_dir: {store:?} }}\n{lines}\n");
         std::fs::write(path("config"), config).unwrap();
         let mut server =
             Server { config: path("config"), variables: Vec::new(), log: path("log"), child: None };
         server.start();
-        Self { folder, port, _server: server }
+        Self { folder, address, _server: server }
     }
 
     fn data(&self) -> PathBuf {
@@ -60,7 +59,7 @@ impl Single {
 #[ignore = "needs nats-server"]
 async fn a_server_that_accepts_only_small_messages_is_refused() {
     let single = Single::start("");
-    let url = format!("nats://127.0.0.1:{}", single.port);
+    let url = format!("nats://{}", single.address);
     let error = single.error_of(&["--cluster-nats", &url]).await;
     assert!(error.contains("max_payload 1048576; it must be 8388608 or more"), "{error}");
 }
@@ -70,17 +69,14 @@ async fn a_server_that_accepts_only_small_messages_is_refused() {
 async fn a_user_and_a_token_in_the_url_are_credentials() {
     let user =
         Single::start("max_payload: 8MB\nauthorization { user: ann, password: \"s3c@ret\" }");
-    let port = user.port;
-    user.assert_accepts(&["--cluster-nats", &format!("nats://ann:s3c%40ret@127.0.0.1:{port}")])
-        .await;
-    let wrong = format!("nats://ann:wr0ng@127.0.0.1:{port}");
+    let address = &user.address;
+    user.assert_accepts(&["--cluster-nats", &format!("nats://ann:s3c%40ret@{address}")]).await;
+    let wrong = format!("nats://ann:wr0ng@{address}");
     let error = user.error_of(&["--cluster-nats", &wrong]).await;
     assert!(error.contains("authorization violation"), "{error}");
     assert!(!error.contains("wr0ng"), "{error}");
     let token = Single::start("max_payload: 8MB\nauthorization { token: t0ken }");
-    token
-        .assert_accepts(&["--cluster-nats", &format!("nats://t0ken@127.0.0.1:{}", token.port)])
-        .await;
+    token.assert_accepts(&["--cluster-nats", &format!("nats://t0ken@{}", token.address)]).await;
 }
 
 #[tokio::test]
@@ -94,7 +90,7 @@ async fn a_seed_in_a_file_is_a_credential() {
     ));
     let file = single.folder.path().join("hub.nk");
     std::fs::write(&file, format!("{seed}\n")).unwrap();
-    let url = format!("nats://127.0.0.1:{}", single.port);
+    let url = format!("nats://{}", single.address);
     let flags = ["--cluster-nats", &url, "--cluster-credentials", file.to_str().unwrap()];
     single.assert_accepts(&flags).await;
     std::fs::remove_file(&file).unwrap();
@@ -115,7 +111,7 @@ async fn a_server_may_ask_for_a_certificate() {
         hub.path()
     ));
     let (ca, certificate, key) = (server.path(), hub.path(), key(&hub));
-    let url = format!("tls://127.0.0.1:{}", single.port);
+    let url = format!("tls://{}", single.address);
     let flags = [
         "--cluster-nats",
         &url,
@@ -136,7 +132,7 @@ async fn a_hub_that_may_not_publish_to_the_log_is_not_ready() {
         "max_payload: 8MB\nauthorization { users: [{ user: ann, password: secret, \
          permissions: { publish: { deny: [\"fanfare.log\"] } } }] }",
     );
-    let url = format!("nats://ann:secret@127.0.0.1:{}", single.port);
+    let url = format!("nats://ann:secret@{}", single.address);
     let flags = ["--cluster-replicas", "1", "--node", "h0", "--cluster-nats", &url];
     let hub = Hub::start_in(&single.data(), &flags).await;
     let (status, answer) = hub.try_post("/streams/a/events", "x").await;

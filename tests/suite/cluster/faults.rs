@@ -1,7 +1,7 @@
 //! Random faults under load, and a check of everything that publishers and subscribers have seen.
 
 use super::fixture::{Cluster, NODES, deployed};
-use super::nats::{Server, free_ports};
+use super::nats::{Server, free_addresses};
 use crate::hub::{Hub, TEST_TIMEOUT, http, is_full_run};
 use crate::reader::Reader;
 use rand::rngs::StdRng;
@@ -305,7 +305,7 @@ impl LoadBalancer {
         for (n, hub) in cluster.hubs.iter().enumerate() {
             site = site.replace(&format!("fanfare-{}:8080", n + 1), &hub.address);
         }
-        let address = format!("127.0.0.1:{}", free_ports()[0]);
+        let address = free_addresses().remove(0);
         site = site.replace("listen 8080;", &format!("listen {address};"));
         let path = |name: &str| folder.path().join(name).display().to_string();
         std::fs::write(path("site"), site).unwrap();

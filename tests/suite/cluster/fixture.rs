@@ -1,6 +1,6 @@
 //! A cluster of hubs for tests.
 
-use super::nats::{Server, free_ports};
+use super::nats::{Server, free_addresses};
 use crate::hub::Hub;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -16,8 +16,8 @@ pub fn deployed(name: &str) -> PathBuf {
 pub struct Cluster {
     pub hubs: Vec<Hub>,
     pub servers: Vec<Server>,
-    /// Ports of the servers.
-    pub ports: Vec<u16>,
+    /// Addresses of the servers.
+    pub addresses: Vec<String>,
     pub folder: TempDir,
 }
 
@@ -28,17 +28,17 @@ impl Cluster {
 
     pub async fn with_flags(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (ports, routes) = (free_ports(), free_ports());
-        let list = routes.iter().map(|port| format!("nats://127.0.0.1:{port}"));
+        let (addresses, routes) = (free_addresses(), free_addresses());
+        let list = routes.iter().map(|address| format!("nats://{address}"));
         let list = list.collect::<Vec<_>>().join(", ");
         let mut servers: Vec<Server> = (0..NODES)
             .map(|n| {
                 let path = |name: &str| folder.path().join(format!("{name}{n}"));
                 let variables = vec![
                     ("NATS_NAME", format!("n{n}")),
-                    ("NATS_LISTEN", format!("127.0.0.1:{}", ports[n])),
+                    ("NATS_LISTEN", addresses[n].clone()),
                     ("NATS_STORE", path("store").display().to_string()),
-                    ("NATS_CLUSTER_LISTEN", format!("127.0.0.1:{}", routes[n])),
+                    ("NATS_CLUSTER_LISTEN", routes[n].clone()),
                     ("NATS_ROUTES", format!("[{list}]")),
                 ];
                 Server { config: deployed("nats.conf"), variables, log: path("log"), child: None }
@@ -47,18 +47,18 @@ impl Cluster {
         servers.iter_mut().for_each(Server::start);
         let starts = (0..NODES).map(|n| {
             let data = folder.path().join(format!("hub{n}"));
-            let (url, node) = (format!("nats://127.0.0.1:{}", ports[n]), format!("h{n}"));
+            let (url, node) = (format!("nats://{}", addresses[n]), format!("h{n}"));
             async move { start_hub(&data, &url, &node, flags).await }
         });
         let hubs = futures_util::future::join_all(starts).await;
-        Self { hubs, servers, ports, folder }
+        Self { hubs, servers, addresses, folder }
     }
 
     /// Adds a hub with an empty data directory.
     pub async fn add_hub(&mut self, flags: &[&str]) {
         let n = self.hubs.len();
         let data = self.folder.path().join(format!("hub{n}"));
-        let url = format!("nats://127.0.0.1:{}", self.ports[n % NODES]);
+        let url = format!("nats://{}", self.addresses[n % NODES]);
         self.hubs.push(start_hub(&data, &url, &format!("h{n}"), flags).await);
     }
 

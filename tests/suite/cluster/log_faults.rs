@@ -21,7 +21,7 @@ fn copy(from: &Path, to: &Path) {
 /// Returns a message of the log.
 fn message(cluster: &Cluster, number: u64) -> Vec<u8> {
     let query = json!({ "seq": number }).to_string();
-    let answer = nats::request(cluster.ports[0], "$JS.API.STREAM.MSG.GET.fanfare", &query);
+    let answer = nats::request(&cluster.addresses[0], "$JS.API.STREAM.MSG.GET.fanfare", &query);
     BASE64_STANDARD.decode(answer["message"]["data"].as_str().unwrap()).unwrap()
 }
 
@@ -80,7 +80,7 @@ async fn a_stream_that_was_created_again_is_detected() {
     }
     let before = common_history(&cluster.hubs, "a", 5).await;
     cluster.hubs[2].stop().await;
-    let deleted = nats::request(cluster.ports[0], "$JS.API.STREAM.DELETE.fanfare", "");
+    let deleted = nats::request(&cluster.addresses[0], "$JS.API.STREAM.DELETE.fanfare", "");
     assert_eq!(deleted["success"], true, "{deleted}");
     // A hub with an empty directory creates it, one that has applied messages does not.
     cluster.add_hub(&[]).await;
@@ -109,7 +109,8 @@ async fn a_batch_that_is_appended_again_is_published_once() {
     // As after the time in which the server knows the id of the message.
     for number in [1, 2] {
         let data = message(&cluster, number);
-        let answer = nats::append(cluster.ports[0], SUBJECT, &format!("again {number}"), &data);
+        let answer =
+            nats::append(&cluster.addresses[0], SUBJECT, &format!("again {number}"), &data);
         assert_eq!(answer["seq"], json!(number + 2), "{answer}");
     }
     cluster.hubs[0].publish("a", "third").await;
@@ -125,7 +126,7 @@ async fn a_batch_of_a_newer_version_stops_a_hub_and_names_both_versions() {
     cluster.hubs[0].publish("a", "first").await;
     let mut data = message(&cluster, 1);
     data[0] += 1;
-    nats::append(cluster.ports[0], SUBJECT, "newer", &data);
+    nats::append(&cluster.addresses[0], SUBJECT, "newer", &data);
     let hub = &cluster.hubs[1];
     let version = env!("CARGO_PKG_VERSION");
     let text =
@@ -146,7 +147,7 @@ async fn a_batch_that_the_log_has_lost_stops_the_hubs_that_lack_it() {
     let ticket = 1 + 1 + env!("CARGO_PKG_VERSION").len() + 4;
     assert_eq!(data[ticket..ticket + 8], 1u64.to_be_bytes());
     data[ticket..ticket + 8].copy_from_slice(&3u64.to_be_bytes());
-    nats::append(cluster.ports[0], SUBJECT, "third", &data);
+    nats::append(&cluster.addresses[0], SUBJECT, "third", &data);
     for hub in &cluster.hubs {
         let text = "message 2 of the log is batch 3 of hub h0, and a batch before it is missing";
         hub.wait_for_log(text, 1).await;

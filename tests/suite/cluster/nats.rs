@@ -1,11 +1,11 @@
 //! NATS servers for tests, and their protocol.
 
 use super::fixture::NODES;
-use crate::hub::TEST_TIMEOUT;
+use crate::hub::{TEST_TIMEOUT, own_loopback_address};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -62,33 +62,32 @@ impl Drop for Server {
     }
 }
 
-/// Returns free ports below those that the system gives to connections, so that they stay free while a
-/// server is down.
-pub fn free_ports() -> Vec<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
-    let ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
-    let free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    free.take(NODES).collect()
+/// Returns addresses that stay free while a server is down: no other process uses this address, and the
+/// system gives these ports to no connection.
+pub fn free_addresses() -> Vec<String> {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let ports = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed));
+    let address = own_loopback_address();
+    ports.take(NODES).map(|port| format!("{address}:{port}")).collect()
 }
 
-/// Sends a request to the server at `port` and returns the answer.
-pub fn request(port: u16, subject: &str, payload: &str) -> Value {
+/// Sends a request to the server at an address and returns the answer.
+pub fn request(address: &str, subject: &str, payload: &str) -> Value {
     let length = payload.len();
-    exchange(port, format!("PUB {subject} answer {length}\r\n{payload}\r\n").as_bytes())
+    exchange(address, format!("PUB {subject} answer {length}\r\n{payload}\r\n").as_bytes())
 }
 
 /// Appends a message with an id to a stream.
-pub fn append(port: u16, subject: &str, id: &str, payload: &[u8]) -> Value {
+pub fn append(address: &str, subject: &str, id: &str, payload: &[u8]) -> Value {
     let head = format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n");
     let (length, total) = (head.len(), head.len() + payload.len());
     let command = format!("HPUB {subject} answer {length} {total}\r\n{head}");
-    exchange(port, &[command.as_bytes(), payload, b"\r\n"].concat())
+    exchange(address, &[command.as_bytes(), payload, b"\r\n"].concat())
 }
 
 /// Sends a command that is answered on the subject `answer`, and returns the answer.
-fn exchange(port: u16, command: &[u8]) -> Value {
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+fn exchange(address: &str, command: &[u8]) -> Value {
+    let mut connection = TcpStream::connect(address).unwrap();
     connection.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     let options = "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB answer 1\r\n";
     connection.write_all(&[options.as_bytes(), command].concat()).unwrap();
