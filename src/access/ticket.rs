@@ -79,8 +79,18 @@ impl Tickets {
             Some(file) => stored_key(file)?,
             None => new_key(),
         };
+        Ok(Self::new(key))
+    }
+
+    /// Creates and verifies tickets with this key.
+    pub fn new(key: [u8; KEY_BYTES]) -> Self {
         let (signing, verifying) = (EncodingKey::from_secret(&key), DecodingKey::from_secret(&key));
-        Ok(Self { key, signing, verifying })
+        Self { key, signing, verifying }
+    }
+
+    /// Returns the key.
+    pub fn key(&self) -> &[u8; KEY_BYTES] {
+        &self.key
     }
 
     /// Creates a ticket for `maker`.

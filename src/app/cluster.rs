@@ -1,7 +1,11 @@
 //! The hub as one of a cluster: its name, and the disconnection of its subscribers while it is cut off from
 //! the log, so that they resume at other hubs.
 
+#[cfg(feature = "cluster")]
+use crate::cluster::HubReport;
 use crate::config::Config;
+#[cfg(feature = "cluster")]
+use crate::http;
 use crate::http::AppState;
 use crate::hub::DisconnectAll;
 use crate::source::NodeName;
@@ -21,11 +25,15 @@ pub(super) async fn watch(state: Data<AppState>, timeout: Duration) {
         // A journal that has stopped gets nothing new, either.
         let has_stopped = state.health.poisoned().is_some();
         let unreachable = log.unreachable_for();
-        let is_isolated = has_stopped || unreachable.is_some_and(|time| time >= timeout);
+        let differs = log.differs.is_some();
+        let is_isolated = has_stopped || differs || unreachable.is_some_and(|time| time >= timeout);
         let was_isolated = state.is_isolated.swap(is_isolated, Ordering::Relaxed);
         if is_isolated && !was_isolated {
-            let reason =
-                if has_stopped { "the journal has stopped" } else { "the log does not answer" };
+            let reason = match log.differs {
+                _ if has_stopped => "the journal has stopped".to_owned(),
+                Some(differs) => differs,
+                None => "the log does not answer".to_owned(),
+            };
             tracing::error!(reason, "disconnecting subscribers, so that they resume at other hubs");
             if state.manager.send(DisconnectAll { window: WINDOW }).await.is_err() {
                 tracing::error!(
@@ -36,6 +44,36 @@ pub(super) async fn watch(state: Data<AppState>, timeout: Duration) {
             tracing::info!("the log of the cluster answers again; accepting subscribers");
         }
     }
+}
+
+/// Tells the other hubs about this one each second, records what they report, and answers their requests.
+#[cfg(feature = "cluster")]
+pub(super) fn join_peers(state: &Data<AppState>) {
+    let (Some(peers), Some(log)) = (state.peers.clone(), state.history.log_status()) else {
+        return;
+    };
+    let (log, followed) = (log.clone(), peers.clone());
+    actix::spawn(async move { followed.follow_reports(log).await });
+    actix::spawn(http::answer_peers(state.clone()));
+    let state = state.clone();
+    actix::spawn(async move {
+        let mut every_second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            every_second.tick().await;
+            if state.draining.load(Ordering::Relaxed) {
+                return;
+            }
+            peers.report(&http::own_report(&state, &peers).await).await;
+        }
+    });
+}
+
+/// Tells the other hubs that this one stops.
+#[cfg(feature = "cluster")]
+pub(super) async fn leave_peers(state: &AppState) {
+    let Some(peers) = &state.peers else { return };
+    let report = http::own_report(state, peers).await;
+    peers.report(&HubReport { is_leaving: true, ..report }).await;
 }
 
 /// Returns the name of this hub, if it belongs to a cluster.

@@ -72,7 +72,7 @@ async fn serve(
     // Before the journal is opened, so that a mistake is reported at once and by itself.
     let (tls, sockets) = (tls(&config)?, http::bind(&config.listen)?);
     let admin_sockets = http::bind(&config.metrics_listen)?;
-    let Built { state, journal, new_secret } = build(&config, tls)?;
+    let Built { state, journal, new_secret } = build(&config, tls).await?;
     if let Err(error) =
         source::end_orphaned_runs(&state.history, &state.publisher, &cluster::node_name(&config))
     {
@@ -121,7 +121,7 @@ struct Built {
 }
 
 /// Builds all parts of the hub.
-fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
+async fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
     let telemetry = Telemetry::new().context("cannot register the metrics")?;
     let (dispatch_sender, batches) = mpsc::channel(MAX_WAITING_BATCHES);
     let dispatched = dispatch_sender.downgrade();
@@ -130,7 +130,8 @@ fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
     let journal = Journal::open(settings, telemetry.clone(), dispatch_sender)?;
     let manager = manager(config, batches, &journal, telemetry.clone());
     let revocations = Arc::new(revocations(config)?);
-    let access = config.access.clone().with_tickets(tickets(config)?, revocations.clone());
+    let access =
+        config.access.clone().with_tickets(tickets(config, &journal).await?, revocations.clone());
     let (access, new_secret) = with_admin_key(config, access)?;
     let node = cluster::node_name(config);
     #[cfg(feature = "chat")]
@@ -150,6 +151,8 @@ fn build(config: &Config, tls: Option<Tls>) -> anyhow::Result<Built> {
         key_set: arc_swap::ArcSwapOption::empty(),
         revocations,
         node: node.clone(),
+        #[cfg(feature = "cluster")]
+        peers: journal.peers.clone(),
         sources: Supervisor::new(journal.publisher.clone(), telemetry.clone(), node.clone()),
         #[cfg(feature = "jobs")]
         jobs: source::Jobs::new(config.jobs.clone(), journal.publisher.clone(), node, &telemetry),
@@ -196,6 +199,8 @@ async fn close(
     admin: Option<ServerHandle>,
     journal: Journal,
 ) -> anyhow::Result<()> {
+    #[cfg(feature = "cluster")]
+    cluster::leave_peers(state).await;
     runs::kill_all(state);
     // Their streams get an end, if that can still be published.
     let _ = tokio::time::timeout(RUNS_END_WITHIN, runs::all_ended(state)).await;
@@ -249,6 +254,8 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
     watch::start(state);
     if let Some(timeout) = cluster::isolation_timeout(config) {
         actix::spawn(cluster::watch(state.clone(), timeout));
+        #[cfg(feature = "cluster")]
+        cluster::join_peers(state);
     }
     #[cfg(feature = "chat")]
     actix::spawn(state.chats.clone().run_janitor());
@@ -309,10 +316,20 @@ fn with_admin_key(config: &Config, access: Access) -> anyhow::Result<(Access, Op
     Ok((access.with_admin_key(made.key), made.secret))
 }
 
-/// Opens the key of tickets, stored with the journal so that tickets survive a restart as it does.
-fn tickets(config: &Config) -> anyhow::Result<Tickets> {
-    Tickets::open(beside_journal(config, "tickets.key").as_deref())
-        .context("cannot open tickets.key")
+/// Opens the key of tickets, stored with the journal so that tickets survive a restart as it does. The hubs of
+/// a cluster share one.
+async fn tickets(config: &Config, journal: &Journal) -> anyhow::Result<Tickets> {
+    let own = Tickets::open(beside_journal(config, "tickets.key").as_deref())
+        .context("cannot open tickets.key")?;
+    #[cfg(feature = "cluster")]
+    if let Some(peers) = &journal.peers {
+        let key = peers.shared_key("tickets", own.key()).await?;
+        let key = key.as_slice().try_into().context("the key of tickets has a wrong length")?;
+        return Ok(Tickets::new(key));
+    }
+    #[cfg(not(feature = "cluster"))]
+    let _ = journal;
+    Ok(own)
 }
 
 /// Opens the revocations, stored with the journal.

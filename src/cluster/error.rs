@@ -82,6 +82,16 @@ pub enum LogError {
         /// Name of the stream.
         stream: String,
     },
+    /// A key that all hubs share cannot be stored or read.
+    #[error("cannot read or create key {name} of bucket {bucket}: {reason}")]
+    SharedKey {
+        /// Name of the key.
+        name: String,
+        /// Bucket of JetStream's key-value store.
+        bucket: String,
+        /// Reason of the server.
+        reason: String,
+    },
     /// A hub that has applied messages finds no stream.
     #[error(
         "stream {stream} does not exist, but this hub has applied messages of it; start the servers that \

@@ -3,6 +3,7 @@
 use super::chain::ChainLink;
 use super::connection::{connect, open_stream};
 use super::error::LogError;
+use super::peers::Peers;
 use super::settings::ClusterSettings;
 use super::status::LogStatus;
 use super::tail::Tail;
@@ -56,6 +57,7 @@ pub struct Log {
     max_payload_bytes: usize,
     node: String,
     status: Arc<LogStatus>,
+    peers: Peers,
     start: Option<SyncSender<Start>>,
     appends: Option<Sender<Append>>,
     messages: Option<Receiver<Result<LogMessage, LogError>>>,
@@ -87,10 +89,11 @@ impl Log {
                 }
             })
             .map_err(LogError::Thread)?;
-        let (epoch, max_payload_bytes) = result.recv().unwrap_or(Err(LogError::Stopped))?;
+        let (epoch, peers) = result.recv().unwrap_or(Err(LogError::Stopped))?;
         Ok(Self {
             epoch,
-            max_payload_bytes,
+            max_payload_bytes: peers.max_message_bytes(),
+            peers,
             node,
             status,
             start: Some(start),
@@ -112,6 +115,11 @@ impl Log {
     /// Returns the name of this hub.
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// Returns a handle to the other hubs.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// Returns the state of the log.
@@ -160,14 +168,15 @@ impl Tasks {
     /// Connects, reports the epoch, and reads and appends once it is started.
     async fn run(
         self,
-        opened: &SyncSender<Result<(u32, usize), LogError>>,
+        opened: &SyncSender<Result<(u32, Peers), LogError>>,
         started: &std::sync::mpsc::Receiver<Start>,
     ) {
         let (context, epoch) = match open(&self.settings, self.is_member).await {
             Ok(opened) => opened,
             Err(error) => return drop(opened.send(Err(error))),
         };
-        let _ = opened.send(Ok((epoch, context.client().server_info().max_payload)));
+        let peers = Peers::new(context.client(), &self.settings);
+        let _ = opened.send(Ok((epoch, peers)));
         // The journal is opened meanwhile, for which the connection is not needed.
         let Ok(Start { last, wake, appends, messages }) = started.recv() else { return };
         let Self { settings, status, .. } = self;

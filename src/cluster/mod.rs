@@ -1,4 +1,5 @@
-//! The replicated log of a cluster of hubs: one stream of NATS JetStream.
+//! A cluster of hubs: its replicated log, one stream of NATS JetStream, and what the hubs tell and ask each
+//! other.
 //!
 //! Promises: the messages that are read come in the order of the log, each once, and none is missing: a
 //! gap is an error; an append is repeated, with the same id, until the log has it.
@@ -11,15 +12,25 @@ mod connection;
 mod error;
 #[cfg(feature = "cluster")]
 mod log;
+#[cfg(feature = "cluster")]
+mod peers;
+#[cfg(feature = "cluster")]
+mod report;
 mod settings;
+#[cfg(feature = "cluster")]
+mod shared_key;
 mod status;
 #[cfg(feature = "cluster")]
 mod tail;
 
-pub use chain::ChainLink;
+pub use chain::{ChainLink, Checkpoint};
 #[cfg(feature = "cluster")]
 pub use error::LogError;
 #[cfg(feature = "cluster")]
 pub use log::{Log, LogMessage};
+#[cfg(feature = "cluster")]
+pub use peers::{AskError, PeerRequest, Peers};
+#[cfg(feature = "cluster")]
+pub use report::{HubReport, KnownHub};
 pub use settings::{ClusterSettings, LogCredentials, LogTls};
 pub use status::{LogState, LogStatus};

@@ -1,6 +1,6 @@
 //! State of the log as this hub sees it, for readiness, metrics and refusals.
 
-use super::chain::ChainLink;
+use super::chain::{ChainLink, Checkpoint, Checkpoints};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -14,6 +14,7 @@ pub struct LogStatus {
     state: Mutex<LogState>,
     /// Id of the message that is being appended, until it was read.
     awaited: Mutex<Option<String>>,
+    checkpoints: Mutex<Checkpoints>,
     has_read_back: Notify,
 }
 
@@ -34,6 +35,8 @@ pub struct LogState {
     pub is_checked: bool,
     /// True if the log has fewer messages than this hub has applied.
     pub is_behind: bool,
+    /// Hub that has applied another log than this one, if most hubs have.
+    pub differs: Option<String>,
     /// Reason why the log cannot be read now.
     pub problem: Option<String>,
     /// True once this hub has caught up with the log since its start.
@@ -46,6 +49,8 @@ pub struct LogState {
     pub appending_since: Option<Instant>,
     /// Number of appends that were repeated because they were not acknowledged.
     pub repeated_appends: u64,
+    /// Number of times that what another hub has applied was compared with what this one has.
+    pub compared: u64,
     /// Number of times that reading began again.
     pub restarts: u64,
 }
@@ -54,7 +59,7 @@ impl LogState {
     /// Returns true if a message may be appended: the log is known to have all that this hub has applied.
     #[must_use]
     pub fn may_append(&self) -> bool {
-        self.is_checked && !self.is_behind
+        self.is_checked && !self.is_behind && self.differs.is_none()
     }
 
     /// Returns the number of messages that this hub has not applied yet.
@@ -99,6 +104,7 @@ impl Default for LogStatus {
     fn default() -> Self {
         Self {
             awaited: Mutex::default(),
+            checkpoints: Mutex::default(),
             has_read_back: Notify::new(),
             state: Mutex::new(LogState {
                 applied: ChainLink::default(),
@@ -108,12 +114,14 @@ impl Default for LogStatus {
                 answered_at: Instant::now(),
                 is_checked: false,
                 is_behind: false,
+                differs: None,
                 problem: None,
                 has_caught_up: false,
                 behind_since: Some(Instant::now()),
                 verified: 0,
                 appending_since: None,
                 repeated_appends: 0,
+                compared: 0,
                 restarts: 0,
             }),
         }
@@ -131,7 +139,39 @@ impl LogStatus {
     #[must_use]
     pub fn accepts_appends(&self) -> bool {
         let state = self.lock();
-        !state.is_behind && state.unreachable_for().is_none()
+        !state.is_behind && state.differs.is_none() && state.unreachable_for().is_none()
+    }
+
+    /// Records the last message that this hub has applied.
+    pub fn applied(&self, link: ChainLink) {
+        let before = std::mem::replace(&mut self.lock().applied, link);
+        if before.sequence != link.sequence {
+            self.checkpoints().add(link);
+        }
+    }
+
+    /// Returns the hashes to report to other hubs.
+    #[must_use]
+    pub fn checkpoints_to_report(&self) -> Vec<Checkpoint> {
+        self.checkpoints().to_report()
+    }
+
+    /// Returns the last message that another hub and this one have applied, and true if the hashes up to it
+    /// are equal.
+    #[must_use]
+    pub fn compare(&self, reported: &[Checkpoint]) -> Option<(u64, bool)> {
+        let compared = self.checkpoints().compare(reported);
+        self.update(|state| state.compared += u64::from(compared.is_some()));
+        compared
+    }
+
+    /// Sets or removes the reason why the log of this hub is not that of the cluster.
+    pub fn set_differs(&self, problem: Option<String>) {
+        self.update(|state| state.differs = problem);
+    }
+
+    fn checkpoints(&self) -> MutexGuard<'_, Checkpoints> {
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the id of the message that is being appended.

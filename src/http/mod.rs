@@ -16,6 +16,7 @@ mod limits;
 mod middleware;
 mod openapi;
 mod outcome;
+mod peers;
 #[doc(hidden)]
 pub mod probe;
 #[cfg(feature = "remote-keys")]
@@ -27,6 +28,8 @@ mod session_socket;
 mod state;
 mod tls;
 
+#[cfg(feature = "cluster")]
+pub use api::cluster::own_report;
 #[cfg(feature = "files")]
 pub use limits::Downloads;
 #[cfg(feature = "search")]
@@ -34,6 +37,8 @@ pub use limits::Searches;
 pub use limits::{BodyBudget, ConnectionLimiter, SelectorUsage};
 #[cfg(feature = "remote-keys")]
 pub use remote_keys::RemoteKeySet;
+#[cfg(feature = "cluster")]
+pub use server::answer_peers;
 pub use server::{BoundSockets, SHUTDOWN_TIMEOUT, Server, bind, start, start_admin};
 #[cfg(feature = "files")]
 pub use state::Folder;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "chat")]
 use crate::http::api::chats;
+#[cfg(feature = "cluster")]
+use crate::http::api::cluster;
 #[cfg(feature = "files")]
 use crate::http::api::files;
 #[cfg(feature = "jobs")]
@@ -18,6 +20,8 @@ use crate::http::error::{Code, Problem, error_for};
 use crate::http::extract::last_event_id::LAST_EVENT_ID;
 use crate::http::middleware::access_log::{self, REQUEST_ID};
 use crate::http::middleware::auth;
+#[cfg(feature = "cluster")]
+use crate::http::middleware::forward;
 use crate::http::openapi::document;
 use crate::http::resource::{Routes, resource};
 use crate::http::state::AppState;
@@ -49,8 +53,13 @@ pub(crate) fn app(
     let guarded = Condition::new(!is_admin_listener, from_fn(auth::authenticate));
     let admin_host_check = Condition::new(is_admin_listener, from_fn(auth::check_admin_host));
     let routes = if is_admin_listener { admin_routes } else { routes };
-    App::new()
-        .app_data(state)
+    let app = App::new();
+    #[cfg(feature = "cluster")]
+    let app = app.wrap(Condition::new(
+        !is_admin_listener && state.peers.is_some(),
+        from_fn(forward::forward),
+    ));
+    app.app_data(state)
         .wrap(guarded)
         .wrap(admin_host_check)
         .wrap(cors)
@@ -88,6 +97,8 @@ const CORE: Routes = &[
 pub(crate) fn all_routes() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     let groups: &[Routes] = &[
         CORE,
+        #[cfg(feature = "cluster")]
+        cluster::ROUTES,
         #[cfg(feature = "files")]
         files::ROUTES,
         #[cfg(feature = "jobs")]
@@ -162,6 +173,8 @@ fn handler(path: &str, method: &str) -> Route {
 /// Returns the handler of a path that only some builds have.
 fn optional_handler(path: &str, method: &str) -> Option<Route> {
     let find: &[fn(&str, &str) -> Option<Route>] = &[
+        #[cfg(feature = "cluster")]
+        cluster::handler,
         #[cfg(feature = "files")]
         files::handler,
         #[cfg(feature = "jobs")]

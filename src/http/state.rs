@@ -74,6 +74,9 @@ pub struct AppState {
     pub revocations: Arc<Revocations>,
     /// Name of this hub in its cluster.
     pub node: NodeName,
+    /// The other hubs of its cluster.
+    #[cfg(feature = "cluster")]
+    pub peers: Option<crate::cluster::Peers>,
     /// Sources of events inside the hub.
     pub sources: Supervisor,
     /// Chats with models.

@@ -139,6 +139,9 @@ pub struct Journal {
     pub backup: Option<Backup>,
     /// Number of streams, by scope.
     pub stream_usage: Arc<StreamUsage>,
+    /// The other hubs of the cluster, if this hub belongs to one.
+    #[cfg(feature = "cluster")]
+    pub peers: Option<crate::cluster::Peers>,
     writer: JoinHandle<()>,
 }
 
@@ -160,15 +163,9 @@ impl Journal {
         let reserve_bytes = if free_space.is_some() { settings.min_free_bytes } else { 0 };
         telemetry.journal_bounds(settings.retention.total_bytes, reserve_bytes);
         let sealing = std::mem::replace(&mut recovered.sealing, KeyFile::none());
-        let mut store = Store::open(
-            kv.clone(),
-            recovered.sync,
-            settings.retention,
-            settings.limits,
-            floors.clone(),
-            sealing,
-        )
-        .map_err(store_failed)?;
+        let (sync, retention, limits) = (recovered.sync, settings.retention, settings.limits);
+        let store = Store::open(kv.clone(), sync, retention, limits, floors.clone(), sealing);
+        let mut store = store.map_err(store_failed)?;
         let order = Order::join(settings.cluster, &mut recovered, &mut store, &path)?;
         let (epochs, losses) = recovered.epochs(&mut store).map_err(store_failed)?;
         telemetry.journal_lost(!losses.is_empty());
@@ -183,10 +180,10 @@ impl Journal {
             log: order.log_status(),
         });
         let stream_usage = store.stream_usage();
-        let backup = recovered
-            .files
-            .is_some()
-            .then(|| Backup { kv: kv.clone(), data_dir: settings.data_dir.clone() });
+        #[cfg(feature = "cluster")]
+        let peers = order.peers();
+        let backup = || Backup { kv: kv.clone(), data_dir: settings.data_dir.clone() };
+        let backup = recovered.files.is_some().then(backup);
         let loss_record = recovered.files.as_ref().map(|files| files.losses.clone());
         let health = Arc::new(Health::new(losses, loss_record, kv.read_errors()));
         let (queue, messages) = std::sync::mpsc::sync_channel(MAX_QUEUED_PUBLISHES);
@@ -208,12 +205,19 @@ impl Journal {
             clock: RetentionClock::new(now(), Instant::now(), totals.time),
         };
         writer.begin().map_err(store_failed)?;
-        let writer = std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || writer.run())
-            .map_err(io_failed)?;
+        let thread = std::thread::Builder::new().name("journal".into());
+        let writer = thread.spawn(move || writer.run()).map_err(io_failed)?;
         let publisher = Publisher::new(queue, health.clone(), telemetry.clone());
-        Ok(Self { publisher, history, health, backup, stream_usage, writer })
+        Ok(Self {
+            publisher,
+            history,
+            health,
+            backup,
+            stream_usage,
+            #[cfg(feature = "cluster")]
+            peers,
+            writer,
+        })
     }
 
     /// Waits until all queued publishes are durable and the files are closed.

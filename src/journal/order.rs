@@ -70,6 +70,12 @@ impl Order {
         Ok(Self {})
     }
 
+    /// Returns a handle to the other hubs, if this hub belongs to a cluster.
+    #[cfg(feature = "cluster")]
+    pub(super) fn peers(&self) -> Option<crate::cluster::Peers> {
+        self.log.as_ref().map(|(log, _)| log.peers().clone())
+    }
+
     /// Returns the state of the log, if this hub belongs to a cluster.
     pub(super) fn log_status(&self) -> Option<Arc<LogStatus>> {
         #[cfg(feature = "cluster")]

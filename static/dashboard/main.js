@@ -29,6 +29,7 @@ const PAGES = {
   publish: async () => (await import('./publish.js')).publish,
   sessions: async () => (await import('./sessions.js')).sessions,
   jobs: async () => (await import('./jobs.js')).jobs,
+  cluster: async () => (await import('./cluster.js')).cluster,
   access: async () => (await import('./access.js')).access,
 };
 
@@ -76,6 +77,7 @@ async function showPage() {
   try {
     if (!user) {
       user = await fetchUser();
+      showClusterLink(user);
       watchAlerts(user);
     }
   } catch (error) {
@@ -158,6 +160,12 @@ function handleUserChange() {
   showPage();
 }
 
+/** Shows the link to the page of the cluster if the hub belongs to one. @param {import('./hub.js').User} user */
+function showClusterLink({ node }) {
+  const link = links.get('cluster');
+  if (link) link.hidden = node === null;
+}
+
 /** Hides the links to pages that this build of the hub has no feature for. */
 async function hideMissingFeatures() {
   const features = await fetchFeatures();
@@ -176,6 +184,7 @@ onUnauthorized(() => {
 
 const link = (/** @type {string} */ href, /** @type {string} */ text) => h('li', {}, h('a', { href }, text));
 const links = new Map(Object.keys(PAGES).map((name) => [name, link(`#/${name}`, pageTitle(name))]));
+/** @type {any} */ (links.get('cluster')).hidden = true;
 links.set('chat', link('chat', 'Chat')).set('docs', link('docs', 'API'));
 replaceChildren(nav, [...links.values()]);
 hideMissingFeatures();

@@ -20,7 +20,7 @@ export function sessions({ main, user, signal }) {
     return;
   }
   const filters = ['stream', 'subject', 'address'].map((name) => h('input', { name, type: 'search', 'data-search': name === 'stream', autocomplete: 'off', spellcheck: 'false' }));
-  const list = table('Sessions', ['session', 'streams', 'subject', 'address', ['since'], ['behind'], ['queued'], ['sent'], 'resume', '']);
+  const list = table('Sessions', ['session', ...(user.node ? ['hub'] : []), 'streams', 'subject', 'address', ['since'], ['behind'], ['queued'], ['sent'], 'resume', '']);
   const more = h('span', { class: 'muted' });
   const pager = createPager(`Next ${formatCount(MAX_REQUESTED)}`, () => refresh());
   const disconnect = async (/** @type {string} */ id) => {
@@ -39,13 +39,14 @@ export function sessions({ main, user, signal }) {
     const after = pager.after();
     if (after !== null) query.set('after', after);
     for (const input of filters) if (input.value !== '') query.set(input.name, input.value);
-    const { sessions, next, silent_workers: silentWorkers } = await request(`sessions?${query}`, { signal });
+    const { sessions, next, silent_workers: silentWorkers, silent_hubs: silentHubs } = await request(`sessions?${query}`, { signal });
     if (thisRequest !== latestRequest) return;
     pager.update(next);
     const lagOf = (/** @type {any} */ { lag }) => (lag === null ? Infinity : lag);
     sessions.sort((/** @type {any} */ a, /** @type {any} */ b) => lagOf(b) - lagOf(a) || b.queued_bytes - a.queued_bytes || a.since.localeCompare(b.since));
     updateRows(list.body, sessions.slice(0, MAX_ROWS), (/** @type {any} */ { id }) => id, (/** @type {any} */ session) => [
       h('code', { title: session.id }, session.id.slice(0, 8)),
+      ...(user.node ? [session.hub] : []),
       h('span', {}, session.streams.join(', ')),
       h('span', {}, session.subject ?? '–'),
       h('span', {}, session.address),
@@ -61,6 +62,7 @@ export function sessions({ main, user, signal }) {
       sessions.length > MAX_ROWS ? `Showing ${MAX_ROWS} of ${formatCount(sessions.length)}, the furthest behind first.` : '',
       next === null ? '' : 'More sessions are on the next page.',
       silentWorkers > 0 ? `${silentWorkers} worker threads have not answered; their sessions are missing.` : '',
+      silentHubs.length > 0 ? `Hubs that have not answered: ${silentHubs.join(', ')}; their sessions are missing.` : '',
     ].join(' '));
   };
   const refilter = debounce(refresh);

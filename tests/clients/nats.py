@@ -4,6 +4,7 @@ import itertools
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 
@@ -39,6 +40,15 @@ class Server:
     def stop(self, how=signal.SIGKILL):
         self.process.send_signal(how)
         self.process.wait(60)
+
+
+def publish(server, subject, payload):
+    """Publishes a message, and returns once the server has it."""
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port))) as connection, connection.makefile("rb") as lines:
+        options = '{"verbose":false}'
+        connection.sendall(f"CONNECT {options}\r\nPUB {subject} {len(payload)}\r\n{payload}\r\nPING\r\n".encode())
+        assert any(line == b"PONG\r\n" for line in lines)
 
 
 def cluster(folder, count=3):

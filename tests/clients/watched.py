@@ -526,6 +526,35 @@ def killed_server(resources, wait_until_scraped):
     servers[2].stop()
 
 
+@fault("FanfareClusterHubSilent")
+def frozen_hub(resources, wait_until_scraped):
+    server, flags = start_nats(resources)
+    hub = resources.start_hub(*flags, "--node", "first")
+    yield hub
+    other = resources.start_hub(*flags, "--node", "second")
+    wait_for_hub(hub, "second")
+    other.process.send_signal(signal.SIGSTOP)
+
+
+@fault("FanfareClusterDiffers", "FanfareNotReady")
+def reported_difference(resources, wait_until_scraped):
+    """Reports for another hub that the last message had another hash."""
+    server, flags = start_nats(resources)
+    hub = resources.start_hub(*flags, "--node", "first")
+    yield hub
+    hub.publish("s", "x")
+    report = {"node": "second", "version": "1.0.0", "started_ms": 0, "applied": 1, "sessions": 0, "problem": None, "is_leaving": False,
+              "checkpoints": [{"sequence": 1, "hash": "another"}]}
+    resources.repeat(1, lambda: nats.publish(server, "fanfare.report", json.dumps(report)))
+
+
+def wait_for_hub(hub, name):
+    started = time.monotonic()
+    while all(known["name"] != name for known in requests.get(f"{hub.url}/cluster", timeout=TIMEOUT_S).json()["hubs"]):
+        assert time.monotonic() - started < TIMEOUT_S, f"{name} is unknown"
+        time.sleep(0.1)
+
+
 def mount_freezable_disk(resources):
     """Mounts a file system on a loop device, which can be frozen so that writes to it block."""
     image, disk = resources.temp_folder(), resources.temp_folder()

@@ -139,7 +139,7 @@ fn files_are_short_and_begin_with_a_module_comment() {
 }
 
 /// Parts of `http`; each uses only those after it.
-const HTTP_PARTS: [&str; 19] = [
+const HTTP_PARTS: [&str; 20] = [
     "probe",
     "server",
     "routes",
@@ -150,6 +150,7 @@ const HTTP_PARTS: [&str; 19] = [
     "resource",
     "ingest",
     "history",
+    "peers",
     "extract",
     "state",
     "limits",

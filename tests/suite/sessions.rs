@@ -72,7 +72,7 @@ async fn a_session_is_listed_with_its_state() {
     assert_eq!(
         session,
         json!({
-            "id": id, "streams": ["a.x", "a.y.*"], "subject": "sub ann", "address": "192.0.2.7",
+            "id": id, "streams": ["a.x", "a.y.*"], "subject": "sub ann", "hub": null, "address": "192.0.2.7",
             "position": last, "state": "live", "lag": 0, "queued_bytes": 0, "sent_events": 1,
             "resume": "live",
         })
@@ -149,7 +149,7 @@ async fn sessions_are_filtered_and_listed_completely_in_pages() {
     assert_eq!(
         presence,
         json!({
-            "stream": "s1", "sessions": 9, "anonymous": 0, "subject_count": 2,
+            "stream": "s1", "sessions": 9, "anonymous": 0, "subject_count": 2, "silent_hubs": [],
             "subjects": [
                 { "subject": "key app", "sessions": 8 }, { "subject": "sub ann", "sessions": 1 }
             ],

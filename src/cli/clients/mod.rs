@@ -1,6 +1,8 @@
 //! The subcommands that are clients of a hub, and those for the shell.
 
 mod client;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod command;
 mod follow;
 mod grep;
@@ -34,7 +36,13 @@ pub(super) fn commands() -> Vec<Command> {
         transfer::import_command(),
     ];
     let clients = clients.into_iter().map(|command| command.args(client::arguments()));
-    clients.chain([shell::completions_command(), shell::man_command()]).collect()
+    let others = [
+        #[cfg(feature = "cluster")]
+        cluster::command(),
+        shell::completions_command(),
+        shell::man_command(),
+    ];
+    clients.chain(others).collect()
 }
 
 /// Runs a subcommand; `None` if it is not one of these.
@@ -44,6 +52,8 @@ pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitC
         "run" => return Some(as_client(run::run(flags))),
         "tail" => as_client(tail::run(flags)),
         "streams" => as_client(streams::run(flags)),
+        #[cfg(feature = "cluster")]
+        "cluster" => as_client(cluster::run(flags)),
         "export" => as_client(transfer::export(flags)),
         "import" => as_client(transfer::import(flags)),
         "completions" => print(&shell::completions(flags, whole_command())),

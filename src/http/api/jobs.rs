@@ -148,7 +148,9 @@ pub(crate) async fn stop(
     // Stopping a run that has just ended succeeds.
     let has_ended = match state.jobs.stream_of(&name, &run) {
         Some(stream) => {
-            read_history(&state, move |history| history.stream(&stream)).await?.is_some()
+            let found = read_history(&state, move |history| history.stream(&stream)).await?;
+            // One that has not ended may be running at another hub of the cluster.
+            found.is_some_and(|found| found.ended || state.node.has_run(&run))
         }
         None => false,
     };

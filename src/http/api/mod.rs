@@ -2,6 +2,8 @@
 
 #[cfg(feature = "chat")]
 pub(crate) mod chats;
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
 #[cfg(feature = "files")]
 pub(crate) mod download_progress;
 pub(crate) mod event_body;

@@ -33,6 +33,13 @@ impl Check {
 }
 
 impl Readiness {
+    /// Returns the reason of a failed check, if there is one.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn first_reason(&self) -> Option<String> {
+        let failed = self.checks.values().find(|check| !check.ok)?;
+        Some(failed.reason.clone().unwrap_or_default())
+    }
+
     /// Removes the reasons, so that only the results of the checks remain.
     pub(crate) fn without_reasons(mut self) -> Self {
         self.checks.values_mut().for_each(|check| check.reason = None);
@@ -102,6 +109,9 @@ fn cluster(state: &AppState) -> Option<String> {
     if log.is_behind {
         return Some(format!("the log lacks messages that this hub has applied{problem}"));
     }
+    if let Some(problem) = &log.differs {
+        return Some(problem.clone());
+    }
     if let Some(time) = log.append_stalled_for() {
         return Some(format!(
             "an append to the log has taken {} s so far{problem}",
@@ -120,6 +130,7 @@ fn cluster(state: &AppState) -> Option<String> {
 fn cluster_sample(state: &AppState) -> ClusterSample {
     let Some(log) = state.history.log() else { return ClusterSample::default() };
     let seconds = |time: Option<Duration>| time.map_or(0.0, |time| time.as_secs_f64());
+    let (hubs, silent_hubs) = hubs(state);
     ClusterSample {
         end: log.end,
         applied: log.applied.sequence,
@@ -130,7 +141,24 @@ fn cluster_sample(state: &AppState) -> ClusterSample {
         repeated_appends: log.repeated_appends,
         restarts: log.restarts,
         verified: log.verified,
+        hubs,
+        silent_hubs,
+        differs: log.differs.is_some(),
+        compared: log.compared,
     }
+}
+
+/// Returns the number of other hubs that report, and of silent ones.
+#[cfg(feature = "cluster")]
+fn hubs(state: &AppState) -> (usize, usize) {
+    let hubs = state.peers.as_ref().map_or(Vec::new(), |peers| peers.hubs());
+    let silent = hubs.iter().filter(|hub| hub.silent_for.is_some()).count();
+    (hubs.len() - silent, silent)
+}
+
+#[cfg(not(feature = "cluster"))]
+fn hubs(_: &AppState) -> (usize, usize) {
+    (0, 0)
 }
 
 /// Describes the losses that are not acknowledged yet.

@@ -6,12 +6,16 @@ use crate::http::extract::identity::require_admin;
 use crate::http::extract::query;
 use crate::http::openapi::errors::{CloseSessionErrors, ListSessionsErrors, PresenceErrors};
 use crate::http::openapi::examples;
+use crate::http::peers::{self, Answers};
 use crate::http::state::{AppState, manager_unresponsive};
 use crate::hub::{GetPresence, SessionFilter, SessionView, close, sessions};
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Serialize;
+use futures_util::future::join;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -22,7 +26,7 @@ const MAX_LIMIT: usize = 1_000;
 const MAX_SUBJECTS: usize = 1_000;
 
 /// A page of sessions.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = SessionList)]
 pub(crate) struct List {
     sessions: Vec<Session>,
@@ -30,12 +34,34 @@ pub(crate) struct List {
     next: Option<String>,
     /// Number of worker threads that do not answer. Their sessions are missing.
     silent_workers: usize,
+    /// Names of other hubs of the cluster that do not answer. Their sessions are missing.
+    silent_hubs: Vec<String>,
+}
+
+impl List {
+    /// Adds the sessions of other hubs, and keeps the first `limit` of all.
+    fn merge(&mut self, answers: Answers, limit: usize) {
+        self.silent_hubs = answers.silent;
+        for other in answers.bodies.iter().filter_map(|body| serde_json::from_slice(body).ok()) {
+            let Self { sessions, next, silent_workers, .. } = other;
+            self.sessions.extend(sessions);
+            self.next = self.next.take().or(next);
+            self.silent_workers += silent_workers;
+        }
+        self.sessions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let has_more = self.next.is_some() || self.sessions.len() > limit;
+        self.sessions.truncate(limit);
+        let last = self.sessions.last().filter(|_| has_more);
+        self.next = last.map(|session| session.id.clone());
+    }
 }
 
 /// A session.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct Session {
     id: String,
+    /// Name of the hub that has the session; null for a hub without a cluster.
+    hub: Option<String>,
     /// The streams and patterns that it reads.
     streams: Vec<String>,
     /// Subject: `key NAME`, or `sub SUB` of a token; null for anonymous readers.
@@ -46,7 +72,7 @@ pub(crate) struct Session {
     /// Id up to which the session has all events.
     position: String,
     /// `live`, or `catching_up` while it reads from history.
-    state: &'static str,
+    state: Cow<'static, str>,
     /// Milliseconds since the commit of the oldest event that the session has not taken: 0 if it
     /// has all; null while it reads from history.
     lag: Option<u64>,
@@ -55,23 +81,24 @@ pub(crate) struct Session {
     /// Number of events sent to the session.
     sent_events: u64,
     /// Result of the resume: `live`, `resumed`, `gap` or `reset`.
-    resume: &'static str,
+    resume: Cow<'static, str>,
 }
 
-impl From<SessionView> for Session {
-    fn from(view: SessionView) -> Self {
+impl Session {
+    fn new(view: SessionView, hub: Option<&str>) -> Self {
         Self {
+            hub: hub.map(str::to_owned),
             id: view.id.to_string(),
             streams: view.streams.iter().map(ToString::to_string).collect(),
             subject: view.subject.map(|subject| subject.to_string()),
             address: view.address.to_string(),
             since: Timestamp::from_ms(view.since_ms).to_string(),
             position: view.position.to_string(),
-            state: if view.is_catching_up { "catching_up" } else { "live" },
+            state: Cow::Borrowed(if view.is_catching_up { "catching_up" } else { "live" }),
             lag: view.lag_ms,
             queued_bytes: view.queued_bytes,
             sent_events: view.sent_events,
-            resume: view.resume,
+            resume: Cow::Borrowed(view.resume),
         }
     }
 }
@@ -81,7 +108,9 @@ impl From<SessionView> for Session {
     summary = "List sessions",
     description = "Lists open sessions with their streams, subject and lag, sorted by id. \
         Requires the grant `admin`. `next` is the value of `after` for the next page. Sessions of \
-        worker threads that do not answer are missing; `silent_workers` is their number.",
+        worker threads that do not answer are missing; `silent_workers` is their number. In a \
+        cluster, the sessions of all hubs are listed; `silent_hubs` names those that do not answer \
+        within a second.",
     params(
         ("stream" = Option<String>, Query,
          description = "Sessions that an event on this stream would go to"),
@@ -92,6 +121,7 @@ impl From<SessionView> for Session {
          description = "Id of the session to continue after: `next` of the previous page"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000,
          description = "Maximum number of sessions in the response, 100 by default"),
+        ("hub" = Option<String>, Query, description = "Only sessions of the hub with this name"),
     ),
     responses(
         (status = 200, description = "A page of sessions", body = List,
@@ -105,15 +135,20 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, Problem> {
     require_admin(&state, &request)?;
     let filter = session_filter(request.query_string()).map_err(Problem::query)?;
-    let listed = sessions(&state.manager, filter).await.ok_or_else(manager_unresponsive)?;
+    let limit = filter.limit;
+    let (listed, answers) =
+        join(sessions(&state.manager, filter), peers::ask_all(&state, &request)).await;
+    let listed = listed.ok_or_else(manager_unresponsive)?;
     let last = listed.sessions.last().filter(|_| listed.has_more);
-    let next = last.map(|session| session.id.to_string());
-    let sessions = listed.sessions.into_iter().map(Session::from).collect();
-    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(List {
-        sessions,
-        next,
+    let hub = state.node.name();
+    let mut list = List {
+        next: last.map(|session| session.id.to_string()),
+        sessions: listed.sessions.into_iter().map(|view| Session::new(view, hub)).collect(),
         silent_workers: listed.unresponsive,
-    }))
+        silent_hubs: Vec::new(),
+    };
+    list.merge(answers, limit);
+    Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(list))
 }
 
 fn session_filter(query: &str) -> Result<SessionFilter, Invalid> {
@@ -168,7 +203,7 @@ pub(crate) async fn delete(
 }
 
 /// Subscribers of a stream.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct Presence {
     stream: String,
     /// Number of sessions that an event on the stream would go to.
@@ -179,10 +214,12 @@ pub(crate) struct Presence {
     subjects: Vec<Subject>,
     /// Total number of subjects.
     subject_count: usize,
+    /// Names of other hubs of the cluster that do not answer. Their sessions are not counted.
+    silent_hubs: Vec<String>,
 }
 
 /// A subject and the number of its sessions on the stream.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 pub(crate) struct Subject {
     subject: String,
     sessions: u32,
@@ -193,7 +230,8 @@ pub(crate) struct Subject {
     summary = "List the subscribers of a stream",
     description = "Counts the sessions that an event on the stream would go to, by subject, most \
         sessions first. Requires the grant `admin`. At most 1,000 subjects are listed; \
-        `subject_count` is the number of all.",
+        `subject_count` is the number of all. In a cluster, the sessions of all hubs are counted; \
+        `silent_hubs` names those that do not answer within a second.",
     params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
             description = "Name of the stream")),
     responses(
@@ -209,12 +247,22 @@ pub(crate) async fn presence(
     require_admin(&state, &request)?;
     let stream = query::stream_of(&request).map_err(Problem::query)?;
     let message = GetPresence(stream.clone());
-    let by_subject = state.ask(message).await?;
-    let sessions = by_subject.values().sum();
-    let anonymous = by_subject.get(&None).copied().unwrap_or_default();
-    let named = by_subject.into_iter().filter_map(|(subject, sessions)| {
-        Some(Subject { subject: subject?.to_string(), sessions })
-    });
+    let (by_subject, answers) = join(state.ask(message), peers::ask_all(&state, &request)).await;
+    let by_subject = by_subject?;
+    let mut sessions = by_subject.values().sum();
+    let mut anonymous = by_subject.get(&None).copied().unwrap_or_default();
+    let named = by_subject.into_iter();
+    let mut named: BTreeMap<String, u32> =
+        named.filter_map(|(subject, sessions)| Some((subject?.to_string(), sessions))).collect();
+    for other in &answers.bodies {
+        let Ok(other) = serde_json::from_slice::<Presence>(other) else { continue };
+        sessions += other.sessions;
+        anonymous += other.anonymous;
+        for Subject { subject, sessions } in other.subjects {
+            *named.entry(subject).or_default() += sessions;
+        }
+    }
+    let named = named.into_iter().map(|(subject, sessions)| Subject { subject, sessions });
     let mut subjects: Vec<Subject> = named.collect();
     subjects.sort_unstable_by(|a, b| {
         b.sessions.cmp(&a.sessions).then_with(|| a.subject.cmp(&b.subject))
@@ -228,5 +276,6 @@ pub(crate) async fn presence(
         anonymous,
         subjects,
         subject_count,
+        silent_hubs: answers.silent,
     }))
 }

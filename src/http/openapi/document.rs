@@ -6,6 +6,8 @@
 
 #[cfg(feature = "chat")]
 use crate::http::api::chats::{completions, models, native, ticket};
+#[cfg(feature = "cluster")]
+use crate::http::api::cluster;
 #[cfg(feature = "files")]
 use crate::http::api::files;
 #[cfg(feature = "jobs")]
@@ -121,6 +123,12 @@ struct FilesApi;
 )]
 struct JobsApi;
 
+/// Paths of a cluster.
+#[cfg(feature = "cluster")]
+#[derive(OpenApi)]
+#[openapi(paths(cluster::get))]
+struct ClusterApi;
+
 /// Paths of searches.
 #[cfg(feature = "search")]
 #[derive(OpenApi)]
@@ -163,6 +171,8 @@ struct ChatPage;
 fn description() -> utoipa::openapi::OpenApi {
     let parts = [
         Api::openapi(),
+        #[cfg(feature = "cluster")]
+        ClusterApi::openapi(),
         #[cfg(feature = "files")]
         FilesApi::openapi(),
         #[cfg(feature = "jobs")]

@@ -264,6 +264,17 @@ error_sets! { problem_responses;
     }
 }
 
+#[cfg(feature = "cluster")]
+error_sets! { problem_responses;
+    /// Errors of the state of the cluster.
+    ClusterErrors [AdminErrors] {
+        "The hub belongs to no cluster, or `hub` names none of its hubs" =>
+            Problem::new(Code::NotFound, "this hub belongs to no cluster"),
+        "The hub that `hub` names does not answer" =>
+            Problem::new(Code::Unresponsive, "hub \"hub-b\" does not answer").retry_after(5),
+    }
+}
+
 #[cfg(feature = "search")]
 error_sets! { problem_responses;
     /// Errors of searches.

@@ -150,6 +150,7 @@ pub(crate) fn sessions() -> Value {
     json!({
         "sessions": [{
             "id": "d0071534-438d-4d8c-9535-e3bc4cf60b02",
+            "hub": null,
             "streams": ["builds.**"],
             "subject": "key ci",
             "address": "192.0.2.7",
@@ -163,6 +164,33 @@ pub(crate) fn sessions() -> Value {
         }],
         "next": null,
         "silent_workers": 0,
+        "silent_hubs": [],
+    })
+}
+
+#[cfg(feature = "cluster")]
+pub(crate) fn cluster() -> Value {
+    json!({
+        "name": "fanfare",
+        "hub": "hub-a",
+        "log": {
+            "end": 48_211,
+            "leader": "n1",
+            "stale_servers": [],
+            "unreachable_s": null,
+            "problem": null,
+        },
+        "hubs": [{
+            "name": "hub-a",
+            "version": "0.1.0",
+            "since": "2026-11-30T08:00:01.250Z",
+            "applied": 48_211,
+            "lag": 0,
+            "sessions": 412,
+            "state": "ready",
+            "silent_s": null,
+            "problem": null,
+        }],
     })
 }
 
@@ -173,6 +201,7 @@ pub(crate) fn presence() -> Value {
         "anonymous": 1,
         "subjects": [{ "subject": "key ci", "sessions": 2 }],
         "subject_count": 1,
+        "silent_hubs": [],
     })
 }
 

@@ -2,7 +2,12 @@
 
 mod acceptor;
 mod http2;
+#[cfg(feature = "cluster")]
+mod peers;
 mod takeover;
+
+#[cfg(feature = "cluster")]
+pub use peers::answer_peers;
 
 use crate::http::limits::head_clock::KEEP_ALIVE_S;
 use crate::http::routes::app;

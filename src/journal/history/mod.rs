@@ -112,6 +112,11 @@ impl History {
         (id.epoch == self.epoch() && is_plausible).then_some(id.position)
     }
 
+    /// Returns the log of the cluster; `None` for a single hub.
+    pub fn log_status(&self) -> Option<&Arc<LogStatus>> {
+        self.log.as_ref()
+    }
+
     /// Returns the state of the log of the cluster; `None` for a single hub.
     pub fn log(&self) -> Option<LogState> {
         self.log.as_ref().map(|log| log.state())

@@ -62,7 +62,7 @@ impl Sequencer for ReplicatedSequencer {
 
     fn next(&mut self) -> Result<Option<(OrderedBatch, Option<Ticket>)>, SequencerError> {
         // The writer has applied what came before.
-        self.log.status().update(|state| state.applied = self.progress.link);
+        self.log.status().applied(self.progress.link);
         let Some(message) = self.log.read()? else { return Ok(None) };
         let number = message.link.sequence;
         let frame = Frame::read(&message.data)

@@ -24,6 +24,14 @@ pub struct ClusterSample {
     pub restarts: u64,
     /// Number of times that an applied message had the same content in the log.
     pub verified: u64,
+    /// Number of other hubs that report.
+    pub hubs: usize,
+    /// Number of other hubs that have not reported lately.
+    pub silent_hubs: usize,
+    /// True if most hubs have applied another log than this one.
+    pub differs: bool,
+    /// Number of times that what another hub has applied was compared with what this one has.
+    pub compared: u64,
 }
 
 pub(super) struct ClusterMetrics {
@@ -36,6 +44,10 @@ pub(super) struct ClusterMetrics {
     repeated_appends: IntCounter,
     restarts: IntCounter,
     verified: IntCounter,
+    hubs: IntGauge,
+    silent_hubs: IntGauge,
+    differs: IntGauge,
+    compared: IntCounter,
 }
 
 impl ClusterMetrics {
@@ -74,6 +86,19 @@ impl ClusterMetrics {
                 "fanfare_cluster_verified_total",
                 "Times that the message applied last had the same content in the log",
             )?,
+            hubs: make.gauge("fanfare_cluster_hubs", "Other hubs of the cluster that report")?,
+            silent_hubs: make.gauge(
+                "fanfare_cluster_silent_hubs",
+                "Other hubs of the cluster that have not reported for 5 s or more",
+            )?,
+            differs: make.gauge(
+                "fanfare_cluster_differs",
+                "1 while most hubs of the cluster have applied another log than this one",
+            )?,
+            compared: make.counter(
+                "fanfare_cluster_compared_total",
+                "Times that the hash of the log at another hub was compared with the own one",
+            )?,
         })
     }
 
@@ -85,10 +110,14 @@ impl ClusterMetrics {
         self.unreachable.set(sample.unreachable_s);
         self.lost_messages.set(i64::from(sample.has_lost_messages));
         self.stale_servers.set(gauge_value(sample.stale_servers as u64));
+        self.hubs.set(gauge_value(sample.hubs as u64));
+        self.silent_hubs.set(gauge_value(sample.silent_hubs as u64));
+        self.differs.set(i64::from(sample.differs));
         for (counter, value) in [
             (&self.repeated_appends, sample.repeated_appends),
             (&self.restarts, sample.restarts),
             (&self.verified, sample.verified),
+            (&self.compared, sample.compared),
         ] {
             counter.inc_by(value.saturating_sub(counter.get()));
         }

@@ -61,25 +61,22 @@ async fn a_credential_that_one_hub_revokes_is_refused_by_all() {
 
 #[tokio::test]
 #[ignore = "needs nats-server"]
-async fn a_ticket_is_accepted_by_hubs_with_the_same_key() {
+async fn a_ticket_is_accepted_by_all_hubs() {
     let folder = tempfile::tempdir().unwrap();
     let config = file_with_keys(folder.path(), &[("ops", "admin-secret", "admin = true")]);
     let mut cluster = Cluster::with_flags(&["--config", &config, "--jwt-secret", SECRET]).await;
-    cluster.hubs[1].stop().await;
-    std::fs::copy(
-        cluster.hubs[0].data.join("tickets.key"),
-        cluster.hubs[1].data.join("tickets.key"),
-    )
-    .unwrap();
-    cluster.hubs[1].restart().await;
     let request = cluster.hubs[0].http.post(cluster.hubs[0].url("/tickets"));
     let request =
         request.bearer_auth(signed_token(&claims())).header("Content-Type", "application/json");
     let answer = request.body(json!({ "streams": ["a.b"] }).to_string()).send().await.unwrap();
     let answer: serde_json::Value = answer.json().await.unwrap();
     let ticket = answer["ticket"].as_str().unwrap_or_else(|| panic!("{answer}"));
-    for (hub, status) in [(0, 200), (1, 200), (2, 401)] {
-        let path = format!("/streams/a.b/events?follow=false&ticket={ticket}");
-        assert_eq!(cluster.hubs[hub].get(&path).await.0, status, "hub {hub}");
+    let path = format!("/streams/a.b/events?follow=false&ticket={ticket}");
+    // A hub without its own key uses that of the cluster.
+    cluster.hubs[2].stop().await;
+    std::fs::remove_file(cluster.hubs[2].data.join("tickets.key")).unwrap();
+    cluster.hubs[2].restart().await;
+    for hub in &cluster.hubs {
+        assert_eq!(hub.get(&path).await.0, 200, "at each hub");
     }
 }

@@ -8,6 +8,7 @@ mod fixture;
 mod isolation;
 mod log_faults;
 mod nats;
+mod peers;
 mod sources;
 
 use crate::hub::{Hub, TEST_TIMEOUT, program};

@@ -85,6 +85,14 @@ pub fn append(address: &str, subject: &str, id: &str, payload: &[u8]) -> Value {
     exchange(address, &[command.as_bytes(), payload, b"\r\n"].concat())
 }
 
+/// Publishes a message.
+pub fn publish(address: &str, subject: &str, payload: &str) {
+    let length = payload.len();
+    // The answer shows that the server has read the command before.
+    let answer = "PUB answer 2\r\n{}\r\n";
+    exchange(address, format!("PUB {subject} {length}\r\n{payload}\r\n{answer}").as_bytes());
+}
+
 /// Sends a command that is answered on the subject `answer`, and returns the answer.
 fn exchange(address: &str, command: &[u8]) -> Value {
     let mut connection = TcpStream::connect(address).unwrap();

@@ -1,0 +1,219 @@
+//! Reports of hubs about themselves, and the comparison of what they have applied.
+
+use super::chain::Checkpoint;
+use super::status::LogStatus;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Time without a report after which a hub counts as silent.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
+/// Time without a report after which a hub is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
+/// Maximum time for hubs that have not been compared yet to catch up, before the others decide.
+const UNDECIDED_FOR: Duration = Duration::from_secs(3);
+/// Maximum number of hubs that are known.
+const MAX_HUBS: usize = 64;
+
+/// Report of a hub about itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HubReport {
+    /// Name of the hub.
+    pub node: String,
+    /// Version of the hub.
+    pub version: String,
+    /// Time at which the hub started, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// Last message of the log that the hub has applied.
+    pub applied: u64,
+    /// Hashes of the log up to some messages, in their order.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Number of sessions.
+    pub sessions: u64,
+    /// Reason why the hub is not ready, if it is not.
+    pub problem: Option<String>,
+    /// True in the last report of a hub that stops.
+    pub is_leaving: bool,
+}
+
+/// A hub of which another one knows.
+#[derive(Clone, Debug)]
+pub struct KnownHub {
+    /// Last report.
+    pub report: HubReport,
+    /// Time since the last report, if that is too long.
+    pub silent_for: Option<Duration>,
+    /// Number of a message up to which the hub has applied another log than this one.
+    pub differs_at: Option<u64>,
+}
+
+struct Entry {
+    report: HubReport,
+    at: Instant,
+    /// Last message that both have applied, and true if the hashes up to it are equal.
+    compared: Option<(u64, bool)>,
+}
+
+/// The other hubs, by name.
+pub(super) struct Roster {
+    node: String,
+    /// Time since which more hubs differ from this one than agree with it.
+    minority_since: Option<Instant>,
+    hubs: BTreeMap<String, Entry>,
+}
+
+impl Roster {
+    pub(super) fn new(node: &str) -> Self {
+        Self { node: node.to_owned(), minority_since: None, hubs: BTreeMap::new() }
+    }
+
+    pub(super) fn record(&mut self, report: HubReport) {
+        self.hubs.retain(|_, hub| hub.at.elapsed() < FORGOTTEN_AFTER);
+        if report.is_leaving {
+            self.hubs.remove(&report.node);
+        } else if report.node != self.node
+            && (self.hubs.len() < MAX_HUBS || self.hubs.contains_key(&report.node))
+        {
+            let compared = self.hubs.get(&report.node).and_then(|hub| hub.compared);
+            let entry = Entry { at: Instant::now(), compared, report };
+            self.hubs.insert(entry.report.node.clone(), entry);
+        }
+    }
+
+    /// Compares the log that the hubs have applied with that of this one. If at least as many hubs have applied
+    /// another log as have applied this one, itself included, `log` is marked. Hubs that are not as far yet may
+    /// still decide.
+    pub(super) fn compare(&mut self, log: &LogStatus) {
+        for hub in self.hubs.values_mut() {
+            if let Some(compared) = log.compare(&hub.report.checkpoints) {
+                hub.compared = Some(compared);
+            }
+        }
+        let reporting = || self.hubs.values().filter(|hub| hub.at.elapsed() < SILENT_AFTER);
+        let differing: Vec<_> =
+            reporting().filter(|hub| matches!(hub.compared, Some((_, false)))).collect();
+        let equal = reporting().filter(|hub| matches!(hub.compared, Some((_, true)))).count();
+        let all = reporting().count();
+        let is_minority = !differing.is_empty() && differing.len() > equal;
+        let since = *self.minority_since.get_or_insert_with(Instant::now);
+        let is_decided = differing.len() + equal == all || since.elapsed() >= UNDECIDED_FOR;
+        if !is_minority {
+            self.minority_since = None;
+        }
+        if let Some(hub) = differing.first().filter(|_| is_minority && is_decided) {
+            let (name, number) = (&hub.report.node, hub.compared.map_or(0, |(number, _)| number));
+            log.set_differs(Some(format!(
+                "hub {name:?} has applied another log up to message {number} than this hub"
+            )));
+        } else if equal > 0 {
+            // Silence alone proves nothing.
+            log.set_differs(None);
+        }
+    }
+
+    /// Returns true if a hub has not reported lately, or `None` if it is unknown.
+    pub(super) fn is_silent(&self, node: &str) -> Option<bool> {
+        self.hubs.get(node).map(|hub| hub.at.elapsed() >= SILENT_AFTER)
+    }
+
+    pub(super) fn hubs(&self) -> Vec<KnownHub> {
+        let known = |hub: &Entry| KnownHub {
+            report: hub.report.clone(),
+            silent_for: Some(hub.at.elapsed()).filter(|time| *time >= SILENT_AFTER),
+            differs_at: hub.compared.filter(|(_, equal)| !equal).map(|(number, _)| number),
+        };
+        self.hubs.values().map(known).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chain::ChainLink;
+    use super::*;
+
+    fn report(node: &str, link: ChainLink) -> HubReport {
+        HubReport {
+            node: node.to_owned(),
+            version: "1.0.0".to_owned(),
+            started_ms: 0,
+            applied: link.sequence,
+            checkpoints: vec![Checkpoint::from(link)],
+            sessions: 0,
+            problem: None,
+            is_leaving: false,
+        }
+    }
+
+    fn differs(log: &LogStatus) -> Option<String> {
+        log.state().differs
+    }
+
+    #[test]
+    fn a_hub_whose_log_only_a_minority_has_is_marked() {
+        let (log, mut roster) = (LogStatus::default(), Roster::new("a"));
+        let (own, other) = (ChainLink::default().next(b"own"), ChainLink::default().next(b"other"));
+        log.applied(own);
+        roster.record(report("b", own));
+        roster.record(report("c", other));
+        roster.compare(&log);
+        assert_eq!(differs(&log), None, "two against one");
+        assert_eq!(roster.hubs()[1].differs_at, Some(1));
+        roster.record(report("d", other));
+        roster.compare(&log);
+        let problem = differs(&log).expect("two against two: neither is known to be right");
+        assert!(problem.contains("hub \"c\" has applied another log up to message 1"), "{problem}");
+    }
+
+    #[test]
+    fn two_hubs_that_differ_are_both_marked() {
+        let links = [ChainLink::default().next(b"a"), ChainLink::default().next(b"b")];
+        for (own, other) in [(0, 1), (1, 0)] {
+            let (log, mut roster) = (LogStatus::default(), Roster::new("a"));
+            log.applied(links[own]);
+            roster.record(report("b", links[other]));
+            roster.compare(&log);
+            assert!(differs(&log).is_some());
+        }
+    }
+
+    #[test]
+    fn a_hub_that_is_not_as_far_may_still_decide() {
+        let (log, mut roster) = (LogStatus::default(), Roster::new("a"));
+        let (own, other) = (ChainLink::default().next(b"own"), ChainLink::default().next(b"other"));
+        log.applied(own);
+        roster.record(report("b", ChainLink::default()));
+        roster.record(report("c", other));
+        roster.compare(&log);
+        assert_eq!(differs(&log), None);
+        roster.minority_since = Instant::now().checked_sub(UNDECIDED_FOR);
+        roster.compare(&log);
+        assert!(differs(&log).is_some(), "it does not get there");
+        roster.record(report("b", own));
+        roster.compare(&log);
+        assert_eq!(differs(&log), None, "two against one");
+    }
+
+    #[test]
+    fn a_report_ahead_is_compared_once_this_hub_has_applied_as_much() {
+        let (log, mut roster) = (LogStatus::default(), Roster::new("a"));
+        let first = ChainLink::default().next(b"1");
+        let (own, other) = (first.next(b"own"), first.next(b"other"));
+        log.applied(first);
+        roster.record(report("b", other));
+        roster.compare(&log);
+        assert_eq!(differs(&log), None);
+        log.applied(own);
+        roster.compare(&log);
+        assert!(differs(&log).is_some());
+    }
+
+    #[test]
+    fn a_hub_that_leaves_is_forgotten_and_this_hub_is_no_other() {
+        let mut roster = Roster::new("a");
+        roster.record(report("a", ChainLink::default()));
+        roster.record(report("b", ChainLink::default()));
+        assert_eq!((roster.is_silent("a"), roster.is_silent("b")), (None, Some(false)));
+        roster.record(HubReport { is_leaving: true, ..report("b", ChainLink::default()) });
+        assert_eq!(roster.is_silent("b"), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! Answers requests that other hubs of the cluster have sent on.
+
+use crate::cluster::PeerRequest;
+use crate::http::peers::message::{AnswerHead, frame, parse_request};
+use crate::http::routes::app;
+use crate::http::state::AppState;
+use actix_http::{Request, Response};
+use actix_service::{IntoServiceFactory as _, Service, ServiceFactory as _, map_config};
+use actix_web::body::{BoxBody, MessageBody, to_bytes_limited};
+use actix_web::dev::{AppConfig, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Maximum number of requests that are answered at a time. Others get no answer.
+const MAX_REQUESTS: usize = 64;
+
+/// Answers requests of other hubs while this one runs.
+pub async fn answer_peers(state: Data<AppState>) {
+    let Some(peers) = state.peers.clone() else { return };
+    let service = map_config(app(state.clone(), false), |()| AppConfig::default());
+    let Ok(service) = service.into_factory().new_service(()).await else {
+        return tracing::error!("cannot create the service for other hubs");
+    };
+    let (service, permits) = (Rc::new(service), Arc::new(Semaphore::new(MAX_REQUESTS)));
+    let max_bytes = peers.max_message_bytes() / 2;
+    peers
+        .serve(|request| match permits.clone().try_acquire_owned() {
+            Ok(permit) => {
+                let service = service.clone();
+                actix_web::rt::spawn(async move {
+                    answer(&*service, request, max_bytes).await;
+                    drop(permit);
+                });
+            }
+            Err(_) => tracing::warn!("too many requests of other hubs; leaving one unanswered"),
+        })
+        .await;
+}
+
+async fn answer<S, B>(service: &S, request: PeerRequest, max_bytes: usize)
+where
+    S: Service<Request, Response = ServiceResponse<B>>,
+    S::Error: Into<Response<BoxBody>>,
+    B: MessageBody + 'static,
+{
+    let response = match parse_request(&request.data) {
+        Some(parsed) => match service.call(parsed).await {
+            Ok(response) => {
+                let response: Response<B> = response.into();
+                response.map_into_boxed_body()
+            }
+            Err(error) => error.into(),
+        },
+        None => Response::new(StatusCode::BAD_REQUEST),
+    };
+    let headers = response.headers().iter();
+    let headers = headers.filter_map(|(name, value)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    });
+    let mut head = AnswerHead { status: response.status().as_u16(), headers: headers.collect() };
+    let body = match to_bytes_limited(response.into_body(), max_bytes).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) | Err(_) => {
+            head.status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+            actix_web::web::Bytes::new()
+        }
+    };
+    request.answer(frame(&head, &body)).await;
+}

@@ -1,0 +1,230 @@
+//! One hub to the outside: any hub answers for all.
+
+use super::fixture::{Cluster, NODES};
+use super::{common_history, nats};
+use crate::hub::{Hub, TEST_TIMEOUT, program};
+use serde_json::{Value, json};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Waits until a hub knows that another one is in a state.
+async fn wait_for_state(hub: &Hub, name: &str, state: &str) -> Value {
+    let began = Instant::now();
+    loop {
+        let (status, cluster) = hub.get("/cluster").await;
+        assert_eq!(status, 200, "{cluster}");
+        let hubs = cluster["hubs"].as_array().unwrap();
+        if hubs.iter().any(|hub| hub["name"] == name && hub["state"] == state) {
+            return cluster;
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "{name} is not {state}: {cluster}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until all hubs know each other.
+async fn introduced(cluster: &Cluster) {
+    for hub in &cluster.hubs {
+        for n in 0..NODES {
+            wait_for_state(hub, &format!("h{n}"), "ready").await;
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn any_hub_lists_and_closes_the_sessions_of_all() {
+    let cluster = Cluster::start().await;
+    introduced(&cluster).await;
+    let mut readers = Vec::new();
+    for hub in &cluster.hubs {
+        let mut reader = hub.subscribe("/streams/a/events").await;
+        let session = reader.open().await["session"].as_str().unwrap().to_owned();
+        readers.push((reader, session));
+    }
+    let (_, listed) = cluster.hubs[0].get("/sessions").await;
+    let sessions = listed["sessions"].as_array().unwrap();
+    let mut found: Vec<_> = sessions.iter().map(|s| (s["hub"].clone(), s["id"].clone())).collect();
+    found.sort_by_key(|(hub, _)| hub.to_string());
+    let expected = readers.iter().enumerate();
+    let expected: Vec<_> =
+        expected.map(|(n, (_, id))| (json!(format!("h{n}")), json!(id))).collect();
+    assert_eq!((found, &listed["silent_hubs"]), (expected, &json!([])));
+    // Pages of all hubs, in the order of the ids.
+    let (mut ids, mut path) = (Vec::new(), "/sessions?limit=1".to_owned());
+    loop {
+        let (_, page) = cluster.hubs[1].get(&path).await;
+        ids.extend(page["sessions"].as_array().unwrap().iter().map(|s| s["id"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/sessions?limit=1&after={next}");
+    }
+    let mut all: Vec<_> = readers.iter().map(|(_, id)| json!(id)).collect();
+    all.sort_by_key(ToString::to_string);
+    assert_eq!(ids, all);
+    let (_, of_one) = cluster.hubs[0].get("/sessions?hub=h1").await;
+    assert_eq!(of_one["sessions"].as_array().unwrap().len(), 1);
+    assert_eq!(of_one["sessions"][0]["hub"], "h1");
+    let (_, presence) = cluster.hubs[0].get("/presence/a").await;
+    assert_eq!((&presence["sessions"], &presence["anonymous"]), (&json!(3), &json!(3)));
+    // A hub closes the session of another one.
+    let (reader, session) = &mut readers[2];
+    let path = format!("/sessions/{session}");
+    assert_eq!(delete(&cluster.hubs[0], &path).await, 204);
+    let last = reader.rest().await.pop().expect("a last event");
+    assert_eq!(last.json()["code"], "closed_by_operator", "{last:?}");
+    assert_eq!(delete(&cluster.hubs[0], &path).await, 404, "no hub has it now");
+    // A hub answers for another one, if it has this name.
+    let (status, limits) = cluster.hubs[0].get("/stats?hub=h1").await;
+    assert_eq!((status, &limits["totals"]["sessions"]), (200, &json!(1)), "{limits}");
+    let (status, problem) = cluster.hubs[0].get("/stats?hub=other").await;
+    assert_eq!((status, &problem["field"]), (404, &json!("hub")), "{problem}");
+}
+
+async fn delete(hub: &Hub, path: &str) -> u16 {
+    let response = hub.http.delete(hub.url(path)).send().await.unwrap();
+    response.status().as_u16()
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn hubs_that_do_not_answer_are_named() {
+    let mut cluster = Cluster::start().await;
+    introduced(&cluster).await;
+    cluster.hubs[1].freeze();
+    let (_, listed) = cluster.hubs[0].get("/sessions").await;
+    assert_eq!(listed["silent_hubs"], json!(["h1"]), "within a second");
+    wait_for_state(&cluster.hubs[0], "h1", "silent").await;
+    let (status, problem) = cluster.hubs[0].get("/stats?hub=h1").await;
+    assert_eq!((status, &problem["code"]), (503, &json!("unresponsive")), "{problem}");
+    let (_, presence) = cluster.hubs[2].get("/presence/a").await;
+    assert_eq!(presence["silent_hubs"], json!(["h1"]));
+    cluster.hubs[1].thaw();
+    wait_for_state(&cluster.hubs[0], "h1", "ready").await;
+    // A hub that stops is no longer one of the cluster.
+    cluster.hubs[2].stop().await;
+    let began = Instant::now();
+    loop {
+        let (_, state) = cluster.hubs[0].get("/cluster").await;
+        if state["hubs"].as_array().unwrap().len() == 2 {
+            break;
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "{state}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn the_command_line_shows_the_hubs_of_a_cluster() {
+    let cluster = Cluster::start().await;
+    introduced(&cluster).await;
+    cluster.hubs[0].publish("a", "x").await;
+    for hub in &cluster.hubs {
+        common_history(&cluster.hubs, "a", 1).await;
+        wait_for_state(hub, "h2", "ready").await;
+    }
+    let url = cluster.hubs[1].url("");
+    let status = move |flags: &'static [&str]| {
+        let mut command = Command::new(program());
+        command.args(["cluster", "status", "--url", &url]).args(flags);
+        async move { tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap() }
+    };
+    let result = status(&[]).await;
+    let text = String::from_utf8(result.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let [head, columns, hubs @ ..] = &lines[..] else { panic!("{text}") };
+    assert!(head.starts_with("cluster fanfare, log ends at message "), "{text}");
+    assert!(columns.starts_with("HUB "), "{text}");
+    let rows = hubs.iter().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let rows: Vec<_> = rows.map(|row| (row[0], row[1], row[4])).collect();
+    let expected = [("h0", "ready", "0"), ("h1", "ready", "0"), ("h2", "ready", "0")];
+    assert_eq!(rows, expected, "{text}");
+    let result = status(&["--json"]).await;
+    let view: Value = serde_json::from_slice(&result.stdout).unwrap();
+    assert_eq!((&view["hub"], &view["name"]), (&json!("h1"), &json!("fanfare")), "{view}");
+}
+
+#[cfg(feature = "jobs")]
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_run_is_stopped_at_any_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fanfare.toml");
+    std::fs::write(&config, "[job.wait]\ncommand = [\"sleep\", \"600\"]\n").unwrap();
+    let cluster = Cluster::with_flags(&["--config", config.to_str().unwrap()]).await;
+    introduced(&cluster).await;
+    let (status, run) = cluster.hubs[0].try_post("/jobs/wait/runs", "").await;
+    assert_eq!(status, 202, "{run}");
+    let stream = format!("/streams/{}/events?from=start", run["stream"].as_str().unwrap());
+    let mut reader = cluster.hubs[2].subscribe(&stream).await;
+    let path = format!("/jobs/wait/runs/{}", run["run"].as_str().unwrap());
+    assert_eq!(delete(&cluster.hubs[1], &path).await, 202);
+    let events = reader.rest().await;
+    let exit = events.iter().find(|event| event.name == "exit").expect("an exit");
+    assert_eq!(exit.json()["signal"], 15, "{exit:?}");
+    assert_eq!(delete(&cluster.hubs[2], "/jobs/wait/runs/other").await, 404);
+}
+
+#[cfg(feature = "chat")]
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_chat_is_stopped_and_deleted_at_any_hub() {
+    use crate::chat::{start_chat, stepwise_answer};
+    use crate::upstream::Upstream;
+    let next = std::sync::Arc::default();
+    let upstream = Upstream::start(vec![stepwise_answer(&["a", "b"], &next)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = upstream.config(folder.path(), "");
+    let cluster = Cluster::with_flags(&["--config", &config]).await;
+    introduced(&cluster).await;
+    let chat = start_chat(&cluster.hubs[0]).await;
+    let path = format!("/chats/{}", chat["id"].as_str().unwrap());
+    let (status, view) = cluster.hubs[1].get(&path).await;
+    assert_eq!((status, &view["id"]), (200, &chat["id"]), "{view}");
+    let (status, stopped) = cluster.hubs[2].try_post(&format!("{path}/stop"), "").await;
+    assert_eq!(status, 202, "{stopped}");
+    let began = Instant::now();
+    loop {
+        let (_, view) = cluster.hubs[1].get(&path).await;
+        if view["status"] == "cancelled" {
+            break;
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "{view}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(delete(&cluster.hubs[1], &path).await, 204);
+    assert_eq!(cluster.hubs[0].get(&path).await.0, 410);
+    assert_eq!(cluster.hubs[1].get("/chats/00000000000000000000000000000000").await.0, 404);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_hub_that_has_applied_another_log_stops_serving() {
+    let cluster = Cluster::start().await;
+    introduced(&cluster).await;
+    let mut reader = cluster.hubs[0].subscribe("/streams/a/events").await;
+    reader.open().await;
+    cluster.hubs[0].publish("a", "x").await;
+    // More hubs than the cluster has report another hash of the same message.
+    let (_, state) = cluster.hubs[0].get("/cluster").await;
+    let applied = state["log"]["end"].as_u64().unwrap();
+    let tell = |node: &str, hash: &str| {
+        let report = json!({
+            "node": node, "version": "0.1.0", "started_ms": 0, "applied": applied, "sessions": 0,
+            "checkpoints": [{ "sequence": applied, "hash": hash }], "problem": null,
+            "is_leaving": false,
+        });
+        nats::publish(&cluster.addresses[0], "fanfare.report", &report.to_string());
+    };
+    tell("x", "other");
+    wait_for_state(&cluster.hubs[0], "x", "differs").await;
+    assert_eq!(cluster.hubs[0].get("/readyz").await.0, 200, "most hubs agree with it");
+    ["y", "z"].iter().for_each(|node| tell(node, "other"));
+    let last = reader.rest().await.pop().expect("a last event");
+    assert_eq!(last.json()["code"], "isolated", "{last:?}");
+    let (status, ready) = cluster.hubs[0].get("/readyz").await;
+    let reason = ready["checks"]["cluster"]["reason"].as_str().unwrap_or_default();
+    assert!(status == 503 && reason.contains("has applied another log up to message"), "{ready}");
+    let (status, problem) = cluster.hubs[0].try_post("/streams/a/events", "x").await;
+    assert_eq!((status, &problem["code"]), (503, &json!("log_unavailable")), "{problem}");
+}
