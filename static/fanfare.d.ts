@@ -274,6 +274,8 @@ export interface Presence {
   subjects: { subject: string; sessions: number }[];
   /** Number of all subjects. */
   subjectCount: number;
+  /** Hubs of the cluster that did not answer; their sessions are not counted. */
+  silentHubs: string[];
 }
 
 /**

@@ -2,7 +2,7 @@
 //! the log, so that they resume at other hubs.
 
 #[cfg(feature = "cluster")]
-use crate::cluster::HubReport;
+use crate::cluster::{HubReport, SNAPSHOT_CHUNK_BYTES};
 use crate::config::Config;
 #[cfg(feature = "cluster")]
 use crate::http;
@@ -55,6 +55,12 @@ pub(super) fn join_peers(state: &Data<AppState>) {
     let (log, followed) = (log.clone(), peers.clone());
     actix::spawn(async move { followed.follow_reports(log).await });
     actix::spawn(http::answer_peers(state.clone()));
+    if let Some(backup) = state.backup.clone() {
+        let peers = peers.clone();
+        actix::spawn(async move {
+            peers.serve_snapshots(|| backup.start(SNAPSHOT_CHUNK_BYTES)).await;
+        });
+    }
     let state = state.clone();
     actix::spawn(async move {
         let mut every_second = tokio::time::interval(Duration::from_secs(1));

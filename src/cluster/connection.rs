@@ -99,13 +99,22 @@ fn with_tls(mut options: ConnectOptions, tls: &LogTls) -> ConnectOptions {
     options
 }
 
-/// Returns the epoch of the ids of the stream. Creates it with a new epoch if it does not exist and
+/// The stream of the log, as it was opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenedStream {
+    /// Epoch of the ids of all events.
+    pub(super) epoch: u32,
+    /// Number of the first message that is stored.
+    pub(super) first: u64,
+}
+
+/// Opens the stream. Creates it with a new epoch if it does not exist and
 /// this hub is no member of the cluster yet.
 pub(super) async fn open_stream(
     context: &Context,
     settings: &ClusterSettings,
     is_member: bool,
-) -> Result<u32, LogError> {
+) -> Result<OpenedStream, LogError> {
     let failed = |action, error: &dyn std::fmt::Display| LogError::Stream {
         action,
         stream: settings.name.clone(),
@@ -127,9 +136,11 @@ pub(super) async fn open_stream(
             }
         }
     };
-    let config = stream.info().await.map_err(|error| failed("read", &error))?.config.clone();
-    check(settings, &config)?;
-    epoch_of(&config).ok_or_else(|| unfit(settings, "metadata without", EPOCH, "a number"))
+    let info = stream.info().await.map_err(|error| failed("read", &error))?;
+    check(settings, &info.config)?;
+    let epoch = epoch_of(&info.config);
+    let epoch = epoch.ok_or_else(|| unfit(settings, "metadata without", EPOCH, "a number"))?;
+    Ok(OpenedStream { epoch, first: info.state.first_sequence })
 }
 
 fn epoch_of(config: &Config) -> Option<u32> {

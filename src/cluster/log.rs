@@ -1,7 +1,7 @@
 //! A handle to the log, for one thread.
 
 use super::chain::ChainLink;
-use super::connection::{connect, open_stream};
+use super::connection::{OpenedStream, connect, open_stream};
 use super::error::LogError;
 use super::peers::Peers;
 use super::settings::ClusterSettings;
@@ -53,7 +53,7 @@ struct Append {
 
 /// A connection to the log. Its tasks run on a thread of their own, which ends when this is dropped.
 pub struct Log {
-    epoch: u32,
+    stream: OpenedStream,
     max_payload_bytes: usize,
     node: String,
     status: Arc<LogStatus>,
@@ -89,9 +89,9 @@ impl Log {
                 }
             })
             .map_err(LogError::Thread)?;
-        let (epoch, peers) = result.recv().unwrap_or(Err(LogError::Stopped))?;
+        let (stream, peers) = result.recv().unwrap_or(Err(LogError::Stopped))?;
         Ok(Self {
-            epoch,
+            stream,
             max_payload_bytes: peers.max_message_bytes(),
             peers,
             node,
@@ -104,7 +104,12 @@ impl Log {
 
     /// Returns the epoch of the ids of all events in the log.
     pub fn epoch(&self) -> u32 {
-        self.epoch
+        self.stream.epoch
+    }
+
+    /// Returns the number of the first message that is stored, when the log was opened.
+    pub fn first(&self) -> u64 {
+        self.stream.first
     }
 
     /// Returns the maximum size of a message, in bytes.
@@ -168,21 +173,22 @@ impl Tasks {
     /// Connects, reports the epoch, and reads and appends once it is started.
     async fn run(
         self,
-        opened: &SyncSender<Result<(u32, Peers), LogError>>,
+        opened: &SyncSender<Result<(OpenedStream, Peers), LogError>>,
         started: &std::sync::mpsc::Receiver<Start>,
     ) {
-        let (context, epoch) = match open(&self.settings, self.is_member).await {
+        let (context, stream) = match open(&self.settings, self.is_member).await {
             Ok(opened) => opened,
             Err(error) => return drop(opened.send(Err(error))),
         };
         let peers = Peers::new(context.client(), &self.settings);
-        let _ = opened.send(Ok((epoch, peers)));
+        let _ = opened.send(Ok((stream, peers)));
         // The journal is opened meanwhile, for which the connection is not needed.
         let Ok(Start { last, wake, appends, messages }) = started.recv() else { return };
         let Self { settings, status, .. } = self;
         status.update(|state| state.answered_at = Instant::now());
         let is_over = messages.clone();
         let append = append_all(context.clone(), settings.clone(), appends, status.clone());
+        let epoch = stream.epoch;
         let tail = Tail { context, settings, epoch, last, messages, wake, status };
         tokio::select! {
             // Without a reader, nothing may be appended.
@@ -193,14 +199,17 @@ impl Tasks {
     }
 }
 
-/// Connects, and returns the epoch of the stream. The servers may be starting, too.
-async fn open(settings: &ClusterSettings, is_member: bool) -> Result<(Context, u32), LogError> {
+/// Connects, and opens the stream. The servers may be starting, too.
+async fn open(
+    settings: &ClusterSettings,
+    is_member: bool,
+) -> Result<(Context, OpenedStream), LogError> {
     let began = Instant::now();
     loop {
         let result = async {
             let context = connect(settings).await?;
-            let epoch = open_stream(&context, settings, is_member).await?;
-            Ok((context, epoch))
+            let stream = open_stream(&context, settings, is_member).await?;
+            Ok((context, stream))
         };
         match result.await {
             Err(error @ (LogError::Connect { .. } | LogError::Stream { .. }))

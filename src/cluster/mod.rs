@@ -19,6 +19,8 @@ mod report;
 mod settings;
 #[cfg(feature = "cluster")]
 mod shared_key;
+#[cfg(feature = "cluster")]
+mod snapshot;
 mod status;
 #[cfg(feature = "cluster")]
 mod tail;
@@ -33,4 +35,6 @@ pub use peers::{AskError, PeerRequest, Peers};
 #[cfg(feature = "cluster")]
 pub use report::{HubReport, KnownHub};
 pub use settings::{ClusterSettings, LogCredentials, LogTls};
+#[cfg(feature = "cluster")]
+pub use snapshot::{SNAPSHOT_CHUNK_BYTES, SnapshotError, receive_snapshot};
 pub use status::{LogState, LogStatus};

@@ -89,7 +89,7 @@ impl Peers {
         self.replicas
     }
 
-    fn report_subject(&self) -> String {
+    pub(super) fn report_subject(&self) -> String {
         format!("{}.report", self.cluster)
     }
 
@@ -166,7 +166,7 @@ impl Peers {
         }
     }
 
-    async fn subscribe(&self, subject: String) -> Option<Subscriber> {
+    pub(super) async fn subscribe(&self, subject: String) -> Option<Subscriber> {
         match self.client.subscribe(subject.clone()).await {
             Ok(subscriber) => Some(subscriber),
             Err(error) => {

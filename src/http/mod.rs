@@ -37,9 +37,9 @@ pub use limits::Searches;
 pub use limits::{BodyBudget, ConnectionLimiter, SelectorUsage};
 #[cfg(feature = "remote-keys")]
 pub use remote_keys::RemoteKeySet;
-#[cfg(feature = "cluster")]
-pub use server::answer_peers;
 pub use server::{BoundSockets, SHUTDOWN_TIMEOUT, Server, bind, start, start_admin};
+#[cfg(feature = "cluster")]
+pub use server::{JoinProgress, answer_peers, start_joining};
 #[cfg(feature = "files")]
 pub use state::Folder;
 pub use state::{AppState, DiskBounds, HttpSettings};

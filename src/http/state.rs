@@ -91,8 +91,6 @@ pub struct AppState {
     pub history: Arc<History>,
     /// Makes backups of the journal; `None` for a journal in memory.
     pub backup: Option<Backup>,
-    /// True while a backup is being made.
-    pub is_backing_up: Arc<AtomicBool>,
     /// Running searches.
     #[cfg(feature = "search")]
     pub searches: crate::http::limits::Searches,

@@ -7,18 +7,23 @@
 
 use super::data_dir::{DataDir, DataDirError};
 use super::kv::{Changes, DiskKv, Expiry, Kv, Sync};
-use crate::disk::{sync_tree, write_file};
+use crate::disk::{sync_dir, sync_tree, write_file};
 use crate::journal::error::JournalError;
+use bytes::Bytes;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc::{self, Receiver};
 
 const HEADER: &[u8] = b"fanfare backup 1\n";
 /// Files beside the store that belong to a journal.
 const FILES: [&str; 4] = ["stream-keys", "tickets.key", "revocations", "admin-key.sha256"];
 /// Maximum length of a key or value of a record; a longer one is damage.
 const MAX_FIELD_BYTES: u32 = 1 << 30;
+/// Maximum number of chunks of a backup that wait for the receiver.
+const MAX_WAITING_CHUNKS: usize = 4;
 /// Bytes per commit of a restore.
 const RESTORE_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
@@ -42,14 +47,39 @@ pub enum BackupError {
     Occupied(PathBuf),
 }
 
-/// Makes backups of an open journal.
+/// Makes backups of an open journal, one at a time, because a backup reads all of it.
 #[derive(Clone)]
 pub struct Backup {
-    pub(super) kv: Kv,
-    pub(super) data_dir: PathBuf,
+    kv: Kv,
+    data_dir: PathBuf,
+    is_running: Arc<AtomicBool>,
 }
 
 impl Backup {
+    pub(super) fn new(kv: Kv, data_dir: PathBuf) -> Self {
+        Self { kv, data_dir, is_running: Arc::default() }
+    }
+
+    /// Begins a backup, and returns its chunks; `None` if another one is being made. It proceeds as the chunks
+    /// are taken, and ends early, with an error, if it fails.
+    pub fn start(&self, chunk_bytes: usize) -> Option<Receiver<io::Result<Bytes>>> {
+        let permit = BackupPermit::take(&self.is_running)?;
+        let (sender, chunks) = mpsc::channel(MAX_WAITING_CHUNKS);
+        let backup = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let out = BufWriter::with_capacity(chunk_bytes, ChunkWriter(sender.clone()));
+            match backup.write(out) {
+                Ok(()) => tracing::info!("made a backup"),
+                Err(error) => {
+                    tracing::error!(%error, "failed to make a backup");
+                    let _ = sender.blocking_send(Err(io::Error::other(error.to_string())));
+                }
+            }
+        });
+        Some(chunks)
+    }
+
     /// Writes a snapshot of the journal to `out`.
     pub fn write(&self, out: impl Write) -> Result<(), BackupError> {
         let failed = |e| BackupError::Io(self.data_dir.clone(), e);
@@ -71,6 +101,36 @@ impl Backup {
             }
         }
         out.end().map_err(failed)
+    }
+}
+
+/// Permit to make a backup.
+struct BackupPermit(Arc<AtomicBool>);
+
+impl BackupPermit {
+    fn take(is_taken: &Arc<AtomicBool>) -> Option<Self> {
+        (!is_taken.swap(true, Ordering::AcqRel)).then(|| Self(is_taken.clone()))
+    }
+}
+
+impl Drop for BackupPermit {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Writer that sends its bytes as chunks, at the pace of the receiver.
+struct ChunkWriter(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for ChunkWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -111,9 +171,10 @@ enum Record {
     File(String, Vec<u8>),
 }
 
-/// Calls `visit` for every record of the backup in `file`; returns their number. Fails if the file
-/// is incomplete or damaged, which is known only after all of it was read.
+/// Calls `visit` for every record of the backup in `input`, named `file` in errors; returns their number. Fails
+/// if it is incomplete or damaged, which is known only after all of it was read.
 fn read(
+    input: impl Read,
     file: &Path,
     mut visit: impl FnMut(Record) -> Result<(), BackupError>,
 ) -> Result<u64, BackupError> {
@@ -122,10 +183,7 @@ fn read(
         _ => BackupError::Io(file.to_owned(), e),
     };
     let damaged = |reason| BackupError::Damaged(file.to_owned(), reason);
-    let mut input = RecordReader {
-        file: BufReader::new(File::open(file).map_err(failed)?),
-        sum: crc32fast::Hasher::new(),
-    };
+    let mut input = RecordReader { input: BufReader::new(input), sum: crc32fast::Hasher::new() };
     if input.bytes(HEADER.len()).map_err(failed)? != HEADER {
         return Err(damaged("it has no backup header"));
     }
@@ -159,16 +217,16 @@ fn read(
     Ok(count)
 }
 
-struct RecordReader {
-    file: BufReader<File>,
+struct RecordReader<R> {
+    input: BufReader<R>,
     sum: crc32fast::Hasher,
 }
 
-impl RecordReader {
+impl<R: Read> RecordReader<R> {
     fn bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         // Not preallocated: a damaged length must not exhaust the memory.
-        (&mut self.file).take(length as u64).read_to_end(&mut bytes)?;
+        (&mut self.input).take(length as u64).read_to_end(&mut bytes)?;
         if bytes.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -184,7 +242,11 @@ impl RecordReader {
 
 /// Verifies the backup in `file`; returns its number of records.
 pub fn verify_backup(file: &Path) -> Result<u64, BackupError> {
-    read(file, |_| Ok(()))
+    read(open(file)?, file, |_| Ok(()))
+}
+
+fn open(file: &Path) -> Result<File, BackupError> {
+    File::open(file).map_err(|error| BackupError::Io(file.to_owned(), error))
 }
 
 /// Keeps all entries of a journal that is being restored.
@@ -202,26 +264,45 @@ impl Expiry for KeepAll {
 pub fn restore(file: &Path, data_dir: &Path, holder: &str) -> Result<u64, BackupError> {
     verify_backup(file)?;
     let folder = DataDir::open(data_dir, holder)?;
-    let store = folder.join("journal");
-    if store.exists() {
+    if folder.join("journal").exists() {
         return Err(BackupError::Occupied(data_dir.to_owned()));
     }
+    replace_store(open(file)?, file, data_dir, &folder)
+}
+
+/// Replaces the journal in a data directory by the snapshot in `input`, which another hub of the cluster sends.
+/// The old one stays until the snapshot is complete.
+#[cfg(feature = "cluster")]
+pub fn restore_snapshot(
+    input: impl Read,
+    data_dir: &Path,
+    holder: &str,
+) -> Result<u64, BackupError> {
+    let folder = DataDir::open(data_dir, holder)?;
+    replace_store(input, Path::new("the snapshot"), data_dir, &folder)
+}
+
+fn replace_store(
+    input: impl Read,
+    name: &Path,
+    data_dir: &Path,
+    folder: &DataDir,
+) -> Result<u64, BackupError> {
+    let store = folder.join("journal");
     let failed = |e| BackupError::Io(data_dir.to_owned(), e);
     let new_store = folder.join("journal.new");
     if new_store.exists() {
         fs::remove_dir_all(&new_store).map_err(failed)?;
     }
     let kv = Kv::Disk(DiskKv::open(&new_store, Arc::new(KeepAll)).map_err(BackupError::Store)?);
-    let (mut batch, mut bytes) = (Changes::default(), 0);
-    let count = read(file, |record| {
+    let (mut batch, mut bytes, mut files) = (Changes::default(), 0, Vec::new());
+    let count = read(input, name, |record| {
         match record {
             Record::Pair(key, value) => {
                 bytes += key.len() + value.len();
                 batch.put(key, value);
             }
-            Record::File(name, content) => {
-                write_file(&folder.join(&name), &content).map_err(failed)?;
-            }
+            Record::File(name, content) => files.push((name, content)),
         }
         if bytes >= RESTORE_BATCH_BYTES {
             bytes = 0;
@@ -233,6 +314,15 @@ pub fn restore(file: &Path, data_dir: &Path, holder: &str) -> Result<u64, Backup
     kv.sync().map_err(BackupError::Store)?;
     drop(kv);
     sync_tree(&new_store).map_err(failed)?;
+    for (name, content) in files {
+        write_file(&folder.join(&name), &content).map_err(failed)?;
+    }
+    if store.exists() {
+        // Without it and a journal, a start that follows creates an empty one, and gets another snapshot.
+        fs::remove_file(folder.join("HEAD")).map_err(failed)?;
+        sync_dir(data_dir).map_err(failed)?;
+        fs::remove_dir_all(&store).map_err(failed)?;
+    }
     fs::rename(&new_store, &store).map_err(failed)?;
     sync_tree(data_dir).map_err(failed)?;
     Ok(count)

@@ -42,6 +42,8 @@ mod testing;
 mod watermark;
 mod writer;
 
+#[cfg(feature = "cluster")]
+pub use backup::restore_snapshot;
 pub use backup::{Backup, BackupError, restore, verify_backup};
 pub use batch::{CommittedBatch, Item, PublishUnit, Refusal};
 pub use check::{CheckReport, StreamSummary, check};

@@ -100,6 +100,14 @@ pub enum OpenError {
     #[cfg(feature = "cluster")]
     #[error(transparent)]
     Log(#[from] crate::cluster::LogError),
+    /// The log has deleted messages that this hub has not applied.
+    #[error("the log begins with message {first}, but this hub has applied {last}")]
+    LeftBehind {
+        /// Last message that was applied.
+        last: u64,
+        /// First message of the log.
+        first: u64,
+    },
     /// The data directory belongs to another cluster, or to a hub that has none.
     #[error(
         "the journal in {0} is not a copy of this cluster's log; start with an empty data directory"
@@ -182,7 +190,7 @@ impl Journal {
         let stream_usage = store.stream_usage();
         #[cfg(feature = "cluster")]
         let peers = order.peers();
-        let backup = || Backup { kv: kv.clone(), data_dir: settings.data_dir.clone() };
+        let backup = || Backup::new(kv.clone(), settings.data_dir.clone());
         let backup = recovered.files.is_some().then(backup);
         let loss_record = recovered.files.as_ref().map(|files| files.losses.clone());
         let health = Arc::new(Health::new(losses, loss_record, kv.read_errors()));

@@ -50,6 +50,10 @@ impl Order {
         }
         let is_member = progress != LogProgress::default();
         let log = crate::cluster::Log::open(cluster, is_member)?;
+        let (last, first) = (progress.link.sequence, log.first());
+        if first > last + 1 {
+            return Err(OpenError::LeftBehind { last, first });
+        }
         let epoch = crate::event::Epoch(log.epoch());
         if !recovered.join(store, epoch).map_err(failed)? {
             return Err(OpenError::OtherLog(folder.to_owned()));

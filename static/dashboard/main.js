@@ -163,7 +163,8 @@ function handleUserChange() {
 /** Shows the link to the page of the cluster if the hub belongs to one. @param {import('./hub.js').User} user */
 function showClusterLink({ node }) {
   const link = links.get('cluster');
-  if (link) link.hidden = node === null;
+  if (node === null) link?.remove();
+  else if (link?.isConnected === false) links.get('access')?.before(link);
 }
 
 /** Hides the links to pages that this build of the hub has no feature for. */
@@ -184,9 +185,8 @@ onUnauthorized(() => {
 
 const link = (/** @type {string} */ href, /** @type {string} */ text) => h('li', {}, h('a', { href }, text));
 const links = new Map(Object.keys(PAGES).map((name) => [name, link(`#/${name}`, pageTitle(name))]));
-/** @type {any} */ (links.get('cluster')).hidden = true;
 links.set('chat', link('chat', 'Chat')).set('docs', link('docs', 'API'));
-replaceChildren(nav, [...links.values()]);
+replaceChildren(nav, [...links].filter(([name]) => name !== 'cluster').map(([, link]) => link));
 hideMissingFeatures();
 const header = /** @type {HTMLElement} */ (document.querySelector('header .right'));
 mountPanel(header);

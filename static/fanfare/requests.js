@@ -46,8 +46,8 @@ export async function presence(stream, options = {}) {
   checkOptions(options, REQUEST_OPTIONS);
   if (typeof stream !== 'string') throw new TypeError('`stream` must be a string');
   checkStreamNames(stream);
-  const { subject_count: subjectCount, ...rest } = await request(`presence/${encodeURIComponent(stream)}`, {}, options);
-  return { ...rest, subjectCount };
+  const { subject_count: subjectCount, silent_hubs: silentHubs, ...rest } = await request(`presence/${encodeURIComponent(stream)}`, {}, options);
+  return { ...rest, subjectCount, silentHubs };
 }
 
 /**

@@ -174,7 +174,7 @@ test.describe('credentials', () => {
     const subscription = subscribe({ url, streams: 'n', ticket: async () => (await ticket('n', { url, token: 'good' })).ticket });
     await expect.poll(() => subscription.state.state).toBe('live');
     expect(await presence('n', { url, token: ADMIN })).toEqual({
-      stream: 'n', sessions: 1, anonymous: 0, subjects: [{ subject: 'key reader', sessions: 1 }], subjectCount: 1,
+      stream: 'n', sessions: 1, anonymous: 0, subjects: [{ subject: 'key reader', sessions: 1 }], subjectCount: 1, silentHubs: [],
     });
     subscription.close();
   });

@@ -7,18 +7,13 @@ use crate::http::openapi::examples;
 use crate::http::state::AppState;
 use crate::journal::Loss;
 use actix_web::http::header;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
-use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
-/// Size of a piece of a backup, and maximum number of pieces that wait for the client.
+/// Size of a piece of a backup.
 const BACKUP_CHUNK_BYTES: usize = 256 * 1024;
-const MAX_WAITING_CHUNKS: usize = 4;
 
 /// Losses that are not acknowledged yet.
 #[derive(Serialize, ToSchema)]
@@ -123,22 +118,9 @@ pub(crate) async fn backup(
             "cannot back up the journal: it is in memory (--durability memory)",
         ));
     };
-    let Some(permit) = BackupPermit::take(&state.is_backing_up) else {
+    let Some(receiver) = backup.start(BACKUP_CHUNK_BYTES) else {
         return Err(Problem::new(Code::Conflict, "another backup is in progress"));
     };
-    let (sender, receiver) = mpsc::channel(MAX_WAITING_CHUNKS);
-    tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        let out = BufWriter::with_capacity(BACKUP_CHUNK_BYTES, ChunkWriter(sender.clone()));
-        match backup.write(out) {
-            Ok(()) => tracing::info!("made a backup"),
-            Err(error) => {
-                tracing::error!(%error, "failed to make a backup");
-                // Ends the response early, so that the client knows that it is incomplete.
-                let _ = sender.blocking_send(Err(io::Error::other(error.to_string())));
-            }
-        }
-    });
     let body = futures_util::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|piece| (piece, receiver))
     });
@@ -147,34 +129,4 @@ pub(crate) async fn backup(
         .insert_header((header::CONTENT_ENCODING, "identity"))
         .content_type("application/octet-stream")
         .streaming(body))
-}
-
-/// Permit to make a backup. Only one exists at a time, because a backup reads the whole journal.
-struct BackupPermit(Arc<AtomicBool>);
-
-impl BackupPermit {
-    fn take(is_taken: &Arc<AtomicBool>) -> Option<Self> {
-        (!is_taken.swap(true, Ordering::AcqRel)).then(|| Self(is_taken.clone()))
-    }
-}
-
-impl Drop for BackupPermit {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
-/// Writer that sends its bytes to the response, at the client's pace.
-struct ChunkWriter(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for ChunkWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,11 +3,17 @@
 mod acceptor;
 mod http2;
 #[cfg(feature = "cluster")]
+mod joining;
+#[cfg(feature = "cluster")]
 mod peers;
+mod sockets;
 mod takeover;
 
 #[cfg(feature = "cluster")]
+pub use joining::{JoinProgress, start_joining};
+#[cfg(feature = "cluster")]
 pub use peers::answer_peers;
+pub use sockets::{BoundSockets, bind};
 
 use crate::http::limits::head_clock::KEEP_ALIVE_S;
 use crate::http::routes::app;
@@ -21,13 +27,10 @@ use actix_service::{
 use actix_web::dev::{AppConfig, ServerHandle};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
-use socket2::{Domain, Socket, Type};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Maximum number of connections that wait to be accepted, if the system allows it.
-const BACKLOG: i32 = 4096;
 /// Number of bytes that an encoder joins before it writes: the amount that a new socket takes.
 const WRITE_BUFFER_BYTES: usize = 32 * 1024;
 /// Maximum time for closing a connection.
@@ -47,29 +50,6 @@ pub struct Server {
     pub running: actix_web::dev::Server,
 }
 
-/// Sockets that are bound, but do not listen yet.
-pub struct BoundSockets(Vec<(SocketAddr, Socket)>);
-
-/// Binds every address, so that one that cannot be used is found before anything else is started.
-pub fn bind(addresses: &[SocketAddr]) -> std::io::Result<BoundSockets> {
-    let bind = |address: &SocketAddr| {
-        let socket = bind_one(*address).map_err(|e| cannot_listen(*address, &e))?;
-        Ok((*address, socket))
-    };
-    addresses.iter().map(bind).collect::<std::io::Result<_>>().map(BoundSockets)
-}
-
-fn bind_one(address: SocketAddr) -> std::io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
-
-fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> std::io::Error {
-    std::io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-}
-
 /// Starts to serve the hub on these sockets.
 pub fn start(state: Data<AppState>, sockets: BoundSockets) -> std::io::Result<Server> {
     let (workers, max_connections) = (state.settings.workers, state.settings.max_connections);
@@ -82,7 +62,7 @@ pub fn start_admin(
     state: Data<AppState>,
     sockets: BoundSockets,
 ) -> std::io::Result<Option<Server>> {
-    if sockets.0.is_empty() {
+    if sockets.is_empty() {
         Ok(None)
     } else {
         serve(state, sockets, true, 1, MAX_ADMIN_CONNECTIONS).map(Some)
@@ -103,9 +83,7 @@ fn serve(
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
     let mut addresses = Vec::new();
-    for (address, socket) in sockets.0 {
-        socket.listen(BACKLOG).map_err(|e| cannot_listen(address, &e))?;
-        let listener = TcpListener::from(socket);
+    for (address, listener) in sockets.listen()? {
         addresses.push(listener.local_addr()?);
         let (state, stopping) = (state.clone(), stopping.clone());
         server = server.listen(address.to_string(), listener, move || {

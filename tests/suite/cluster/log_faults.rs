@@ -59,8 +59,16 @@ async fn a_log_that_has_lost_messages_is_detected_before_others_with_their_numbe
     // A new hub cannot know, and publishes under the same numbers.
     cluster.add_hub(&[]).await;
     for event in 0..20 {
-        cluster.hubs[3].publish("a", &format!("other {event}")).await;
+        let body = json!({ "stream": "a", "data": format!("other {event}") });
+        let (status, answer) = cluster.hubs[3].try_post("/publish", body.to_string()).await;
+        // Until the others have told it that they have applied another log.
+        if status == 503 {
+            assert_eq!(answer["code"], "log_unavailable", "{answer}");
+            break;
+        }
+        assert_eq!(status, 200, "{answer}");
     }
+    cluster.hubs[3].wait_for_metric("fanfare_cluster_differs", |differs| differs == 1.0).await;
     for hub in &cluster.hubs[..NODES] {
         hub.wait_for_log("of the log is not the one that this hub has applied", 1).await;
         let (status, answer) = hub.try_post("/streams/a/events", "x").await;

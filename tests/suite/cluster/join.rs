@@ -1,0 +1,148 @@
+//! Hubs that the log has left behind, which get a snapshot of another one.
+
+use super::fixture::Cluster;
+use super::{common_history, history, publish_until_acknowledged};
+use crate::hub::{Hub, TEST_TIMEOUT, program};
+use serde_json::json;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Publishes as much as the log keeps, and more.
+async fn overflow_log(cluster: &Cluster, round: usize) {
+    for event in 0..20 {
+        let data = format!("{round} {event} {}", "x".repeat(10_000));
+        publish_until_acknowledged(&cluster.hubs[0], "a", &data).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn an_empty_and_a_long_absent_hub_get_a_snapshot_and_continue() {
+    let mut cluster = Cluster::with_flags(&["--cluster-log-max-bytes", "64KiB"]).await;
+    cluster.hubs[0].publish("a", "first").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    cluster.hubs[2].kill();
+    overflow_log(&cluster, 0).await;
+    // A client of the absent hub continues there.
+    let last = history(&cluster.hubs[0], "a").await[0].0.clone();
+    cluster.hubs[2].restart().await;
+    cluster.hubs[2].wait_for_log("got a snapshot", 1).await;
+    let mut reader = cluster.hubs[2].resume("/streams/a/events", &last).await;
+    assert_eq!(reader.open().await["resume"], "resumed");
+    assert_eq!(reader.take(20).await.len(), 20);
+    cluster.add_hub(&["--cluster-log-max-bytes", "64KiB"]).await;
+    cluster.hubs[3].wait_for_log("got a snapshot", 1).await;
+    let events = common_history(&cluster.hubs, "a", 21).await;
+    assert_eq!(events.len(), 21);
+    // Both publish, and a key that was used before is known to them.
+    for (hub, data) in [(2, "by the absent"), (3, "by the new")] {
+        publish_until_acknowledged(&cluster.hubs[hub], "a", data).await;
+    }
+    let answer = publish_until_acknowledged(&cluster.hubs[3], "a", "by the absent").await;
+    assert_eq!(answer["duplicate"], json!(true), "{answer}");
+    assert_eq!(common_history(&cluster.hubs, "a", 23).await.len(), 23);
+    // Its journal is sound.
+    let hub = &mut cluster.hubs[3];
+    hub.stop().await;
+    let mut check = Command::new(program());
+    let result = check.args(["journal", "check", "--data-dir"]).arg(&hub.data).output().unwrap();
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs nats-server"]
+async fn a_hub_without_a_snapshot_waits_for_one_and_is_not_ready() {
+    let mut cluster = Cluster::with_flags(&["--cluster-log-max-bytes", "64KiB"]).await;
+    cluster.hubs[0].publish("a", "first").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    cluster.hubs[2].keep_address();
+    cluster.hubs[2].kill();
+    overflow_log(&cluster, 0).await;
+    // No other hub is there.
+    cluster.hubs[1].stop().await;
+    cluster.hubs[0].stop().await;
+    let mut hub = cluster.hubs.pop().unwrap();
+    let address = hub.address.clone();
+    let started = tokio::spawn(async move {
+        hub.restart().await;
+        hub
+    });
+    let http = crate::hub::http();
+    let url = |path: &str| format!("http://{address}{path}");
+    let began = Instant::now();
+    // The hub answers with its state.
+    let ready = loop {
+        if let Ok(response) = http.get(url("/readyz")).send().await {
+            let status = response.status().as_u16();
+            let ready: serde_json::Value = response.json().await.unwrap();
+            if ready.to_string().contains("no other hub of the cluster is ready") {
+                break (status, ready);
+            }
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "no state");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((ready.0, &ready.1["ready"]), (503, &json!(false)), "{ready:?}");
+    assert_eq!(http.get(url("/healthz")).send().await.unwrap().status(), 200);
+    let metrics = http.get(url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("fanfare_cluster_snapshot_received_bytes 0"), "{metrics}");
+    let refused = http.get(url("/streams/a/events")).send().await.unwrap();
+    assert_eq!(refused.status(), 503);
+    let stream = http.get(url("/events?stream=a")).header("Accept", "text/event-stream");
+    let stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), 200, "an EventSource reconnects");
+    let text = stream.text().await.unwrap();
+    assert!(text.contains("retry: ") && text.contains("\"code\":\"joining\""), "{text}");
+    // Another hub is back, and the waiting one gets its snapshot without a restart.
+    cluster.hubs[0].restart().await;
+    let hub = started.await.unwrap();
+    cluster.hubs.truncate(1);
+    cluster.hubs.push(hub);
+    assert_eq!(common_history(&cluster.hubs, "a", 21).await.len(), 21);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs nats-server"]
+async fn an_interrupted_snapshot_is_begun_again() {
+    let mut cluster = Cluster::with_flags(&["--cluster-log-max-bytes", "64KiB"]).await;
+    cluster.hubs[0].publish("a", "first").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    cluster.hubs[2].kill();
+    overflow_log(&cluster, 0).await;
+    common_history(&cluster.hubs[..2], "a", 21).await;
+    // The receiver is killed at any moment of its snapshot.
+    for pause in [0, 2_500, 2_600, 2_700] {
+        let child = start_without_waiting(&cluster.hubs[2]);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        drop(child);
+    }
+    // A sender stops while it is chosen.
+    let hub = cluster.hubs.pop().unwrap();
+    let restarted = tokio::spawn(async move {
+        let mut hub = hub;
+        hub.restart().await;
+        hub
+    });
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    cluster.hubs[1].freeze();
+    let hub = restarted.await.unwrap();
+    cluster.hubs[1].thaw();
+    cluster.hubs.push(hub);
+    assert_eq!(common_history(&cluster.hubs, "a", 21).await.len(), 21);
+}
+
+/// A process that is killed when this is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn start_without_waiting(hub: &Hub) -> Killed {
+    let mut command = Command::new(program());
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data).args(&hub.flags);
+    Killed(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}
