@@ -131,6 +131,12 @@ pub(super) async fn open_stream(
                 Ok(stream) => stream,
                 Err(created) => match context.get_stream(&settings.name).await {
                     Ok(stream) => stream,
+                    Err(_) if created.to_string().contains("insufficient storage") => {
+                        let bytes = settings.log_max_bytes;
+                        let hint =
+                            format!("{created}; --cluster-log-max-bytes reserves {bytes} bytes");
+                        return Err(failed("create", &hint));
+                    }
                     Err(_) => return Err(failed("create", &created)),
                 },
             }

@@ -31,7 +31,7 @@ const test = base.extend({
     const folder = await mkdtemp(join(tmpdir(), 'fanfare-'));
     await writeFile(join(folder, 'nats.conf'), 'max_payload: 8MB\n');
     const nats = await startNats(folder);
-    const start = (name) => Hub.start(['--cluster-nats', nats.url, '--cluster-replicas', '1', '--node', name, '--retry', '200ms']);
+    const start = (name) => Hub.start(['--cluster-nats', nats.url, '--cluster-replicas', '1', '--cluster-log-max-bytes', '64MiB', '--node', name, '--retry', '200ms']);
     const hubs = await Promise.all(['a', 'b', 'c'].map(start));
     await use(hubs);
     await Promise.all(hubs.map((hub) => hub.stop()));

@@ -459,7 +459,7 @@ def unread_log(resources, wait_until_scraped):
 def start_nats(resources):
     server = nats.Server(resources.temp_folder())
     resources.stack.callback(server.stop)
-    return server, ["--cluster-nats", server.url, "--cluster-replicas", "1"]
+    return server, ["--cluster-nats", server.url, "--cluster-replicas", "1", "--cluster-log-max-bytes", "64MiB"]
 
 
 @fault("FanfareClusterUnreachable", "FanfareNotReady")
@@ -520,7 +520,7 @@ def killed_server(resources, wait_until_scraped):
     for server in servers:
         resources.stack.callback(server.stop)
     urls = [flag for server in servers for flag in ("--cluster-nats", server.url)]
-    hub = resources.start_hub(*urls)
+    hub = resources.start_hub(*urls, "--cluster-log-max-bytes", "64MiB")
     yield hub
     hub.publish("s", "x")
     servers[2].stop()

@@ -37,7 +37,11 @@ impl Single {
 
     /// Starts a hub that must be able to publish.
     async fn assert_accepts(&self, flags: &[&str]) {
-        let flags = [&["--cluster-replicas", "1", "--node", "h0"], flags].concat();
+        let flags = [
+            &["--cluster-replicas", "1", "--cluster-log-max-bytes", "64MiB", "--node", "h0"],
+            flags,
+        ]
+        .concat();
         let mut hub = Hub::start_in(&self.data(), &flags).await;
         hub.publish("a", "x").await;
         hub.stop().await;
@@ -62,6 +66,17 @@ async fn a_server_that_accepts_only_small_messages_is_refused() {
     let url = format!("nats://{}", single.address);
     let error = single.error_of(&["--cluster-nats", &url]).await;
     assert!(error.contains("max_payload 1048576; it must be 8388608 or more"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_log_that_does_not_fit_on_the_servers_is_refused() {
+    let single = Single::start("max_payload: 8MB");
+    let url = format!("nats://{}", single.address);
+    let flags = ["--cluster-nats", &url, "--cluster-log-max-bytes", "1000TiB"];
+    let error = single.error_of(&flags).await;
+    let hint = "--cluster-log-max-bytes reserves 1099511627776000 bytes";
+    assert!(error.contains("insufficient storage") && error.contains(hint), "{error}");
 }
 
 #[tokio::test]
@@ -133,7 +148,16 @@ async fn a_hub_that_may_not_publish_to_the_log_is_not_ready() {
          permissions: { publish: { deny: [\"fanfare.log\"] } } }] }",
     );
     let url = format!("nats://ann:secret@{}", single.address);
-    let flags = ["--cluster-replicas", "1", "--node", "h0", "--cluster-nats", &url];
+    let flags = [
+        "--cluster-replicas",
+        "1",
+        "--cluster-log-max-bytes",
+        "64MiB",
+        "--node",
+        "h0",
+        "--cluster-nats",
+        &url,
+    ];
     let hub = Hub::start_in(&single.data(), &flags).await;
     let (status, answer) = hub.try_post("/streams/a/events", "x").await;
     assert_eq!((status, &answer["code"]), (503, &json!("unconfirmed")), "{answer}");

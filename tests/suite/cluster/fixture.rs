@@ -79,6 +79,10 @@ impl Cluster {
 }
 
 async fn start_hub(data: &Path, url: &str, node: &str, flags: &[&str]) -> Hub {
-    let flags = [&["--cluster-nats", url, "--node", node], flags].concat();
+    let mut flags = [&["--cluster-nats", url, "--node", node], flags].concat();
+    // The servers reserve the room of the log on the disk.
+    if !flags.contains(&"--cluster-log-max-bytes") {
+        flags.extend(["--cluster-log-max-bytes", "64MiB"]);
+    }
     Hub::start_in(data, &flags).await
 }
