@@ -74,6 +74,35 @@ pub(super) fn join_peers(state: &Data<AppState>) {
     });
 }
 
+/// Ends the job runs and chats of hubs that have been silent for `timeout`.
+#[cfg(feature = "cluster")]
+pub(super) async fn end_runs_of_gone_hubs(state: Data<AppState>, timeout: Duration) {
+    let Some(peers) = state.peers.clone() else { return };
+    let mut known = Vec::new();
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every_second.tick().await;
+        let gone = peers.gone(timeout);
+        for node in gone.iter().filter(|node| !known.contains(*node)) {
+            tracing::warn!(hub = node.as_str(), "a hub is gone; ending its job runs and chats");
+            let (state, node) = (state.clone(), NodeName::new(node));
+            let ended = tokio::task::spawn_blocking(move || end_runs_of(&state, &node)).await;
+            if let Err(error) = ended.map_err(anyhow::Error::from).flatten() {
+                tracing::warn!(%error, "failed to end the job runs and chats of a hub that is gone");
+            }
+        }
+        known = gone;
+    }
+}
+
+#[cfg(feature = "cluster")]
+fn end_runs_of(state: &AppState, node: &NodeName) -> anyhow::Result<()> {
+    crate::source::end_orphaned_runs(&state.history, &state.publisher, node)?;
+    #[cfg(feature = "chat")]
+    state.chats.end_those_of(node)?;
+    Ok(())
+}
+
 /// Tells the other hubs that this one stops.
 #[cfg(feature = "cluster")]
 pub(super) async fn leave_peers(state: &AppState) {

@@ -168,6 +168,8 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
         actix::spawn(cluster::watch(state.clone(), timeout));
         #[cfg(feature = "cluster")]
         cluster::join_peers(state);
+        #[cfg(feature = "cluster")]
+        actix::spawn(cluster::end_runs_of_gone_hubs(state.clone(), timeout));
     }
     #[cfg(feature = "chat")]
     actix::spawn(state.chats.clone().run_janitor());
@@ -190,6 +192,12 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
         let run =
             move |feed| source::follow_revocations(feed, history.clone(), revocations.clone());
         actix::spawn(state.sources.clone().supervise("revocations", run));
+    }
+    #[cfg(all(feature = "chat", feature = "cluster"))]
+    if state.node.name().is_some() {
+        let chats = state.chats.clone();
+        let run = move |feed| chats.clone().follow_other_hubs(feed);
+        actix::spawn(state.sources.clone().supervise("chats", run));
     }
     #[cfg(feature = "tail")]
     if !config.tails.is_empty() {

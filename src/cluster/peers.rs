@@ -131,6 +131,12 @@ impl Peers {
         self.roster().hubs()
     }
 
+    /// Returns the names of the hubs that have not reported for `timeout`, although NATS delivers reports.
+    #[must_use]
+    pub fn gone(&self, timeout: Duration) -> Vec<String> {
+        self.roster().gone(timeout)
+    }
+
     /// Sends a request to a hub, and returns its answer.
     pub async fn ask(&self, node: &str, request: Bytes) -> Result<Bytes, AskError> {
         let is_silent = self.roster().is_silent(node);

@@ -57,6 +57,8 @@ struct Entry {
 /// The other hubs, by name.
 pub(super) struct Roster {
     node: String,
+    /// Last own report that NATS has delivered to this hub, and time since which it does.
+    own: Option<(Instant, Instant)>,
     /// Time since which more hubs differ from this one than agree with it.
     minority_since: Option<Instant>,
     hubs: BTreeMap<String, Entry>,
@@ -64,16 +66,18 @@ pub(super) struct Roster {
 
 impl Roster {
     pub(super) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), minority_since: None, hubs: BTreeMap::new() }
+        Self { node: node.to_owned(), own: None, minority_since: None, hubs: BTreeMap::new() }
     }
 
     pub(super) fn record(&mut self, report: HubReport) {
         self.hubs.retain(|_, hub| hub.at.elapsed() < FORGOTTEN_AFTER);
-        if report.is_leaving {
+        if report.node == self.node {
+            let now = Instant::now();
+            let since = self.own.filter(|(last, _)| last.elapsed() < SILENT_AFTER);
+            self.own = Some((now, since.map_or(now, |(_, since)| since)));
+        } else if report.is_leaving {
             self.hubs.remove(&report.node);
-        } else if report.node != self.node
-            && (self.hubs.len() < MAX_HUBS || self.hubs.contains_key(&report.node))
-        {
+        } else if self.hubs.len() < MAX_HUBS || self.hubs.contains_key(&report.node) {
             let compared = self.hubs.get(&report.node).and_then(|hub| hub.compared);
             let entry = Entry { at: Instant::now(), compared, report };
             self.hubs.insert(entry.report.node.clone(), entry);
@@ -114,6 +118,16 @@ impl Roster {
     /// Returns true if a hub has not reported lately, or `None` if it is unknown.
     pub(super) fn is_silent(&self, node: &str) -> Option<bool> {
         self.hubs.get(node).map(|hub| hub.at.elapsed() >= SILENT_AFTER)
+    }
+
+    /// Returns the hubs that have not reported for `timeout`, during which NATS has delivered the own reports:
+    /// a hub that is cut off knows nothing of the others.
+    pub(super) fn gone(&self, timeout: Duration) -> Vec<String> {
+        let hears = self.own.is_some_and(|(last, since)| {
+            last.elapsed() < SILENT_AFTER && since.elapsed() >= timeout
+        });
+        let gone = self.hubs.iter().filter(|(_, hub)| hears && hub.at.elapsed() >= timeout);
+        gone.map(|(name, _)| name.clone()).collect()
     }
 
     pub(super) fn hubs(&self) -> Vec<KnownHub> {
@@ -205,6 +219,25 @@ mod tests {
         log.applied(own);
         roster.compare(&log);
         assert!(differs(&log).is_some());
+    }
+
+    #[test]
+    fn a_hub_that_was_cut_off_does_not_take_the_others_for_gone() {
+        let mut roster = Roster::new("a");
+        let timeout = Duration::ZERO;
+        roster.record(report("b", ChainLink::default()));
+        assert!(roster.gone(timeout).is_empty(), "it has heard nothing of itself");
+        roster.record(report("a", ChainLink::default()));
+        assert_eq!(roster.gone(timeout), ["b"]);
+        let long = Duration::from_secs(60);
+        let Some(past) = Instant::now().checked_sub(2 * long) else { return };
+        roster.hubs.get_mut("b").expect("a hub").at = past;
+        roster.own = Some((past, past));
+        assert!(roster.gone(long).is_empty(), "it hears nothing");
+        roster.record(report("a", ChainLink::default()));
+        assert!(roster.gone(long).is_empty(), "it has just heard again");
+        roster.own = roster.own.map(|(last, _)| (last, past));
+        assert_eq!(roster.gone(long), ["b"]);
     }
 
     #[test]

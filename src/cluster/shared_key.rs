@@ -5,35 +5,40 @@ use super::peers::Peers;
 use async_nats::jetstream;
 use async_nats::jetstream::kv::{Config, Store};
 use async_nats::jetstream::stream::StorageType;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Number of times that a stored key is read; a server may lag behind the one that has stored it.
-const MAX_READS: usize = 50;
-/// Pause between two reads.
-const READ_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// Time for which a start waits for the key.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+/// Pause before another attempt.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 impl Peers {
-    /// Returns the key `name` of the cluster, which becomes `own` if there is none yet.
+    /// Returns the key `name` of the cluster, which becomes `own` if there is none yet. The servers may be
+    /// electing a leader of the bucket.
     pub async fn shared_key(&self, name: &str, own: &[u8]) -> Result<Vec<u8>, LogError> {
-        let failed = |error: &dyn std::fmt::Display| LogError::SharedKey {
-            name: name.to_owned(),
-            bucket: self.bucket(),
-            reason: error.to_string(),
-        };
-        let bucket = self.open_bucket().await.map_err(|error| failed(&*error))?;
-        let Err(error) = bucket.create(name, own.to_vec().into()).await else {
-            return Ok(own.to_vec());
-        };
-        if error.kind() != jetstream::kv::CreateErrorKind::AlreadyExists {
-            return Err(failed(&error));
-        }
-        for _ in 0..MAX_READS {
-            if let Some(key) = bucket.get(name).await.map_err(|error| failed(&error))? {
-                return Ok(key.to_vec());
+        let began = Instant::now();
+        loop {
+            match self.read_or_create(name, own).await {
+                Ok(key) => return Ok(key),
+                Err(error) if began.elapsed() >= OPEN_WITHIN => {
+                    let (name, bucket, reason) =
+                        (name.to_owned(), self.bucket(), error.to_string());
+                    return Err(LogError::SharedKey { name, bucket, reason });
+                }
+                Err(error) => tracing::debug!(%error, name, "waiting for a key of the cluster"),
             }
-            tokio::time::sleep(READ_AGAIN_AFTER).await;
+            tokio::time::sleep(RETRY_AFTER).await;
         }
-        Err(failed(&"no server returns it"))
+    }
+
+    async fn read_or_create(&self, name: &str, own: &[u8]) -> Result<Vec<u8>, async_nats::Error> {
+        let bucket = self.open_bucket().await?;
+        if let Some(key) = bucket.get(name).await? {
+            return Ok(key.to_vec());
+        }
+        // Fails if another hub was faster, whose key is read then.
+        bucket.create(name, own.to_vec().into()).await?;
+        Ok(own.to_vec())
     }
 
     fn bucket(&self) -> String {

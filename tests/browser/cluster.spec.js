@@ -57,6 +57,7 @@ test('an EventSource behind a load balancer without affinity misses nothing whil
   hubs.forEach((hub, n) => { site = site.replace(`fanfare-${n + 1}:8080`, `127.0.0.1:${hub.port}`); });
   const proxy = await startNginx(hubs[0].folder, (address) => site.replace('listen 8080', `listen ${address}`));
   await subscribeByEventSource(page, proxy.url, 'stream=n');
+  await expect.poll(() => page.evaluate(() => window.source.readyState)).toBe(1);
   let total = 0;
   for (const hub of [...hubs, ...hubs]) {
     for (const end = total + 20; total < end; total += 1) await publishUntilAcknowledged(proxy.url, total);

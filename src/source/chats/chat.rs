@@ -71,6 +71,8 @@ pub struct Chat {
     pub(super) is_adoptable: bool,
     /// True if it stops when it has no readers.
     pub(super) stops_without_readers: bool,
+    /// Stream of its records, if another hub of the cluster runs it.
+    pub(super) foreign: Option<StreamName>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) stop: watch::Sender<Option<StopBy>>,
     /// Held while the chat is deleted.
@@ -105,6 +107,7 @@ pub(super) struct ChatSetup {
     pub(super) key: Option<String>,
     pub(super) is_adoptable: bool,
     pub(super) stops_without_readers: bool,
+    pub(super) foreign: Option<StreamName>,
 }
 
 impl Chat {
@@ -129,6 +132,7 @@ impl Chat {
             key,
             is_adoptable: of.is_adoptable,
             stops_without_readers: of.stops_without_readers,
+            foreign: of.foreign,
             progress: watch::Sender::new(progress),
             stop: watch::Sender::new(None),
             deletion: tokio::sync::Mutex::default(),
@@ -136,6 +140,11 @@ impl Chat {
             is_redacted: AtomicBool::new(false),
             readers: Mutex::new(readers),
         }))
+    }
+
+    /// Returns true if this hub runs it or has run it, and not another one of the cluster.
+    pub fn is_own(&self) -> bool {
+        self.foreign.is_none()
     }
 
     /// Returns its progress.

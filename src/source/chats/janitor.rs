@@ -59,7 +59,9 @@ impl Chats {
             return (deleted.plus_ms(kept_ms) <= at).then_some(DueAction::Forget);
         }
         if let Some(ended) = chat.ended() {
-            return (ended.plus_ms(kept_ms) <= at).then_some(DueAction::Delete);
+            // The hub that ran it deletes it.
+            let is_due = chat.is_own() && ended.plus_ms(kept_ms) <= at;
+            return is_due.then_some(DueAction::Delete);
         }
         let is_alone = chat.stops_without_readers
             && chat
@@ -86,7 +88,7 @@ impl Chats {
         let record = Record::Deleted { chat: chat.id.clone(), at_ms: at.ms() };
         // This also deletes a chat whose history retention has removed already.
         let mut unit = vec![Item::Delete { stream: chat.stream.clone(), has_readers: true }];
-        unit.extend(self.record(&record));
+        unit.extend(self.record(chat, &record));
         publish(&self.0.publisher, unit).await?;
         chat.set_deleted(at);
         Ok(())
@@ -97,7 +99,7 @@ impl Chats {
         /// Share of a drain's window in which chats may end normally, in percent.
         const GRACE_PERCENT: u32 = 60;
         self.ledger().is_stopping = true;
-        let all: Vec<Arc<Chat>> = self.ledger().all().cloned().collect();
+        let all: Vec<Arc<Chat>> = self.ledger().own().cloned().collect();
         if tokio::time::timeout(window * GRACE_PERCENT / 100, all_ended(&all)).await.is_err() {
             self.kill_all();
             all_ended(&all).await;
@@ -106,7 +108,7 @@ impl Chats {
 
     /// Stops every run immediately.
     pub fn kill_all(&self) {
-        let all: Vec<Arc<Chat>> = self.ledger().all().cloned().collect();
+        let all: Vec<Arc<Chat>> = self.ledger().own().cloned().collect();
         for chat in all {
             self.stop(&chat, StopBy::Hub);
         }

@@ -5,7 +5,7 @@
 //! killed.
 
 use super::chat::{Chat, ChatSetup, Progress};
-use crate::event::{Body, Entry, Timestamp};
+use crate::event::{Body, Entry, StreamName, Timestamp};
 use crate::limits::{Bound, Client, Limit, Limits, Usage};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -112,6 +112,11 @@ impl Ledger {
         self.chats.values()
     }
 
+    /// Returns the chats that this hub runs or has run.
+    pub(super) fn own(&self) -> impl Iterator<Item = &Arc<Chat>> {
+        self.all().filter(|chat| chat.is_own())
+    }
+
     /// Returns true if another chat may be created.
     pub(super) fn has_room(&self) -> bool {
         self.chats.len() < MAX_KNOWN
@@ -198,9 +203,9 @@ impl Ledger {
         ]
     }
 
-    /// Applies a record of an earlier run of the hub. Chats without an end remain
-    /// [`Progress::Begun`].
-    pub(super) fn restore(&mut self, record: Record) {
+    /// Applies a record of an earlier run of the hub, or of another hub, whose records are on the stream
+    /// `foreign`. Chats without an end remain [`Progress::Begun`].
+    pub(super) fn restore(&mut self, record: Record, foreign: Option<&StreamName>) {
         match record {
             Record::Begun { chat, owner, model, created_ms, fingerprint, key } => {
                 let beginning = ChatSetup {
@@ -213,6 +218,7 @@ impl Ledger {
                     key,
                     is_adoptable: false,
                     stops_without_readers: false,
+                    foreign: foreign.cloned(),
                 };
                 if let Some(chat) = Chat::new(beginning, Progress::Begun) {
                     // Redacted until the record of its end says otherwise.
@@ -251,6 +257,7 @@ mod tests {
             key: key.map(str::to_owned),
             is_adoptable: false,
             stops_without_readers: false,
+            foreign: None,
         };
         Chat::new(beginning, Progress::Beginning).expect("a chat")
     }
@@ -288,7 +295,7 @@ mod tests {
         ledger.reserve(&chat, &limits).expect("no limit");
         let record = serde_json::to_vec(&Record::begun(&chat)).expect("JSON");
         let mut other = Ledger::default();
-        other.restore(serde_json::from_slice(&record).expect("a record"));
+        other.restore(serde_json::from_slice(&record).expect("a record"), None);
         for ledger in [&ledger, &other] {
             assert!(ledger.by_key(Some(&"a".into()), "k").is_some());
             assert!(
@@ -296,12 +303,15 @@ mod tests {
                     && ledger.by_key(None, "k").is_none()
             );
         }
-        other.restore(Record::Ended {
-            chat: "1".into(),
-            outcome: "done".into(),
-            at_ms: 9,
-            is_redacted: false,
-        });
+        other.restore(
+            Record::Ended {
+                chat: "1".into(),
+                outcome: "done".into(),
+                at_ms: 9,
+                is_redacted: false,
+            },
+            None,
+        );
         assert_eq!(other.get("1").expect("there").ended(), Some(Timestamp::from_ms(9)));
         ledger.forget(&chat);
         assert!(ledger.by_key(Some(&"a".into()), "k").is_none());

@@ -9,6 +9,8 @@ mod chat;
 mod endpoint;
 mod event_batcher;
 mod failure;
+#[cfg(feature = "cluster")]
+mod follow;
 mod janitor;
 mod ledger;
 mod permits;
@@ -197,6 +199,7 @@ impl Chats {
             key,
             is_adoptable: wanted.is_adoptable,
             stops_without_readers: wanted.stops_without_readers,
+            foreign: None,
         };
         let chat = Chat::new(beginning, Progress::Beginning).ok_or(CreateChatError::Gone)?;
         let entered = ledger.reserve(&chat, &limits);
@@ -244,13 +247,13 @@ impl Chats {
             metadata: ask.metadata.clone(),
             messages: self.0.settings.keeps_prompts.then(|| ask.messages().clone()),
         };
-        let record = self.record(&Record::begun(chat));
+        let record = self.record(chat, &Record::begun(chat));
         record.into_iter().chain(item(&chat.stream, &start)).collect()
     }
 
-    /// Returns a record as an item of the stream of records.
-    fn record(&self, record: &Record) -> Option<Item> {
-        item(self.0.records.as_ref()?, record)
+    /// Returns a record of a chat as an item of the stream of its records.
+    fn record(&self, chat: &Chat, record: &Record) -> Option<Item> {
+        item(chat.foreign.as_ref().or(self.0.records.as_ref())?, record)
     }
 
     /// Publishes the remaining events of a chat, its end and the record of the end, as soon as the
@@ -268,7 +271,7 @@ impl Chats {
         let mut unit = rest;
         unit.extend(last.iter().filter_map(|event| item(&chat.stream, event)));
         unit.push(Item::End(chat.stream.clone()));
-        unit.extend(self.record(&record));
+        unit.extend(self.record(chat, &record));
         let waits = |why: &PublishError| {
             tracing::warn!(
                 chat = chat.id,

@@ -1,7 +1,10 @@
 //! The exit of a run: the data of its last event.
 
 use crate::event::{Draft, EventType, StreamName};
-use crate::journal::{Item, PublishUnit, Publisher, now};
+use crate::journal::{Item, now};
+#[cfg(feature = "jobs")]
+use crate::journal::{PublishUnit, Publisher};
+#[cfg(feature = "jobs")]
 use crate::source::publish_with_retry::publish_with_retry;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
@@ -95,6 +98,7 @@ pub(super) fn exit_items(stream: &StreamName, exit: &JobExit) -> Vec<Item> {
 
 /// Publishes items of a run on its stream, with retries. Logs an error if they can never be
 /// published.
+#[cfg(feature = "jobs")]
 pub(super) async fn publish_items(publisher: &Publisher, stream: &StreamName, items: PublishUnit) {
     let events = items.len();
     // The command blocks on its pipe meanwhile, and the journal logs the reason itself.

@@ -1,14 +1,15 @@
 //! Runs that a stop of the hub interrupted.
 
-use super::exit::{ExitReason, JobExit, exit_items, publish_items};
+use super::exit::{ExitReason, JobExit, exit_items};
 use crate::event::StreamName;
-use crate::journal::{History, JournalError, Publisher, StreamView};
+use crate::journal::{History, JournalError, PublishError, Publisher, StreamView};
 use crate::source::own_streams::{JOB_PREFIX, NodeName};
+use crate::source::publish_with_retry::publish_with_retry;
 
 /// Number of streams that are listed in one page.
 const PAGE: usize = 500;
 
-/// Ends the streams of runs that were left open because the hub ended before them, as soon as the
+/// Ends the streams of runs that were left open because the hub `node` ended before them, as soon as the
 /// journal accepts that.
 pub fn end_orphaned_runs(
     history: &History,
@@ -28,7 +29,13 @@ pub fn end_orphaned_runs(
             let (stream, publisher) = (stream.clone(), publisher.clone());
             let exit = JobExit::without_status(ExitReason::HubRestarted, None);
             let items = exit_items(&stream, &exit);
-            tokio::spawn(async move { publish_items(&publisher, &stream, items).await });
+            tokio::spawn(async move {
+                match publish_with_retry(&publisher, items, |_| {}).await {
+                    // Another hub of the cluster was faster.
+                    Ok(()) | Err(PublishError::Refused(_)) => {}
+                    Err(error) => tracing::error!(%stream, %error, "failed to end a job run"),
+                }
+            });
         }
         let last = page.streams.last().filter(|_| page.streams.len() == PAGE);
         after = page.stopped_at.or_else(|| last.map(|(stream, _)| stream.clone()));

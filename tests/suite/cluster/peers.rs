@@ -168,8 +168,8 @@ async fn a_run_is_stopped_at_any_hub() {
 #[cfg(feature = "chat")]
 #[tokio::test]
 #[ignore = "needs nats-server"]
-async fn a_chat_is_stopped_and_deleted_at_any_hub() {
-    use crate::chat::{start_chat, stepwise_answer};
+async fn a_chat_is_read_stopped_and_deleted_at_any_hub() {
+    use crate::chat::{create_chat, stepwise_answer};
     use crate::upstream::Upstream;
     let next = std::sync::Arc::default();
     let upstream = Upstream::start(vec![stepwise_answer(&["a", "b"], &next)]).await;
@@ -177,10 +177,24 @@ async fn a_chat_is_stopped_and_deleted_at_any_hub() {
     let config = upstream.config(folder.path(), "");
     let cluster = Cluster::with_flags(&["--config", &config]).await;
     introduced(&cluster).await;
-    let chat = start_chat(&cluster.hubs[0]).await;
+    let (status, chat) =
+        create_chat(&cluster.hubs[0], json!({ "message": "hi" }), Some("one")).await;
+    assert_eq!(status, 201, "{chat}");
     let path = format!("/chats/{}", chat["id"].as_str().unwrap());
     let (status, view) = cluster.hubs[1].get(&path).await;
     assert_eq!((status, &view["id"]), (200, &chat["id"]), "{view}");
+    // Once another hub has read of it, the chat is streamed there, and its key is known.
+    let began = Instant::now();
+    let mut reader = loop {
+        let reader = cluster.hubs[1].subscribe(&format!("{path}/events")).await;
+        if reader.status == 200 {
+            break reader;
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "{}", reader.status);
+    };
+    let (status, again) =
+        create_chat(&cluster.hubs[1], json!({ "message": "hi" }), Some("one")).await;
+    assert_eq!((status, &again["id"]), (200, &chat["id"]), "{again}");
     let (status, stopped) = cluster.hubs[2].try_post(&format!("{path}/stop"), "").await;
     assert_eq!(status, 202, "{stopped}");
     let began = Instant::now();
@@ -192,8 +206,15 @@ async fn a_chat_is_stopped_and_deleted_at_any_hub() {
         assert!(began.elapsed() < TEST_TIMEOUT, "{view}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let events = reader.rest().await;
+    let types: Vec<_> = events.iter().filter(|event| !event.is_control()).collect();
+    assert_eq!(types.last().unwrap().json()["type"], "cancelled", "{events:?}");
     assert_eq!(delete(&cluster.hubs[1], &path).await, 204);
-    assert_eq!(cluster.hubs[0].get(&path).await.0, 410);
+    let began = Instant::now();
+    while cluster.hubs[0].get(&path).await.0 != 410 {
+        assert!(began.elapsed() < TEST_TIMEOUT, "the hub that ran it still has it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(cluster.hubs[1].get("/chats/00000000000000000000000000000000").await.0, 404);
 }
 
@@ -206,8 +227,14 @@ async fn a_hub_that_has_applied_another_log_stops_serving() {
     reader.open().await;
     cluster.hubs[0].publish("a", "x").await;
     // More hubs than the cluster has report another hash of the same message.
-    let (_, state) = cluster.hubs[0].get("/cluster").await;
-    let applied = state["log"]["end"].as_u64().unwrap();
+    let began = Instant::now();
+    let applied = loop {
+        let (_, state) = cluster.hubs[0].get("/cluster").await;
+        match state["hubs"][0]["applied"].as_u64().unwrap() {
+            0 => assert!(began.elapsed() < TEST_TIMEOUT, "{state}"),
+            applied => break applied,
+        }
+    };
     let tell = |node: &str, hash: &str| {
         let report = json!({
             "node": node, "version": "0.1.0", "started_ms": 0, "applied": applied, "sessions": 0,
@@ -227,4 +254,52 @@ async fn a_hub_that_has_applied_another_log_stops_serving() {
     assert!(status == 503 && reason.contains("has applied another log up to message"), "{ready}");
     let (status, problem) = cluster.hubs[0].try_post("/streams/a/events", "x").await;
     assert_eq!((status, &problem["code"]), (503, &json!("log_unavailable")), "{problem}");
+}
+
+#[cfg(all(feature = "chat", feature = "jobs"))]
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn the_runs_and_chats_of_a_hub_that_is_gone_are_ended_once() {
+    use crate::chat::{start_chat, stepwise_answer};
+    use crate::upstream::Upstream;
+    let next = std::sync::Arc::default();
+    let upstream = Upstream::start(vec![stepwise_answer(&["a", "b"], &next)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let job = "[job.wait]\ncommand = [\"sleep\", \"600\"]\n";
+    let config = upstream.config(folder.path(), job);
+    let flags = ["--config", &config, "--cluster-isolation-timeout", "6s"];
+    let mut cluster = Cluster::with_flags(&flags).await;
+    introduced(&cluster).await;
+    let (_, gone) = cluster.hubs[0].try_post("/jobs/wait/runs", "").await;
+    let (_, other) = cluster.hubs[1].try_post("/jobs/wait/runs", "").await;
+    let chat = start_chat(&cluster.hubs[0]).await;
+    let stream = |value: &Value| value["stream"].as_str().unwrap().to_owned();
+    let (run, other) = (stream(&gone), stream(&other));
+    let chat_events = format!("/chats/{}/events", chat["id"].as_str().unwrap());
+    let began = Instant::now();
+    let mut reader = loop {
+        let reader = cluster.hubs[2].subscribe(&chat_events).await;
+        if reader.status == 200 {
+            break reader;
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "{}", reader.status);
+    };
+    common_history(&cluster.hubs, &run, 1).await;
+    cluster.hubs[0].kill();
+    let read = format!("/streams/{run}/events?from=start");
+    let events = cluster.hubs[1].subscribe(&read).await.rest().await;
+    let exits: Vec<_> = events.iter().filter(|event| event.name == "exit").collect();
+    assert_eq!(exits.len(), 1, "{events:?}");
+    let events = reader.rest().await;
+    let errors =
+        events.iter().filter(|event| !event.is_control() && event.json()["type"] == "error");
+    let codes: Vec<_> = errors.map(|event| event.json()["code"].clone()).collect();
+    assert_eq!(codes, ["hub_restarted"], "{events:?}");
+    // The hub is back, and finds its chat ended.
+    cluster.hubs[0].restart().await;
+    let path = format!("/chats/{}", chat["id"].as_str().unwrap());
+    let (status, view) = cluster.hubs[0].get(&path).await;
+    assert_eq!((status, &view["status"]), (200, &json!("error")), "{view}");
+    let (_, view) = cluster.hubs[2].get(&format!("/streams/{other}")).await;
+    assert_eq!(view["state"], "open", "the run of a hub that is there goes on: {view}");
 }

@@ -95,7 +95,13 @@ pub(crate) fn changeable(
     request: &HttpRequest,
     id: &str,
 ) -> Result<(Arc<Caller>, Arc<Chat>), Problem> {
-    authorize(state, request, id, may_change)
+    let (caller, chat) = authorize(state, request, id, may_change)?;
+    if chat.is_own() || chat.ended().is_some() {
+        Ok((caller, chat))
+    } else {
+        // The request is sent on to the hub that runs it.
+        Err(Problem::new(Code::NotFound, NO_CHAT))
+    }
 }
 
 fn authorize(
