@@ -26,13 +26,13 @@ const HEADER_BYTES: usize = 1024;
 /// Time for which a start waits for the servers.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 /// Time after which an append is repeated that was not acknowledged.
-const ACK_TIMEOUT: Duration = Duration::from_secs(1);
+const ACK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time within which an acknowledged message is read.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 /// Interval at which an append checks whether it may begin.
 const RECHECK_AFTER: Duration = Duration::from_millis(20);
 /// Pause before an append is repeated whose outcome is unknown.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// A message of the log.
 #[derive(Debug)]

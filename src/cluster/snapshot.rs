@@ -18,11 +18,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 /// Size of a chunk, in bytes.
-pub const SNAPSHOT_CHUNK_BYTES: usize = 512 * 1024;
+pub const SNAPSHOT_CHUNK_BYTES: usize = 128 * 1024;
 /// Time without a request after which a snapshot is no longer sent.
 const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 /// Time within which a chunk arrives.
 const CHUNK_WITHIN: Duration = Duration::from_secs(5);
+/// Time between chunks, as a multiple of the time that chunks take, so that the sender and the servers are left
+/// to publishers and subscribers.
+const PAUSE_SHARE: u32 = 2;
+/// Minimum pause; shorter ones are added up.
+const MIN_PAUSE: Duration = Duration::from_millis(2);
 /// Number of times that a chunk is asked for.
 const MAX_ATTEMPTS: usize = 2;
 /// Time for which reports are read before a sender is chosen: all hubs report once a second.
@@ -174,8 +179,13 @@ pub async fn receive_snapshot(
     let peers = Peers::new(context.client(), settings);
     let hub = choose_sender(&peers).await.ok_or(SnapshotError::NoHub)?;
     let (subject, id) = (peers.snapshot_subject(&hub), rand::random());
-    let mut bytes = 0;
+    let (mut bytes, mut busy) = (0, Duration::ZERO);
     for chunk in 0.. {
+        if busy * PAUSE_SHARE >= MIN_PAUSE {
+            tokio::time::sleep(busy * PAUSE_SHARE).await;
+            busy = Duration::ZERO;
+        }
+        let began = Instant::now();
         let request = serde_json::to_vec(&ChunkRequest { id, chunk }).unwrap_or_default();
         let answer = ask(peers.client(), &subject, request.into()).await;
         let mut answer = answer.ok_or_else(|| SnapshotError::Silent(hub.clone()))?;
@@ -185,6 +195,7 @@ pub async fn receive_snapshot(
                 bytes += content.len() as u64;
                 chunks.send(content).await.map_err(|_| SnapshotError::NotStored)?;
                 received(&hub, bytes);
+                busy += began.elapsed();
             }
             Some(&END) => break,
             _ => {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
 /// Interval of heartbeats of the server; without two of them the consumer is created again.
-const HEARTBEAT: Duration = Duration::from_millis(500);
+const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Time after which a request for messages is repeated.
 const REQUEST_EXPIRES: Duration = Duration::from_secs(2);
 /// Maximum number of messages of a request.
@@ -30,6 +30,11 @@ const REQUEST_MESSAGES: usize = 1_000;
 const REQUEST_BYTES: usize = 64 * 1024 * 1024;
 /// Time after which the server deletes a consumer without requests.
 const INACTIVE: Duration = Duration::from_secs(30);
+/// Maximum time for an attempt to begin to read: during an election no server answers, and a long wait would
+/// last beyond it. After some attempts it is longer, because the servers may be slow.
+const BEGIN_WITHIN: Duration = Duration::from_secs(1);
+const BEGIN_WITHIN_LATER: Duration = Duration::from_secs(5);
+const EARLY_ATTEMPTS: usize = 12;
 /// Pause before a failed read is repeated.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// Maximum number of consumers that are created until one is at the leader of the log. The server
@@ -70,8 +75,14 @@ impl Tail {
     /// Sends the messages after the last one, and calls `wake` after each. Ends with an error if the log
     /// does not continue there, or when the receiver is gone.
     pub(super) async fn read(mut self) {
+        let mut attempts = 0;
         loop {
-            match self.read_on().await {
+            let is_early = attempts < EARLY_ATTEMPTS;
+            let begin_within = if is_early { BEGIN_WITHIN } else { BEGIN_WITHIN_LATER };
+            let interrupted = self.read_on(begin_within).await;
+            let has_begun = self.status.state().is_checked;
+            attempts = if has_begun { 0 } else { attempts + 1 };
+            match interrupted {
                 Interrupted::Closed => return,
                 Interrupted::Retry(reason) => {
                     let last = self.last.sequence;
@@ -96,8 +107,8 @@ impl Tail {
         }
     }
 
-    /// Reads with one consumer.
-    async fn read_on(&mut self) -> Interrupted {
+    /// Reads with one consumer, which must be ready within `begin_within`.
+    async fn read_on(&mut self, begin_within: Duration) -> Interrupted {
         let began = async {
             let mut stream = self
                 .context
@@ -111,7 +122,11 @@ impl Tail {
             let messages = self.consume(&stream, leader.as_deref()).await?;
             Ok((stream, info.state.first_sequence, leader, messages))
         };
-        let (stream, first, leader, messages) = match began.await {
+        let began = match tokio::time::timeout(begin_within, began).await {
+            Ok(began) => began,
+            Err(_) => return Interrupted::Retry("no server leads the log".to_owned()),
+        };
+        let (stream, first, leader, messages) = match began {
             Ok(began) => began,
             Err(interrupted) => return interrupted,
         };
