@@ -298,8 +298,16 @@ async fn the_runs_and_chats_of_a_hub_that_is_gone_are_ended_once() {
     // The hub is back, and finds its chat ended.
     cluster.hubs[0].restart().await;
     let path = format!("/chats/{}", chat["id"].as_str().unwrap());
-    let (status, view) = cluster.hubs[0].get(&path).await;
-    assert_eq!((status, &view["status"]), (200, &json!("error")), "{view}");
+    let began = Instant::now();
+    loop {
+        let (status, view) = cluster.hubs[0].get(&path).await;
+        if (status, &view["status"]) == (200, &json!("error")) {
+            break;
+        }
+        // It may have to read the end from the log first.
+        assert!(began.elapsed() < TEST_TIMEOUT, "{view}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let (_, view) = cluster.hubs[2].get(&format!("/streams/{other}")).await;
     assert_eq!(view["state"], "open", "the run of a hub that is there goes on: {view}");
 }
