@@ -58,16 +58,7 @@ async fn a_log_that_has_lost_messages_is_detected_before_others_with_their_numbe
     }
     // A new hub cannot know, and publishes under the same numbers.
     cluster.add_hub(&[]).await;
-    for event in 0..20 {
-        let body = json!({ "stream": "a", "data": format!("other {event}") });
-        let (status, answer) = cluster.hubs[3].try_post("/publish", body.to_string()).await;
-        // Until the others have told it that they have applied another log.
-        if status == 503 {
-            assert_eq!(answer["code"], "log_unavailable", "{answer}");
-            break;
-        }
-        assert_eq!(status, 200, "{answer}");
-    }
+    publish_others(&cluster.hubs[3], 20).await;
     cluster.hubs[3].wait_for_metric("fanfare_cluster_differs", |differs| differs == 1.0).await;
     for hub in &cluster.hubs[..NODES] {
         hub.wait_for_log("of the log is not the one that this hub has applied", 1).await;
@@ -77,6 +68,19 @@ async fn a_log_that_has_lost_messages_is_detected_before_others_with_their_numbe
     }
     cluster.hubs[0].terminate();
     assert_eq!(reader.rest().await.iter().filter(|event| event.data.contains("other")).count(), 0);
+}
+
+/// Publishes at a hub until the others have told it that they have applied another log.
+async fn publish_others(hub: &Hub, events: usize) {
+    for event in 0..events {
+        let body = json!({ "stream": "a", "data": format!("other {event}") });
+        let (status, answer) = hub.try_post("/publish", body.to_string()).await;
+        if status == 503 {
+            assert_eq!(answer["code"], "log_unavailable", "{answer}");
+            return;
+        }
+        assert_eq!(status, 200, "{answer}");
+    }
 }
 
 #[tokio::test]
@@ -92,9 +96,7 @@ async fn a_stream_that_was_created_again_is_detected() {
     assert_eq!(deleted["success"], true, "{deleted}");
     // A hub with an empty directory creates it, one that has applied messages does not.
     cluster.add_hub(&[]).await;
-    for event in 0..8 {
-        cluster.hubs[3].publish("a", &format!("other {event}")).await;
-    }
+    publish_others(&cluster.hubs[3], 8).await;
     for hub in &cluster.hubs[..2] {
         hub.wait_for_log("stream fanfare was deleted and created again", 1).await;
         assert_eq!(history(hub, "a").await, before);
