@@ -64,6 +64,7 @@ pub(super) fn join_peers(state: &Data<AppState>) {
     let state = state.clone();
     actix::spawn(async move {
         let mut every_second = tokio::time::interval(Duration::from_secs(1));
+        every_second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every_second.tick().await;
             if state.draining.load(Ordering::Relaxed) {
@@ -74,15 +75,15 @@ pub(super) fn join_peers(state: &Data<AppState>) {
     });
 }
 
-/// Ends the job runs and chats of hubs that have been silent for `timeout`.
+/// Ends the job runs and chats of hubs that are gone.
 #[cfg(feature = "cluster")]
-pub(super) async fn end_runs_of_gone_hubs(state: Data<AppState>, timeout: Duration) {
+pub(super) async fn end_runs_of_gone_hubs(state: Data<AppState>) {
     let Some(peers) = state.peers.clone() else { return };
     let mut known = Vec::new();
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
-        let gone = peers.gone(timeout);
+        let gone = peers.gone();
         for node in gone.iter().filter(|node| !known.contains(*node)) {
             tracing::warn!(hub = node.as_str(), "a hub is gone; ending its job runs and chats");
             let (state, node) = (state.clone(), NodeName::new(node));

@@ -38,16 +38,12 @@ pub(super) async fn open_journal(
         "the log has left this hub behind; getting a snapshot of another one"
     );
     let progress = Data::new(JoinProgress::default());
-    let server = start_joining(
-        progress.clone(),
-        if config.tls.is_none() { sockets } else { &sockets[1..] },
-    )?;
-    let (handle, running) = (server.handle(), actix::spawn(server));
+    let server = start_joining(progress.clone(), sockets)?;
     let cluster = config.cluster.as_ref().context("a hub of a cluster has its settings")?;
     let journal = loop {
         if let Err(error) = get_snapshot(cluster, settings, &progress).await {
             tracing::warn!(%error, "failed to get a snapshot; trying again");
-            progress.set(format!("cannot get a snapshot of another hub: {error}"), 0);
+            progress.set(format!("cannot get a snapshot of another hub: {}", error.public()), 0);
             tokio::time::sleep(RETRY_AFTER).await;
             continue;
         }
@@ -57,8 +53,9 @@ pub(super) async fn open_journal(
             opened => break opened?,
         }
     };
-    handle.stop(true).await;
-    running.await??;
+    if let Some(server) = server {
+        server.stop(true).await;
+    }
     Ok(journal)
 }
 
@@ -104,6 +101,17 @@ enum JoinError {
     Stored(#[from] BackupError),
     #[error("the thread that stores the snapshot panicked")]
     Panicked(#[source] tokio::task::JoinError),
+}
+
+impl JoinError {
+    /// Returns a text for clients without a credential, which contains no path and no address.
+    fn public(&self) -> String {
+        match self {
+            Self::Received(SnapshotError::Log(_)) => "NATS does not answer".to_owned(),
+            Self::Received(error) => error.to_string(),
+            Self::Stored(_) | Self::Panicked(_) => "it cannot be stored".to_owned(),
+        }
+    }
 }
 
 /// Reads chunks as they arrive.

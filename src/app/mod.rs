@@ -63,8 +63,11 @@ async fn serve(
     // Before the journal is opened, so that a mistake is reported at once and by itself.
     let (tls, sockets) = (tls(&config)?, http::bind(&config.listen)?);
     let admin_sockets = http::bind(&config.metrics_listen)?;
-    let Built { state, journal, new_secret } =
-        build(&config, tls, &[&sockets, &admin_sockets]).await?;
+    let sockets_without_tls = match &tls {
+        None => vec![&sockets, &admin_sockets],
+        Some(_) => vec![&admin_sockets],
+    };
+    let Built { state, journal, new_secret } = build(&config, tls, &sockets_without_tls).await?;
     if let Err(error) =
         source::end_orphaned_runs(&state.history, &state.publisher, &cluster::node_name(&config))
     {
@@ -169,7 +172,7 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
         #[cfg(feature = "cluster")]
         cluster::join_peers(state);
         #[cfg(feature = "cluster")]
-        actix::spawn(cluster::end_runs_of_gone_hubs(state.clone(), timeout));
+        actix::spawn(cluster::end_runs_of_gone_hubs(state.clone()));
     }
     #[cfg(feature = "chat")]
     actix::spawn(state.chats.clone().run_janitor());

@@ -1,7 +1,6 @@
 //! The other hubs of the cluster: what they report each second, and requests to them, over NATS.
 //!
-//! There is no connection between hubs. A report may be lost; a request is answered within a second, or
-//! its hub counts as silent.
+//! Reports may be lost. A request is answered within a second, or its hub counts as silent.
 
 use super::report::{HubReport, KnownHub, Roster};
 use super::settings::ClusterSettings;
@@ -33,7 +32,9 @@ pub struct Peers {
     client: Client,
     cluster: String,
     node: String,
+    boot: u64,
     replicas: usize,
+    isolation_timeout: Duration,
     roster: Arc<Mutex<Roster>>,
 }
 
@@ -59,14 +60,22 @@ impl PeerRequest {
 impl Peers {
     pub(super) fn new(client: Client, settings: &ClusterSettings) -> Self {
         let (cluster, node) = (settings.name.clone(), settings.node.clone());
-        let roster = Arc::new(Mutex::new(Roster::new(&node)));
-        Self { client, cluster, node, replicas: settings.replicas, roster }
+        let boot = rand::random();
+        let roster = Arc::new(Mutex::new(Roster::new(&node, boot)));
+        let (replicas, isolation_timeout) = (settings.replicas, settings.isolation_timeout);
+        Self { client, cluster, node, boot, replicas, isolation_timeout, roster }
     }
 
     /// Returns the name of this hub.
     #[must_use]
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// Returns the number of this process in reports.
+    #[must_use]
+    pub fn boot(&self) -> u64 {
+        self.boot
     }
 
     /// Returns the name of the cluster.
@@ -131,10 +140,11 @@ impl Peers {
         self.roster().hubs()
     }
 
-    /// Returns the names of the hubs that have not reported for `timeout`, although NATS delivers reports.
+    /// Returns the names of the hubs that have not reported for `--cluster-isolation-timeout`, although NATS
+    /// delivers reports.
     #[must_use]
-    pub fn gone(&self, timeout: Duration) -> Vec<String> {
-        self.roster().gone(timeout)
+    pub fn gone(&self) -> Vec<String> {
+        self.roster().gone(self.isolation_timeout)
     }
 
     /// Sends a request to a hub, and returns its answer.

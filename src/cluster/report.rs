@@ -12,6 +12,8 @@ const SILENT_AFTER: Duration = Duration::from_secs(5);
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 /// Maximum time for hubs that have not been compared yet to catch up, before the others decide.
 const UNDECIDED_FOR: Duration = Duration::from_secs(3);
+/// Interval at which it is logged that another hub has the same name.
+const TWIN_LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of hubs that are known.
 const MAX_HUBS: usize = 64;
 
@@ -20,6 +22,8 @@ const MAX_HUBS: usize = 64;
 pub struct HubReport {
     /// Name of the hub.
     pub node: String,
+    /// Number of the process, which differs after a restart.
+    pub boot: u64,
     /// Version of the hub.
     pub version: String,
     /// Time at which the hub started, in milliseconds since 1970.
@@ -57,6 +61,9 @@ struct Entry {
 /// The other hubs, by name.
 pub(super) struct Roster {
     node: String,
+    boot: u64,
+    /// Time at which it was logged that another hub has the same name.
+    twin_at: Option<Instant>,
     /// Last own report that NATS has delivered to this hub, and time since which it does.
     own: Option<(Instant, Instant)>,
     /// Time since which more hubs differ from this one than agree with it.
@@ -65,20 +72,36 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), own: None, minority_since: None, hubs: BTreeMap::new() }
+    pub(super) fn new(node: &str, boot: u64) -> Self {
+        Self {
+            node: node.to_owned(),
+            boot,
+            twin_at: None,
+            own: None,
+            minority_since: None,
+            hubs: BTreeMap::new(),
+        }
     }
 
     pub(super) fn record(&mut self, report: HubReport) {
         self.hubs.retain(|_, hub| hub.at.elapsed() < FORGOTTEN_AFTER);
-        if report.node == self.node {
+        if report.node == self.node && report.boot != self.boot {
+            // The log shows it once a minute at most.
+            let is_new = self.twin_at.is_none_or(|at| at.elapsed() >= TWIN_LOGGED_EVERY);
+            if is_new {
+                self.twin_at = Some(Instant::now());
+                tracing::error!(node = self.node, "another hub has the same name; set --node");
+            }
+        } else if report.node == self.node {
             let now = Instant::now();
             let since = self.own.filter(|(last, _)| last.elapsed() < SILENT_AFTER);
             self.own = Some((now, since.map_or(now, |(_, since)| since)));
         } else if report.is_leaving {
             self.hubs.remove(&report.node);
         } else if self.hubs.len() < MAX_HUBS || self.hubs.contains_key(&report.node) {
-            let compared = self.hubs.get(&report.node).and_then(|hub| hub.compared);
+            // After a restart the hub may have another journal.
+            let before = self.hubs.get(&report.node).filter(|hub| hub.report.boot == report.boot);
+            let compared = before.and_then(|hub| hub.compared);
             let entry = Entry { at: Instant::now(), compared, report };
             self.hubs.insert(entry.report.node.clone(), entry);
         }
@@ -148,6 +171,7 @@ mod tests {
     fn report(node: &str, link: ChainLink) -> HubReport {
         HubReport {
             node: node.to_owned(),
+            boot: 1,
             version: "1.0.0".to_owned(),
             started_ms: 0,
             applied: link.sequence,
@@ -164,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_hub_whose_log_only_a_minority_has_is_marked() {
-        let (log, mut roster) = (LogStatus::default(), Roster::new("a"));
+        let (log, mut roster) = (LogStatus::default(), Roster::new("a", 1));
         let (own, other) = (ChainLink::default().next(b"own"), ChainLink::default().next(b"other"));
         log.applied(own);
         roster.record(report("b", own));
@@ -182,7 +206,7 @@ mod tests {
     fn two_hubs_that_differ_are_both_marked() {
         let links = [ChainLink::default().next(b"a"), ChainLink::default().next(b"b")];
         for (own, other) in [(0, 1), (1, 0)] {
-            let (log, mut roster) = (LogStatus::default(), Roster::new("a"));
+            let (log, mut roster) = (LogStatus::default(), Roster::new("a", 1));
             log.applied(links[own]);
             roster.record(report("b", links[other]));
             roster.compare(&log);
@@ -192,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_hub_that_is_not_as_far_may_still_decide() {
-        let (log, mut roster) = (LogStatus::default(), Roster::new("a"));
+        let (log, mut roster) = (LogStatus::default(), Roster::new("a", 1));
         let (own, other) = (ChainLink::default().next(b"own"), ChainLink::default().next(b"other"));
         log.applied(own);
         roster.record(report("b", ChainLink::default()));
@@ -208,8 +232,28 @@ mod tests {
     }
 
     #[test]
+    fn a_hub_that_has_started_again_is_compared_again() {
+        let (log, mut roster) = (LogStatus::default(), Roster::new("a", 1));
+        let (own, other) = (ChainLink::default().next(b"own"), ChainLink::default().next(b"other"));
+        log.applied(own);
+        roster.record(report("b", other));
+        roster.compare(&log);
+        assert!(differs(&log).is_some());
+        // It begins with an empty journal, from which nothing can be compared yet.
+        roster.record(HubReport { boot: 2, ..report("b", ChainLink::default()) });
+        assert_eq!(roster.hubs()[0].differs_at, None);
+    }
+
+    #[test]
+    fn a_hub_with_the_same_name_is_no_report_of_this_one() {
+        let mut roster = Roster::new("a", 1);
+        roster.record(HubReport { boot: 2, ..report("a", ChainLink::default()) });
+        assert!(roster.own.is_none() && roster.twin_at.is_some());
+    }
+
+    #[test]
     fn a_report_ahead_is_compared_once_this_hub_has_applied_as_much() {
-        let (log, mut roster) = (LogStatus::default(), Roster::new("a"));
+        let (log, mut roster) = (LogStatus::default(), Roster::new("a", 1));
         let first = ChainLink::default().next(b"1");
         let (own, other) = (first.next(b"own"), first.next(b"other"));
         log.applied(first);
@@ -223,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_hub_that_was_cut_off_does_not_take_the_others_for_gone() {
-        let mut roster = Roster::new("a");
+        let mut roster = Roster::new("a", 1);
         let timeout = Duration::ZERO;
         roster.record(report("b", ChainLink::default()));
         assert!(roster.gone(timeout).is_empty(), "it has heard nothing of itself");
@@ -242,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_hub_that_leaves_is_forgotten_and_this_hub_is_no_other() {
-        let mut roster = Roster::new("a");
+        let mut roster = Roster::new("a", 1);
         roster.record(report("a", ChainLink::default()));
         roster.record(report("b", ChainLink::default()));
         assert_eq!((roster.is_silent("a"), roster.is_silent("b")), (None, Some(false)));

@@ -136,7 +136,7 @@ async fn answer(
         return failed("it is no longer sent");
     };
     current.asked_at = Instant::now();
-    if wanted.chunk + 1 == current.next {
+    if current.next.checked_sub(1) == Some(wanted.chunk) {
         return current.last.clone();
     }
     if wanted.chunk != current.next {

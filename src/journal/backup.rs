@@ -18,8 +18,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc::{self, Receiver};
 
 const HEADER: &[u8] = b"fanfare backup 1\n";
+/// Keys with which values in the store are encrypted.
+const STREAM_KEYS: &str = "stream-keys";
+/// Directory of a journal that a snapshot has replaced, until it is removed.
+const REPLACED_STORE: &str = "journal.replaced";
 /// Files beside the store that belong to a journal.
-const FILES: [&str; 4] = ["stream-keys", "tickets.key", "revocations", "admin-key.sha256"];
+const FILES: [&str; 4] = [STREAM_KEYS, "tickets.key", "revocations", "admin-key.sha256"];
 /// Maximum length of a key or value of a record; a longer one is damage.
 const MAX_FIELD_BYTES: u32 = 1 << 30;
 /// Maximum number of chunks of a backup that wait for the receiver.
@@ -282,6 +286,21 @@ pub fn restore_snapshot(
     replace_store(input, Path::new("the snapshot"), data_dir, &folder)
 }
 
+fn remove_if_exists(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Removes a journal that was replaced by a snapshot.
+pub(super) fn remove_replaced(folder: &DataDir) -> io::Result<()> {
+    match fs::remove_dir_all(folder.join(REPLACED_STORE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
 fn replace_store(
     input: impl Read,
     name: &Path,
@@ -294,6 +313,7 @@ fn replace_store(
     if new_store.exists() {
         fs::remove_dir_all(&new_store).map_err(failed)?;
     }
+    remove_replaced(folder).map_err(failed)?;
     let kv = Kv::Disk(DiskKv::open(&new_store, Arc::new(KeepAll)).map_err(BackupError::Store)?);
     let (mut batch, mut bytes, mut files) = (Changes::default(), 0, Vec::new());
     let count = read(input, name, |record| {
@@ -314,16 +334,25 @@ fn replace_store(
     kv.sync().map_err(BackupError::Store)?;
     drop(kv);
     sync_tree(&new_store).map_err(failed)?;
-    for (name, content) in files {
-        write_file(&folder.join(&name), &content).map_err(failed)?;
-    }
     if store.exists() {
-        // Without it and a journal, a start that follows creates an empty one, and gets another snapshot.
-        fs::remove_file(folder.join("HEAD")).map_err(failed)?;
-        sync_dir(data_dir).map_err(failed)?;
-        fs::remove_dir_all(&store).map_err(failed)?;
+        // Without its mark, a journal that is missing after a kill is created empty by the next start, which
+        // then gets another snapshot.
+        remove_if_exists(&folder.join("HEAD")).map_err(failed)?;
+    }
+    for (name, content) in files {
+        let file = folder.join(&name);
+        // The stream keys belong to the store. Other files, if there are any, are of this hub.
+        if name == STREAM_KEYS || !file.exists() {
+            write_file(&file, &content).map_err(failed)?;
+        }
+    }
+    sync_dir(data_dir).map_err(failed)?;
+    // A directory is renamed at once, but not removed at once.
+    if store.exists() {
+        fs::rename(&store, folder.join(REPLACED_STORE)).map_err(failed)?;
     }
     fs::rename(&new_store, &store).map_err(failed)?;
-    sync_tree(data_dir).map_err(failed)?;
+    sync_dir(data_dir).map_err(failed)?;
+    remove_replaced(folder).map_err(failed)?;
     Ok(count)
 }

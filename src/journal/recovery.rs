@@ -4,6 +4,7 @@
 //! new journal is created beside its final path and renamed. Before anything is cut, damage is
 //! copied under a name that depends only on the damage, and recorded.
 
+use super::backup;
 use super::clean_stop;
 use super::data_dir::DataDir;
 use super::high_water::{HighWater, Mark};
@@ -60,6 +61,7 @@ impl OpenedStore {
         let failed = |e| OpenError::Io(settings.data_dir.clone(), e);
         let (high_water, mark) = HighWater::open(&folder.join("HEAD")).map_err(failed)?;
         let store = folder.join("journal");
+        backup::remove_replaced(&folder).map_err(failed)?;
         create(&folder, &store, mark.is_none(), floors.clone())
             .map_err(|e| e.into_open_error(&settings.data_dir))?;
         let is_clean = clean_stop::is_recorded(&folder);

@@ -330,6 +330,8 @@ reasons! {
         SessionQueue = "session_queue",
         /// The concurrent disk reads of history; one waited.
         DiskReads = "disk_reads",
+        /// The concurrent requests of other hubs of the cluster; one was refused.
+        HubRequests = "hub_requests",
         /// The concurrent disk lookups; one waited.
         DiskLookups = "disk_lookups",
         /// The bytes of bodies that are being received.

@@ -110,8 +110,8 @@ export function createChart({ title, series, spanSeconds, format, max = 0, shows
     if (expiredCount > 0) data.forEach((/** @type {number[]} */ column) => column.splice(0, expiredCount));
     const now = data.slice(1).map((/** @type {any[]} */ column) => column.findLast((n) => showsGaps || typeof n === 'number'));
     setText(value, now.map((/** @type {any} */ n) => (n === null || n === undefined ? '–' : format(n))).join(' / '));
-    // A hidden chart is drawn when it is shown.
-    if (box.clientWidth === 0) return;
+    // A hidden chart is drawn when it is shown. In a closed element it may have a width nevertheless.
+    if (box.clientWidth === 0 || box.checkVisibility?.() === false) return;
     if (uPlot === null) {
       loadLibrary().then(scheduleDraw, () => setText(box, 'The chart cannot be drawn: its library failed to load.'));
       return;

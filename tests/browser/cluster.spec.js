@@ -12,11 +12,13 @@ import { numbers, received, subscribeByEventSource } from './watching.js';
 
 const NATS = process.env.NATS_SERVER ?? new URL('../../target/clients/venv/bin/nats-server', import.meta.url).pathname;
 
+let nextPort = 20_000;
+
 /** Starts a NATS server with JetStream, and returns it with its URL. */
 async function startNats(folder) {
   // Its own loopback address, so that the port is free.
   const host = `127.${192 + (process.pid >> 16)}.${(process.pid >> 8) & 255}.${process.pid & 255}`;
-  const port = 20_000 + Math.floor(Math.random() * 10_000);
+  const port = nextPort++;
   const child = spawn(NATS, ['-a', host, '-p', String(port), '-js', '-sd', join(folder, 'nats'), '-c', join(folder, 'nats.conf')], { stdio: 'ignore' });
   await expect.poll(() => new Promise((resolve) => {
     const socket = connect(port, host, () => { socket.destroy(); resolve(true); });

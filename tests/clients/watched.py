@@ -543,7 +543,7 @@ def reported_difference(resources, wait_until_scraped):
     hub = resources.start_hub(*flags, "--node", "first")
     yield hub
     hub.publish("s", "x")
-    report = {"node": "second", "version": "1.0.0", "started_ms": 0, "applied": 1, "sessions": 0, "problem": None, "is_leaving": False,
+    report = {"node": "second", "boot": 1, "version": "1.0.0", "started_ms": 0, "applied": 1, "sessions": 0, "problem": None, "is_leaving": False,
               "checkpoints": [{"sequence": 1, "hash": "another"}]}
     resources.repeat(1, lambda: nats.publish(server, "fanfare.report", json.dumps(report)))
 

@@ -158,6 +158,7 @@ pub async fn own_report(state: &AppState, peers: &Peers) -> HubReport {
     let applied = log.map_or(0, |log| log.state().applied.sequence);
     HubReport {
         node: peers.node().to_owned(),
+        boot: peers.boot(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_ms: now().ms().saturating_sub(state.started_at.elapsed().as_millis() as u64),
         applied,

@@ -44,7 +44,8 @@ pub(crate) async fn forward<B: MessageBody>(
             if response.status() != StatusCode::NOT_FOUND {
                 return Ok(here(response));
             }
-            match first_that_knows(&peers, &head).await {
+            let found = first_that_knows(&peers, &head).await;
+            match found.map_err(|problem| error_for(response.request().path(), problem))? {
                 Some(answer) => {
                     let (request, _) = response.into_parts();
                     Ok(ServiceResponse::new(request, answer).map_into_right_body())
@@ -65,12 +66,27 @@ async fn body_of(request: &mut ServiceRequest) -> Result<Bytes, Error> {
     payload.to_bytes_limited(MAX_BODY_BYTES).await.map_err(|_| too_large())?
 }
 
-/// Returns the answer of a hub that knows what the request is for.
-async fn first_that_knows(peers: &Peers, head: &RequestHead) -> Option<HttpResponse> {
-    let answers = peers.ask_all(|node| head.frame(node, &[])).await;
-    let answers =
-        answers.into_iter().filter_map(|(node, answer)| response_of(&answer.ok()?, &node).ok());
-    answers.into_iter().find(|response| response.status() != StatusCode::NOT_FOUND)
+/// Returns the answer of a hub that knows what the request is for. Fails if none does, and one that may know does
+/// not answer.
+async fn first_that_knows(
+    peers: &Peers,
+    head: &RequestHead,
+) -> Result<Option<HttpResponse>, Problem> {
+    let mut failure = None;
+    for (node, answer) in peers.ask_all(|node| head.frame(node, &[])).await {
+        match answer.map_err(Problem::from).and_then(|answer| response_of(&answer, &node)) {
+            Ok(response) if response.status() == StatusCode::NOT_FOUND => {}
+            // It had too many requests.
+            Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                failure = Some(Problem::from(AskError::Silent(node)));
+            }
+            Ok(response) => return Ok(Some(response)),
+            // What a hub that is gone had has ended.
+            Err(_) if peers.gone().contains(&node) => {}
+            Err(problem) => failure = Some(problem),
+        }
+    }
+    failure.map_or(Ok(None), Err)
 }
 
 fn response_of(answer: &Bytes, node: &str) -> Result<HttpResponse, Problem> {

@@ -2,7 +2,7 @@
 
 use actix_http::Payload;
 use actix_web::HttpRequest;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, Uri};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -67,15 +67,11 @@ pub(crate) struct RequestHead {
 impl RequestHead {
     /// Copies the head of a request.
     pub(crate) fn of(request: &HttpRequest) -> Self {
-        let headers = request.headers().iter().filter(|(name, _)| !NOT_SENT.contains(name));
-        let text = |(name, value): (&HeaderName, &HeaderValue)| {
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-        };
         Self {
             method: request.method().as_str().to_owned(),
             uri: request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             client: request.peer_addr(),
-            headers: headers.filter_map(text).collect(),
+            headers: texts_of(request.headers(), |name| !NOT_SENT.contains(name)),
         }
     }
 
@@ -91,6 +87,18 @@ impl RequestHead {
             Self { uri, method: self.method.clone(), headers: self.headers.clone(), ..*self };
         frame(&head, body)
     }
+}
+
+/// Returns the names and values of the headers that `is_sent` accepts and that are text.
+pub(crate) fn texts_of(
+    headers: &HeaderMap,
+    is_sent: impl Fn(&HeaderName) -> bool,
+) -> Vec<(String, String)> {
+    let sent = headers.iter().filter(|(name, _)| is_sent(name));
+    let texts = sent.filter_map(|(name, value)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    });
+    texts.collect()
 }
 
 /// An answer of another hub, without its body.

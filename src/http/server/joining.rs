@@ -4,6 +4,7 @@
 use super::sockets::BoundSockets;
 use crate::http::error::{Code, Problem};
 use crate::wire::{Format, hub_error};
+use actix_web::dev::ServerHandle;
 use actix_web::http::header;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError as _};
@@ -36,11 +37,15 @@ impl JoinProgress {
     }
 }
 
-/// Starts a server on copies of the sockets, which is to be stopped before the hub uses them.
+/// Starts a server on copies of the sockets, which is to be stopped before the hub uses them. `None` if there is
+/// no socket.
 pub fn start_joining(
     progress: Data<JoinProgress>,
     sockets: &[&BoundSockets],
-) -> std::io::Result<actix_web::dev::Server> {
+) -> std::io::Result<Option<ServerHandle>> {
+    if sockets.iter().all(|sockets| sockets.is_empty()) {
+        return Ok(None);
+    }
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(progress.clone())
@@ -57,7 +62,10 @@ pub fn start_joining(
             server = server.listen(listener)?;
         }
     }
-    Ok(server.run())
+    let server = server.run();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Ok(Some(handle))
 }
 
 async fn readyz(progress: Data<JoinProgress>) -> HttpResponse {

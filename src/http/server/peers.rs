@@ -1,21 +1,26 @@
 //! Answers requests that other hubs of the cluster have sent on.
 
 use crate::cluster::PeerRequest;
-use crate::http::peers::message::{AnswerHead, frame, parse_request};
+use crate::http::middleware::access_log::REQUEST_ID;
+use crate::http::peers::message::{AnswerHead, frame, parse_request, texts_of};
 use crate::http::routes::app;
 use crate::http::state::AppState;
+use crate::telemetry::BoundHit;
 use actix_http::{Request, Response};
 use actix_service::{IntoServiceFactory as _, Service, ServiceFactory as _, map_config};
 use actix_web::body::{BoxBody, MessageBody, to_bytes_limited};
 use actix_web::dev::{AppConfig, ServiceResponse};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Maximum number of requests that are answered at a time. Others get no answer.
+/// Maximum number of requests that are answered at a time. Others get a 503.
 const MAX_REQUESTS: usize = 64;
+/// Headers of answers that the hub which was asked by the client adds itself.
+const NOT_SENT: [HeaderName; 3] = [header::DATE, header::VARY, REQUEST_ID];
 
 /// Answers requests of other hubs while this one runs.
 pub async fn answer_peers(state: Data<AppState>) {
@@ -35,9 +40,17 @@ pub async fn answer_peers(state: Data<AppState>) {
                     drop(permit);
                 });
             }
-            Err(_) => tracing::warn!("too many requests of other hubs; leaving one unanswered"),
+            Err(_) => {
+                state.telemetry.bound_hit(BoundHit::HubRequests);
+                actix_web::rt::spawn(refuse(request));
+            }
         })
         .await;
+}
+
+async fn refuse(request: PeerRequest) {
+    let status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+    request.answer(frame(&AnswerHead { status, headers: Vec::new() }, &[])).await;
 }
 
 async fn answer<S, B>(service: &S, request: PeerRequest, max_bytes: usize)
@@ -56,11 +69,11 @@ where
         },
         None => Response::new(StatusCode::BAD_REQUEST),
     };
-    let headers = response.headers().iter();
-    let headers = headers.filter_map(|(name, value)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-    });
-    let mut head = AnswerHead { status: response.status().as_u16(), headers: headers.collect() };
+    let is_sent = |name: &HeaderName| {
+        !NOT_SENT.contains(name) && !name.as_str().starts_with("access-control-")
+    };
+    let headers = texts_of(response.headers(), is_sent);
+    let mut head = AnswerHead { status: response.status().as_u16(), headers };
     let body = match to_bytes_limited(response.into_body(), max_bytes).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) | Err(_) => {

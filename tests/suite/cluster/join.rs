@@ -1,28 +1,39 @@
 //! Hubs that the log has left behind, which get a snapshot of another one.
 
-use super::fixture::Cluster;
-use super::{common_history, history, publish_until_acknowledged};
+use super::fixture::{Cluster, NODES};
+use super::{common_history, history, nats, publish_until_acknowledged};
+use crate::certificate::Certificate;
 use crate::hub::{Hub, TEST_TIMEOUT, program};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+const SMALL_LOG: [&str; 2] = ["--cluster-log-max-bytes", "64KiB"];
+
 /// Publishes as much as the log keeps, and more.
-async fn overflow_log(cluster: &Cluster, round: usize) {
+async fn overflow_log(cluster: &Cluster) {
     for event in 0..20 {
-        let data = format!("{round} {event} {}", "x".repeat(10_000));
+        let data = format!("{event} {}", "x".repeat(10_000));
         publish_until_acknowledged(&cluster.hubs[0], "a", &data).await;
     }
+}
+
+/// Returns a cluster whose log keeps little, with a third hub that is stopped since its first event.
+async fn with_an_absent_hub() -> Cluster {
+    let mut cluster = Cluster::with_flags(&SMALL_LOG).await;
+    cluster.hubs[0].publish("a", "first").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    cluster.hubs[2].kill();
+    overflow_log(&cluster).await;
+    common_history(&cluster.hubs[..2], "a", 21).await;
+    cluster
 }
 
 #[tokio::test]
 #[ignore = "needs nats-server"]
 async fn an_empty_and_a_long_absent_hub_get_a_snapshot_and_continue() {
-    let mut cluster = Cluster::with_flags(&["--cluster-log-max-bytes", "64KiB"]).await;
-    cluster.hubs[0].publish("a", "first").await;
-    common_history(&cluster.hubs, "a", 1).await;
-    cluster.hubs[2].kill();
-    overflow_log(&cluster, 0).await;
+    let mut cluster = with_an_absent_hub().await;
     // A client of the absent hub continues there.
     let last = history(&cluster.hubs[0], "a").await[0].0.clone();
     cluster.hubs[2].restart().await;
@@ -30,7 +41,7 @@ async fn an_empty_and_a_long_absent_hub_get_a_snapshot_and_continue() {
     let mut reader = cluster.hubs[2].resume("/streams/a/events", &last).await;
     assert_eq!(reader.open().await["resume"], "resumed");
     assert_eq!(reader.take(20).await.len(), 20);
-    cluster.add_hub(&["--cluster-log-max-bytes", "64KiB"]).await;
+    cluster.add_hub(&SMALL_LOG).await;
     cluster.hubs[3].wait_for_log("got a snapshot", 1).await;
     let events = common_history(&cluster.hubs, "a", 21).await;
     assert_eq!(events.len(), 21);
@@ -52,12 +63,8 @@ async fn an_empty_and_a_long_absent_hub_get_a_snapshot_and_continue() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs nats-server"]
 async fn a_hub_without_a_snapshot_waits_for_one_and_is_not_ready() {
-    let mut cluster = Cluster::with_flags(&["--cluster-log-max-bytes", "64KiB"]).await;
-    cluster.hubs[0].publish("a", "first").await;
-    common_history(&cluster.hubs, "a", 1).await;
+    let mut cluster = with_an_absent_hub().await;
     cluster.hubs[2].keep_address();
-    cluster.hubs[2].kill();
-    overflow_log(&cluster, 0).await;
     // No other hub is there.
     cluster.hubs[1].stop().await;
     cluster.hubs[0].stop().await;
@@ -104,12 +111,7 @@ async fn a_hub_without_a_snapshot_waits_for_one_and_is_not_ready() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs nats-server"]
 async fn an_interrupted_snapshot_is_begun_again() {
-    let mut cluster = Cluster::with_flags(&["--cluster-log-max-bytes", "64KiB"]).await;
-    cluster.hubs[0].publish("a", "first").await;
-    common_history(&cluster.hubs, "a", 1).await;
-    cluster.hubs[2].kill();
-    overflow_log(&cluster, 0).await;
-    common_history(&cluster.hubs[..2], "a", 21).await;
+    let mut cluster = with_an_absent_hub().await;
     // The receiver is killed at any moment of its snapshot.
     for pause in [0, 2_500, 2_600, 2_700] {
         let child = start_without_waiting(&cluster.hubs[2]);
@@ -129,6 +131,56 @@ async fn an_interrupted_snapshot_is_begun_again() {
     cluster.hubs[1].thaw();
     cluster.hubs.push(hub);
     assert_eq!(common_history(&cluster.hubs, "a", 21).await.len(), 21);
+}
+
+/// Waits until fewer than `count` consumers have waited for messages for longer than a request lasts.
+async fn wait_for_fewer_readers(address: &str, count: usize) {
+    let began = Instant::now();
+    loop {
+        let (window, mut names) = (Instant::now(), BTreeSet::new());
+        while window.elapsed() < Duration::from_secs(3) {
+            names.extend(nats::waiting_consumers(address, "fanfare"));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        if names.len() < count {
+            return;
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "{names:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_running_hub_that_the_log_leaves_behind_names_the_gap_and_gets_a_snapshot_at_its_start() {
+    let mut cluster = Cluster::with_flags(&SMALL_LOG).await;
+    cluster.hubs[0].publish("a", "first").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    cluster.hubs[2].freeze();
+    // Messages on their way to it would be read later.
+    wait_for_fewer_readers(&cluster.addresses[0], NODES).await;
+    overflow_log(&cluster).await;
+    let last = history(&cluster.hubs[0], "a").await.pop().unwrap().1;
+    cluster.hubs[2].thaw();
+    let hub = &mut cluster.hubs[2];
+    hub.wait_for_log("the log continues with message", 1).await;
+    let (status, answer) = hub.try_post("/streams/a/events", "x").await;
+    assert_eq!((status, &answer["code"]), (503, &json!("journal_poisoned")), "{answer}");
+    assert!(history(hub, "a").await.iter().all(|(_, data)| *data != last), "nothing after the gap");
+    hub.stop().await;
+    hub.restart().await;
+    hub.wait_for_log("got a snapshot", 1).await;
+    assert_eq!(common_history(&cluster.hubs, "a", 21).await.len(), 21);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs nats-server"]
+async fn a_hub_with_tls_gets_a_snapshot() {
+    let mut cluster = with_an_absent_hub().await;
+    let certificate = Certificate::make("localhost");
+    let mut hub = cluster.hubs.pop().unwrap();
+    hub.flags.extend(certificate.flags().map(str::to_owned));
+    hub.restart().await;
+    hub.wait_for_log("got a snapshot", 1).await;
 }
 
 /// A process that is killed when this is dropped.

@@ -71,6 +71,14 @@ pub fn free_addresses() -> Vec<String> {
     ports.take(NODES).map(|port| format!("{address}:{port}")).collect()
 }
 
+/// Returns the names of the consumers of a stream that wait for messages.
+pub fn waiting_consumers(address: &str, stream: &str) -> Vec<String> {
+    let answer = request(address, &format!("$JS.API.CONSUMER.LIST.{stream}"), "");
+    let consumers = answer["consumers"].as_array().unwrap().iter();
+    let waiting = consumers.filter(|consumer| consumer["num_waiting"].as_u64() > Some(0));
+    waiting.map(|consumer| consumer["name"].as_str().unwrap().to_owned()).collect()
+}
+
 /// Sends a request to the server at an address and returns the answer.
 pub fn request(address: &str, subject: &str, payload: &str) -> Value {
     let length = payload.len();
