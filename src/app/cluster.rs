@@ -9,6 +9,8 @@ use crate::http;
 use crate::http::AppState;
 use crate::hub::DisconnectAll;
 use crate::source::NodeName;
+#[cfg(feature = "cluster")]
+use actix::Arbiter;
 use actix_web::web::Data;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -54,7 +56,11 @@ pub(super) fn join_peers(state: &Data<AppState>) {
     };
     let (log, followed) = (log.clone(), peers.clone());
     actix::spawn(async move { followed.follow_reports(log).await });
-    actix::spawn(http::answer_peers(state.clone()));
+    // On a thread of its own, so that they delay neither fan-out nor other requests.
+    let answering = state.clone();
+    if !Arbiter::new().spawn_fn(move || drop(actix::spawn(http::answer_peers(answering)))) {
+        tracing::error!("cannot start the thread that answers other hubs");
+    }
     if let Some(backup) = state.backup.clone() {
         let peers = peers.clone();
         actix::spawn(async move {
@@ -67,9 +73,6 @@ pub(super) fn join_peers(state: &Data<AppState>) {
         every_second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every_second.tick().await;
-            if state.draining.load(Ordering::Relaxed) {
-                return;
-            }
             peers.report(&http::own_report(&state, &peers).await).await;
         }
     });
@@ -84,15 +87,19 @@ pub(super) async fn end_runs_of_gone_hubs(state: Data<AppState>) {
     loop {
         every_second.tick().await;
         let gone = peers.gone();
-        for node in gone.iter().filter(|node| !known.contains(*node)) {
-            tracing::warn!(hub = node.as_str(), "a hub is gone; ending its job runs and chats");
-            let (state, node) = (state.clone(), NodeName::new(node));
-            let ended = tokio::task::spawn_blocking(move || end_runs_of(&state, &node)).await;
-            if let Err(error) = ended.map_err(anyhow::Error::from).flatten() {
-                tracing::warn!(%error, "failed to end the job runs and chats of a hub that is gone");
+        known.retain(|node| gone.contains(node));
+        for node in gone.into_iter().filter(|node| !known.contains(node)).collect::<Vec<_>>() {
+            tracing::warn!(hub = node, "a hub is gone; ending its job runs and chats");
+            let (state, of) = (state.clone(), NodeName::new(&node));
+            let ended = tokio::task::spawn_blocking(move || end_runs_of(&state, &of)).await;
+            match ended.map_err(anyhow::Error::from).flatten() {
+                Ok(()) => known.push(node),
+                Err(error) => tracing::warn!(
+                    %error,
+                    "failed to end the job runs and chats of a hub that is gone; trying again"
+                ),
             }
         }
-        known = gone;
     }
 }
 

@@ -7,14 +7,16 @@ use crate::journal::{BackupError, Dispatch, Journal, OpenError, Settings, restor
 use crate::telemetry::Telemetry;
 use actix_web::web::{Bytes, Data};
 use anyhow::Context as _;
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 /// Maximum number of chunks that wait to be stored.
 const MAX_WAITING_CHUNKS: usize = 4;
-/// Pause after a snapshot could not be received.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Pause after a snapshot could not be received; it doubles with each failure.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Interval of progress in the log.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -40,11 +42,13 @@ pub(super) async fn open_journal(
     let progress = Data::new(JoinProgress::default());
     let server = start_joining(progress.clone(), sockets)?;
     let cluster = config.cluster.as_ref().context("a hub of a cluster has its settings")?;
+    let (mut failed, mut pause) = (BTreeSet::new(), MIN_PAUSE);
     let journal = loop {
-        if let Err(error) = get_snapshot(cluster, settings, &progress).await {
-            tracing::warn!(%error, "failed to get a snapshot; trying again");
+        if let Err(error) = get_snapshot(cluster, &mut failed, settings, &progress).await {
+            tracing::warn!(%error, pause_s = pause.as_secs(), "failed to get a snapshot; trying again");
             progress.set(format!("cannot get a snapshot of another hub: {}", error.public()), 0);
-            tokio::time::sleep(RETRY_AFTER).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
             continue;
         }
         match open() {
@@ -62,6 +66,7 @@ pub(super) async fn open_journal(
 /// Gets a snapshot, and replaces the journal with it.
 async fn get_snapshot(
     cluster: &ClusterSettings,
+    failed: &mut BTreeSet<String>,
     settings: &Settings,
     progress: &JoinProgress,
 ) -> Result<(), JoinError> {
@@ -72,7 +77,7 @@ async fn get_snapshot(
         restore_snapshot(ChunkReader { chunks, rest: Bytes::new() }, &data_dir, &holder)
     });
     let (began, mut logged) = (Instant::now(), Instant::now());
-    let received = receive_snapshot(cluster, sender, |hub, bytes| {
+    let received = receive_snapshot(cluster, failed, sender, |hub, bytes| {
         progress.set(format!("getting a snapshot of hub {hub:?}: {bytes} bytes so far"), bytes);
         if logged.elapsed() >= LOG_INTERVAL {
             logged = Instant::now();

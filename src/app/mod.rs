@@ -114,11 +114,12 @@ async fn close(
     admin: Option<ServerHandle>,
     journal: Journal,
 ) -> anyhow::Result<()> {
-    #[cfg(feature = "cluster")]
-    cluster::leave_peers(state).await;
     runs::kill_all(state);
     // Their streams get an end, if that can still be published.
     let _ = tokio::time::timeout(RUNS_END_WITHIN, runs::all_ended(state)).await;
+    // Until then, the others leave them to this hub.
+    #[cfg(feature = "cluster")]
+    cluster::leave_peers(state).await;
     state.publisher.close();
     stop_server(state, &server).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;

@@ -31,7 +31,7 @@ pub use error::LogError;
 #[cfg(feature = "cluster")]
 pub use log::{Log, LogMessage};
 #[cfg(feature = "cluster")]
-pub use peers::{AskError, PeerRequest, Peers};
+pub use peers::{AskError, HubRequest, PeerRequest, Peers};
 #[cfg(feature = "cluster")]
 pub use report::{HubReport, KnownHub};
 pub use settings::{ClusterSettings, LogCredentials, LogTls};

@@ -9,11 +9,14 @@ use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Time within which a hub answers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// The same for a request that changes something, which may wait for the log or for a run to end.
+const CHANGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Reason why another hub cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +24,12 @@ pub enum AskError {
     /// No hub has this name.
     #[error("the cluster has no hub {0:?}")]
     Unknown(String),
-    /// The hub has not answered in time.
+    /// The hub has not reported lately, or has not answered in time.
     #[error("hub {0:?} does not answer")]
     Silent(String),
+    /// The hub has not answered a change in time.
+    #[error("hub {0:?} does not answer; it may still do what the request asks for")]
+    Unconfirmed(String),
 }
 
 /// A handle to the other hubs. Clones share what is known of them.
@@ -35,7 +41,17 @@ pub struct Peers {
     boot: u64,
     replicas: usize,
     isolation_timeout: Duration,
+    is_leaving: Arc<AtomicBool>,
     roster: Arc<Mutex<Roster>>,
+}
+
+/// A request to another hub.
+#[derive(Debug)]
+pub struct HubRequest {
+    /// Content.
+    pub data: Bytes,
+    /// True if it changes something.
+    pub is_change: bool,
 }
 
 /// A request of another hub.
@@ -63,7 +79,8 @@ impl Peers {
         let boot = rand::random();
         let roster = Arc::new(Mutex::new(Roster::new(&node, boot)));
         let (replicas, isolation_timeout) = (settings.replicas, settings.isolation_timeout);
-        Self { client, cluster, node, boot, replicas, isolation_timeout, roster }
+        let is_leaving = Arc::default();
+        Self { client, cluster, node, boot, replicas, isolation_timeout, is_leaving, roster }
     }
 
     /// Returns the name of this hub.
@@ -106,8 +123,13 @@ impl Peers {
         format!("{}.hub.{node}", self.cluster)
     }
 
-    /// Tells the other hubs about this one.
+    /// Tells the other hubs about this one. Nothing is told after the report that it leaves.
     pub async fn report(&self, report: &HubReport) {
+        if report.is_leaving {
+            self.is_leaving.store(true, Ordering::Release);
+        } else if self.is_leaving.load(Ordering::Acquire) {
+            return;
+        }
         let data = match serde_json::to_vec(report) {
             Ok(data) => data,
             Err(error) => return tracing::error!(%error, "failed to write a report"),
@@ -147,16 +169,23 @@ impl Peers {
         self.roster().gone(self.isolation_timeout)
     }
 
-    /// Sends a request to a hub, and returns its answer.
-    pub async fn ask(&self, node: &str, request: Bytes) -> Result<Bytes, AskError> {
-        let is_silent = self.roster().is_silent(node);
-        let is_silent = is_silent.ok_or_else(|| AskError::Unknown(node.to_owned()))?;
-        if is_silent {
-            return Err(AskError::Silent(node.to_owned()));
+    /// Fails if a hub is not known, or has not reported lately.
+    pub fn check_reports(&self, node: &str) -> Result<(), AskError> {
+        match self.roster().is_silent(node) {
+            Some(false) => Ok(()),
+            Some(true) => Err(AskError::Silent(node.to_owned())),
+            None => Err(AskError::Unknown(node.to_owned())),
         }
-        let asked = self.client.request(self.request_subject(node), request);
-        match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+    }
+
+    /// Sends a request to a hub, and returns its answer.
+    pub async fn ask(&self, node: &str, request: HubRequest) -> Result<Bytes, AskError> {
+        self.check_reports(node)?;
+        let asked = self.client.request(self.request_subject(node), request.data);
+        let within = if request.is_change { CHANGED_WITHIN } else { ANSWER_WITHIN };
+        match tokio::time::timeout(within, asked).await {
             Ok(Ok(answer)) => Ok(answer.payload),
+            Ok(Err(_)) | Err(_) if request.is_change => Err(AskError::Unconfirmed(node.to_owned())),
             Ok(Err(_)) | Err(_) => Err(AskError::Silent(node.to_owned())),
         }
     }
@@ -164,7 +193,7 @@ impl Peers {
     /// Sends the request that `request_for` makes for each hub, and returns their names and answers.
     pub async fn ask_all(
         &self,
-        request_for: impl Fn(&str) -> Bytes,
+        request_for: impl Fn(&str) -> HubRequest,
     ) -> Vec<(String, Result<Bytes, AskError>)> {
         let names: Vec<String> = self.hubs().into_iter().map(|hub| hub.report.node).collect();
         let asked = names.iter().map(|name| self.ask(name, request_for(name)));

@@ -36,6 +36,12 @@ pub struct HubReport {
     pub sessions: u64,
     /// Reason why the hub is not ready, if it is not.
     pub problem: Option<String>,
+    /// True if the hub has applied the log and no other, as far as it knows.
+    #[serde(default)]
+    pub has_log: bool,
+    /// True if most hubs have applied another log.
+    #[serde(default)]
+    pub is_outvoted: bool,
     /// True in the last report of a hub that stops.
     pub is_leaving: bool,
 }
@@ -116,7 +122,9 @@ impl Roster {
                 hub.compared = Some(compared);
             }
         }
-        let reporting = || self.hubs.values().filter(|hub| hub.at.elapsed() < SILENT_AFTER);
+        // Most hubs have decided against one that is outvoted, although some of them may be silent now.
+        let votes = |hub: &&Entry| hub.at.elapsed() < SILENT_AFTER && !hub.report.is_outvoted;
+        let reporting = || self.hubs.values().filter(votes);
         let differing: Vec<_> =
             reporting().filter(|hub| matches!(hub.compared, Some((_, false)))).collect();
         let equal = reporting().filter(|hub| matches!(hub.compared, Some((_, true)))).count();
@@ -129,12 +137,13 @@ impl Roster {
         }
         if let Some(hub) = differing.first().filter(|_| is_minority && is_decided) {
             let (name, number) = (&hub.report.node, hub.compared.map_or(0, |(number, _)| number));
-            log.set_differs(Some(format!(
+            let reason = format!(
                 "hub {name:?} has applied another log up to message {number} than this hub"
-            )));
+            );
+            log.set_differs(Some(reason), differing.len() > equal + 1);
         } else if equal > 0 {
             // Silence alone proves nothing.
-            log.set_differs(None);
+            log.set_differs(None, false);
         }
     }
 
@@ -178,6 +187,8 @@ mod tests {
             checkpoints: vec![Checkpoint::from(link)],
             sessions: 0,
             problem: None,
+            has_log: true,
+            is_outvoted: false,
             is_leaving: false,
         }
     }
@@ -203,6 +214,23 @@ mod tests {
     }
 
     #[test]
+    fn a_hub_that_most_have_decided_against_does_not_vote() {
+        let (log, mut roster) = (LogStatus::default(), Roster::new("a", 1));
+        let (own, other) = (ChainLink::default().next(b"own"), ChainLink::default().next(b"other"));
+        log.applied(own);
+        roster.record(report("b", other));
+        roster.record(report("c", other));
+        roster.compare(&log);
+        assert!(log.state().is_outvoted, "two against one");
+        let (log, mut roster) = (LogStatus::default(), Roster::new("b", 1));
+        log.applied(other);
+        // Hub c is away.
+        roster.record(HubReport { is_outvoted: true, ..report("a", own) });
+        roster.compare(&log);
+        assert_eq!((differs(&log), roster.hubs()[0].differs_at), (None, Some(1)));
+    }
+
+    #[test]
     fn two_hubs_that_differ_are_both_marked() {
         let links = [ChainLink::default().next(b"a"), ChainLink::default().next(b"b")];
         for (own, other) in [(0, 1), (1, 0)] {
@@ -210,7 +238,7 @@ mod tests {
             log.applied(links[own]);
             roster.record(report("b", links[other]));
             roster.compare(&log);
-            assert!(differs(&log).is_some());
+            assert!(differs(&log).is_some() && !log.state().is_outvoted);
         }
     }
 

@@ -12,7 +12,7 @@ use async_nats::{Client, Message};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -53,8 +53,8 @@ pub enum SnapshotError {
     /// The servers cannot be reached.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// No hub is ready to send one.
-    #[error("no other hub of the cluster is ready")]
+    /// No hub has the log.
+    #[error("no other hub of the cluster can send one")]
     NoHub,
     /// A hub has stopped answering.
     #[error("hub {0:?} does not answer")]
@@ -128,6 +128,8 @@ async fn answer(
         if sent.as_ref().is_some_and(|sent| sent.asked_at.elapsed() < ABANDONED_AFTER) {
             return failed("it is sending one to another hub");
         }
+        // An abandoned one would keep another from being made.
+        *sent = None;
         let Some(chunks) = open() else { return failed("a backup is being made") };
         let (id, asked_at) = (wanted.id, Instant::now());
         *sent = Some(Sent { id, next: 0, last: Bytes::new(), chunks, asked_at });
@@ -168,16 +170,19 @@ fn failed(reason: &str) -> Bytes {
     frame(FAILED, reason.as_bytes())
 }
 
-/// Receives a snapshot from the hub that has applied most, and sends its chunks to `chunks`. `received` is called
-/// with the name of the hub and the number of bytes so far. Returns the name of the hub.
+/// Receives a snapshot from the best of the hubs, and sends its chunks to `chunks`. Hubs that have failed before
+/// are in `failed`, and are asked last. `received` is called with the name of the hub and the number of bytes so
+/// far. Returns the name of the hub.
 pub async fn receive_snapshot(
     settings: &ClusterSettings,
+    failed: &mut BTreeSet<String>,
     chunks: Sender<Bytes>,
     mut received: impl FnMut(&str, u64),
 ) -> Result<String, SnapshotError> {
     let context = connect(settings).await?;
     let peers = Peers::new(context.client(), settings);
-    let hub = choose_sender(&peers).await.ok_or(SnapshotError::NoHub)?;
+    let hub = choose_sender(&peers, failed).await.ok_or(SnapshotError::NoHub)?;
+    failed.insert(hub.clone());
     let (subject, id) = (peers.snapshot_subject(&hub), rand::random());
     let (mut bytes, mut busy) = (0, Duration::ZERO);
     for chunk in 0.. {
@@ -197,7 +202,10 @@ pub async fn receive_snapshot(
                 received(&hub, bytes);
                 busy += began.elapsed();
             }
-            Some(&END) => break,
+            Some(&END) => {
+                failed.remove(&hub);
+                break;
+            }
             _ => {
                 let reason = String::from_utf8_lossy(&content).into_owned();
                 return Err(SnapshotError::Failed { hub, reason });
@@ -217,16 +225,17 @@ async fn ask(client: &Client, subject: &str, request: Bytes) -> Option<Bytes> {
     None
 }
 
-/// Returns the ready hub that has applied most.
-async fn choose_sender(peers: &Peers) -> Option<String> {
+/// Returns the hub that has applied most, of those that have the log. Others are preferred to `failed` ones.
+async fn choose_sender(peers: &Peers, failed: &BTreeSet<String>) -> Option<String> {
     let mut reports = peers.subscribe(peers.report_subject()).await?;
-    let mut ready = BTreeMap::new();
+    let mut sound = BTreeMap::new();
     let deadline = tokio::time::Instant::now() + REPORTS_FOR;
     while let Ok(Some(message)) = tokio::time::timeout_at(deadline, reports.next()).await {
         let Ok(report) = serde_json::from_slice::<HubReport>(&message.payload) else { continue };
-        if report.node != peers.node() && report.problem.is_none() && !report.is_leaving {
-            ready.insert(report.node, report.applied);
+        if report.node != peers.node() && report.has_log && !report.is_leaving {
+            sound.insert(report.node, report.applied);
         }
     }
-    ready.into_iter().max_by_key(|(_, applied)| *applied).map(|(node, _)| node)
+    let best = sound.into_iter().max_by_key(|(node, applied)| (!failed.contains(node), *applied));
+    best.map(|(node, _)| node)
 }

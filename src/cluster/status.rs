@@ -37,6 +37,8 @@ pub struct LogState {
     pub is_behind: bool,
     /// Hub that has applied another log than this one, if most hubs have.
     pub differs: Option<String>,
+    /// True if these are more than the hubs that have applied the same log as this one, itself included.
+    pub is_outvoted: bool,
     /// Reason why the log cannot be read now.
     pub problem: Option<String>,
     /// True once this hub has caught up with the log since its start.
@@ -115,6 +117,7 @@ impl Default for LogStatus {
                 is_checked: false,
                 is_behind: false,
                 differs: None,
+                is_outvoted: false,
                 problem: None,
                 has_caught_up: false,
                 behind_since: Some(Instant::now()),
@@ -166,8 +169,8 @@ impl LogStatus {
     }
 
     /// Sets or removes the reason why the log of this hub is not that of the cluster.
-    pub fn set_differs(&self, problem: Option<String>) {
-        self.update(|state| state.differs = problem);
+    pub fn set_differs(&self, problem: Option<String>, is_outvoted: bool) {
+        self.update(|state| (state.differs, state.is_outvoted) = (problem, is_outvoted));
     }
 
     fn checkpoints(&self) -> MutexGuard<'_, Checkpoints> {

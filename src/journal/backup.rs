@@ -23,7 +23,9 @@ const STREAM_KEYS: &str = "stream-keys";
 /// Directory of a journal that a snapshot has replaced, until it is removed.
 const REPLACED_STORE: &str = "journal.replaced";
 /// Files beside the store that belong to a journal.
-const FILES: [&str; 4] = [STREAM_KEYS, "tickets.key", "revocations", "admin-key.sha256"];
+const FILES: [&str; 4] = [STREAM_KEYS, "tickets.key", REVOCATIONS, "admin-key.sha256"];
+/// File with the revocations, a line each.
+const REVOCATIONS: &str = "revocations";
 /// Maximum length of a key or value of a record; a longer one is damage.
 const MAX_FIELD_BYTES: u32 = 1 << 30;
 /// Maximum number of chunks of a backup that wait for the receiver.
@@ -301,6 +303,13 @@ pub(super) fn remove_replaced(folder: &DataDir) -> io::Result<()> {
     }
 }
 
+/// Returns the complete lines of a file of this hub, and those of another one.
+fn both_lines(mut own: Vec<u8>, other: &[u8]) -> Vec<u8> {
+    own.truncate(own.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+    own.extend_from_slice(other);
+    own
+}
+
 fn replace_store(
     input: impl Read,
     name: &Path,
@@ -342,9 +351,12 @@ fn replace_store(
     for (name, content) in files {
         let file = folder.join(&name);
         // The stream keys belong to the store. Other files, if there are any, are of this hub.
-        if name == STREAM_KEYS || !file.exists() {
-            write_file(&file, &content).map_err(failed)?;
-        }
+        let content = match fs::read(&file) {
+            Ok(own) if name == REVOCATIONS => both_lines(own, &content),
+            Ok(_) if name != STREAM_KEYS => continue,
+            _ => content,
+        };
+        write_file(&file, &content).map_err(failed)?;
     }
     sync_dir(data_dir).map_err(failed)?;
     // A directory is renamed at once, but not removed at once.

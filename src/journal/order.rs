@@ -50,14 +50,16 @@ impl Order {
         }
         let is_member = progress != LogProgress::default();
         let log = crate::cluster::Log::open(cluster, is_member)?;
+        let epoch = crate::event::Epoch(log.epoch());
+        // Before anything else: the store of another log must stay.
+        if !recovered.belongs_to(epoch).map_err(failed)? {
+            return Err(OpenError::OtherLog(folder.to_owned()));
+        }
         let (last, first) = (progress.link.sequence, log.first());
         if first > last + 1 {
             return Err(OpenError::LeftBehind { last, first });
         }
-        let epoch = crate::event::Epoch(log.epoch());
-        if !recovered.join(store, epoch).map_err(failed)? {
-            return Err(OpenError::OtherLog(folder.to_owned()));
-        }
+        recovered.join(store, epoch).map_err(failed)?;
         store.follow_log();
         Ok(Self { log: Some((log, progress)) })
     }

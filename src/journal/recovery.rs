@@ -83,21 +83,24 @@ impl OpenedStore {
         Ok(Self { kv: Kv::Disk(kv), sync, sealing, files })
     }
 
-    /// Prepares the store of a member of a cluster, whose ids belong to the epoch of the log. What an unclean
-    /// stop has lost is read from the log again, so that it begins no epoch. Returns false if the store
-    /// is not a copy of that log.
+    /// Returns true if the store is a copy of the log with this epoch, or empty.
     #[cfg(feature = "cluster")]
-    pub(super) fn join(&mut self, store: &mut Store, epoch: Epoch) -> Result<bool, JournalError> {
-        match Epochs::load(&self.kv)? {
-            Some(epochs) if epochs.current() == epoch => {}
-            Some(_) => return Ok(false),
-            None => store.write_epochs(&Epochs::only(epoch))?,
+    pub(super) fn belongs_to(&self, epoch: Epoch) -> Result<bool, JournalError> {
+        Ok(Epochs::load(&self.kv)?.is_none_or(|epochs| epochs.current() == epoch))
+    }
+
+    /// Prepares the store of a member of a cluster, whose ids belong to the epoch of the log. What an unclean
+    /// stop has lost is read from the log again, so that it begins no epoch.
+    #[cfg(feature = "cluster")]
+    pub(super) fn join(&mut self, store: &mut Store, epoch: Epoch) -> Result<(), JournalError> {
+        if Epochs::load(&self.kv)?.is_none() {
+            store.write_epochs(&Epochs::only(epoch))?;
         }
         if let Some(files) = &mut self.files {
             files.continues = true;
             files.mark = None;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Returns the epochs and the losses. Begins a new epoch if positions could otherwise be

@@ -543,8 +543,9 @@ def reported_difference(resources, wait_until_scraped):
     hub = resources.start_hub(*flags, "--node", "first")
     yield hub
     hub.publish("s", "x")
-    report = {"node": "second", "boot": 1, "version": "1.0.0", "started_ms": 0, "applied": 1, "sessions": 0, "problem": None, "is_leaving": False,
-              "checkpoints": [{"sequence": 1, "hash": "another"}]}
+    applied = requests.get(f"{hub.url}/cluster", timeout=TIMEOUT_S).json()["hubs"][0]["applied"]
+    report = {"node": "second", "boot": 1, "version": "1.0.0", "started_ms": 0, "applied": applied, "sessions": 0, "problem": None, "has_log": True,
+              "is_outvoted": False, "is_leaving": False, "checkpoints": [{"sequence": applied, "hash": "another"}]}
     resources.repeat(1, lambda: nats.publish(server, "fanfare.report", json.dumps(report)))
 
 

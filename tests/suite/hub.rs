@@ -171,7 +171,7 @@ impl Hub {
     }
 
     /// Keeps the current address for further starts, for clients that reconnect to it.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code))]
+    #[cfg_attr(not(any(feature = "cli", feature = "cluster")), expect(dead_code))]
     pub fn keep_address(&mut self) {
         self.listen.clone_from(&self.address);
     }

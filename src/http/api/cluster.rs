@@ -155,16 +155,19 @@ fn view(peers: &Peers, log: LogState, own: HubReport) -> Cluster {
 pub async fn own_report(state: &AppState, peers: &Peers) -> HubReport {
     let used = readiness::usage(state).await;
     let log = state.history.log_status();
-    let applied = log.map_or(0, |log| log.state().applied.sequence);
+    let log_state = log.map(|log| log.state());
+    let differs = log_state.as_ref().is_some_and(|log| log.differs.is_some());
     HubReport {
         node: peers.node().to_owned(),
         boot: peers.boot(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_ms: now().ms().saturating_sub(state.started_at.elapsed().as_millis() as u64),
-        applied,
+        applied: log_state.as_ref().map_or(0, |log| log.applied.sequence),
         checkpoints: log.map_or(Vec::new(), |log| log.checkpoints_to_report()),
         sessions: state.telemetry.totals().sessions,
         problem: readiness::ready(state, &used).first_reason(),
+        has_log: !differs && state.health.poisoned().is_none(),
+        is_outvoted: log_state.is_some_and(|log| log.is_outvoted),
         is_leaving: false,
     }
 }

@@ -2,7 +2,11 @@
 
 use crate::cluster::{AskError, Peers};
 use crate::http::error::{Code, Problem, error_for};
-use crate::http::peers::message::{AnswerHead, RequestHead, Scope, named_hub, parse, scope};
+use crate::http::extract::body::read_body;
+use crate::http::extract::identity::identity;
+use crate::http::peers::message::{
+    AnswerHead, RequestHead, Scope, is_public, named_hub, parse, scope,
+};
 use crate::http::state::AppState;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -29,19 +33,19 @@ pub(crate) async fn forward<B: MessageBody>(
     };
     match named_hub(request.query_string()).map(str::to_owned) {
         Some(name) if name == peers.node() => next.call(request).await.map(here),
+        // The handler here refuses a caller without an identity.
+        Some(_) if identity(request.request()).is_none() && !is_public(request.path()) => {
+            next.call(request).await.map(here)
+        }
         Some(name) => {
-            let head = RequestHead::of(request.request());
-            let body = body_of(&mut request).await?;
-            let answer = peers.ask(&name, head.frame(&name, &body)).await;
-            let answer = answer.map_err(|error| error_for(request.path(), error.into()))?;
-            let response = response_of(&answer, &name);
-            let response = response.map_err(|problem| error_for(request.path(), problem))?;
+            let answer = ask(&peers, &name, &mut request).await;
+            let response = answer.map_err(|problem| error_for(request.path(), problem))?;
             Ok(request.into_response(response).map_into_right_body())
         }
         None if scope == Scope::Any => {
             let head = RequestHead::of(request.request());
             let response = next.call(request).await?;
-            if response.status() != StatusCode::NOT_FOUND {
+            if response.status() != StatusCode::NOT_FOUND || !head.has_valid_id() {
                 return Ok(here(response));
             }
             let found = first_that_knows(&peers, &head).await;
@@ -57,36 +61,53 @@ pub(crate) async fn forward<B: MessageBody>(
     }
 }
 
-async fn body_of(request: &mut ServiceRequest) -> Result<Bytes, Error> {
-    let payload = request.extract::<web::Payload>().await?;
-    let too_large = || {
-        let detail = format!("the body of a request to another hub exceeds {MAX_BODY_BYTES} bytes");
-        error_for(request.path(), Problem::new(Code::PayloadTooLarge, detail))
-    };
-    payload.to_bytes_limited(MAX_BODY_BYTES).await.map_err(|_| too_large())?
+/// Sends a request to a hub, and returns its answer.
+async fn ask(
+    peers: &Peers,
+    name: &str,
+    request: &mut ServiceRequest,
+) -> Result<HttpResponse, Problem> {
+    peers.check_reports(name)?;
+    let head = RequestHead::of(request.request());
+    let body = body_of(request).await?;
+    response_of(&peers.ask(name, head.request(name, &body)).await?, name)
 }
 
-/// Returns the answer of a hub that knows what the request is for. Fails if none does, and one that may know does
-/// not answer.
+async fn body_of(request: &mut ServiceRequest) -> Result<Bytes, Problem> {
+    let state = request.app_data::<Data<AppState>>().cloned();
+    let (Some(state), Ok(payload)) = (state, request.extract::<web::Payload>().await) else {
+        return Ok(Bytes::new());
+    };
+    let body = read_body(&state, request.request(), payload).await?;
+    if body.len() > MAX_BODY_BYTES {
+        let detail = format!("the body of a request to another hub exceeds {MAX_BODY_BYTES} bytes");
+        return Err(Problem::new(Code::PayloadTooLarge, detail));
+    }
+    Ok(body)
+}
+
+/// Returns the answer of a hub that knows what the request is for: one that has done it, otherwise another.
+/// Fails if none knows it, and one that may know does not answer.
 async fn first_that_knows(
     peers: &Peers,
     head: &RequestHead,
 ) -> Result<Option<HttpResponse>, Problem> {
-    let mut failure = None;
-    for (node, answer) in peers.ask_all(|node| head.frame(node, &[])).await {
+    let (mut failure, mut refusal) = (None, None);
+    for (node, answer) in peers.ask_all(|node| head.request(node, &[])).await {
         match answer.map_err(Problem::from).and_then(|answer| response_of(&answer, &node)) {
             Ok(response) if response.status() == StatusCode::NOT_FOUND => {}
             // It had too many requests.
             Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 failure = Some(Problem::from(AskError::Silent(node)));
             }
-            Ok(response) => return Ok(Some(response)),
+            Ok(response) if response.status().is_success() => return Ok(Some(response)),
+            Ok(response) => refusal = Some(response),
             // What a hub that is gone had has ended.
             Err(_) if peers.gone().contains(&node) => {}
             Err(problem) => failure = Some(problem),
         }
     }
-    failure.map_or(Ok(None), Err)
+    failure.map_or(Ok(refusal), Err)
 }
 
 fn response_of(answer: &Bytes, node: &str) -> Result<HttpResponse, Problem> {
@@ -109,7 +130,9 @@ impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         match error {
             AskError::Unknown(_) => Self::new(Code::NotFound, error.to_string()).field("hub"),
-            AskError::Silent(_) => Self::new(Code::Unresponsive, error.to_string()).retry_after(5),
+            AskError::Silent(_) | AskError::Unconfirmed(_) => {
+                Self::new(Code::Unresponsive, error.to_string()).retry_after(5)
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Requests to other hubs and their answers, as bytes.
 
+use crate::cluster::HubRequest;
 use actix_http::Payload;
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -7,6 +8,7 @@ use actix_web::http::{Method, Uri};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use uuid::Uuid;
 
 /// Headers that belong to one connection, or whose value changes on the way.
 const NOT_SENT: [HeaderName; 6] = [
@@ -36,12 +38,17 @@ pub(crate) fn scope(method: &Method, path: &str) -> Scope {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (method.as_str(), parts.as_slice()) {
         ("DELETE", ["sessions", _] | ["jobs", _, "runs", _] | ["chats", _])
-        | ("GET", ["chats", _] | ["v1", "chat", "completions", _])
+        | ("GET", ["chats", _])
         | ("POST", ["chats", _, "stop"] | ["v1", "chat", "completions", _, "cancel"]) => Scope::Any,
         (_, ["stats" | "sessions" | "cluster" | "jobs" | "log-filter" | "readyz" | "version"])
         | (_, ["presence", _] | ["journal", "losses"] | ["jobs", _, "runs"]) => Scope::Named,
         _ => Scope::This,
     }
+}
+
+/// Returns true for paths that need no credential.
+pub(crate) fn is_public(path: &str) -> bool {
+    ["/readyz", "/version"].contains(&path)
 }
 
 /// Returns the hub that a query names.
@@ -75,8 +82,18 @@ impl RequestHead {
         }
     }
 
-    /// Returns the bytes of the request, of which the hub `node` alone is to answer.
-    pub(crate) fn frame(&self, node: &str, body: &[u8]) -> Bytes {
+    /// Returns false if no hub can know the session or the chat that the request is for.
+    pub(crate) fn has_valid_id(&self) -> bool {
+        let path = self.uri.split('?').next().unwrap_or_default();
+        let mut parts = path.trim_start_matches('/').split('/');
+        match (parts.next(), parts.next()) {
+            (Some("sessions" | "chats"), Some(id)) => Uuid::try_parse(id).is_ok(),
+            _ => true,
+        }
+    }
+
+    /// Returns the request, of which the hub `node` alone is to answer.
+    pub(crate) fn request(&self, node: &str, body: &[u8]) -> HubRequest {
         let mut uri = self.uri.clone();
         let query = uri.split_once('?').map(|(_, query)| query);
         if query.and_then(named_hub).is_none() {
@@ -85,7 +102,8 @@ impl RequestHead {
         }
         let head =
             Self { uri, method: self.method.clone(), headers: self.headers.clone(), ..*self };
-        frame(&head, body)
+        let is_change = self.method != Method::GET.as_str() && self.method != Method::HEAD.as_str();
+        HubRequest { data: frame(&head, body), is_change }
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn ask_all(state: &AppState, request: &HttpRequest) -> Answers 
     };
     let head = RequestHead::of(request);
     let mut answers = Answers::default();
-    for (name, answer) in peers.ask_all(|node| head.frame(node, &[])).await {
+    for (name, answer) in peers.ask_all(|node| head.request(node, &[])).await {
         let answer = answer.ok().and_then(|frame| parse::<AnswerHead>(&frame));
         match answer {
             Some((head, body)) if head.status == StatusCode::OK.as_u16() => {

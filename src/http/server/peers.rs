@@ -15,10 +15,13 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Data;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Maximum number of requests that are answered at a time. Others get a 503.
 const MAX_REQUESTS: usize = 64;
+/// Maximum time for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Headers of answers that the hub which was asked by the client adds itself.
 const NOT_SENT: [HeaderName; 3] = [header::DATE, header::VARY, REQUEST_ID];
 
@@ -59,27 +62,35 @@ where
     S::Error: Into<Response<BoxBody>>,
     B: MessageBody + 'static,
 {
-    let response = match parse_request(&request.data) {
-        Some(parsed) => match service.call(parsed).await {
-            Ok(response) => {
-                let response: Response<B> = response.into();
-                response.map_into_boxed_body()
+    let answered = async {
+        let response = match parse_request(&request.data) {
+            Some(parsed) => match service.call(parsed).await {
+                Ok(response) => {
+                    let response: Response<B> = response.into();
+                    response.map_into_boxed_body()
+                }
+                Err(error) => error.into(),
+            },
+            None => Response::new(StatusCode::BAD_REQUEST),
+        };
+        let headers = texts_of(response.headers(), is_sent);
+        let mut head = AnswerHead { status: response.status().as_u16(), headers };
+        let body = match to_bytes_limited(response.into_body(), max_bytes).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) | Err(_) => {
+                head.status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+                actix_web::web::Bytes::new()
             }
-            Err(error) => error.into(),
-        },
-        None => Response::new(StatusCode::BAD_REQUEST),
+        };
+        frame(&head, &body)
     };
-    let is_sent = |name: &HeaderName| {
-        !NOT_SENT.contains(name) && !name.as_str().starts_with("access-control-")
-    };
-    let headers = texts_of(response.headers(), is_sent);
-    let mut head = AnswerHead { status: response.status().as_u16(), headers };
-    let body = match to_bytes_limited(response.into_body(), max_bytes).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) | Err(_) => {
-            head.status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
-            actix_web::web::Bytes::new()
-        }
-    };
-    request.answer(frame(&head, &body)).await;
+    // The asking hub waits no longer.
+    let answered = actix_web::rt::time::timeout(ANSWER_WITHIN, answered).await;
+    if let Ok(answer) = answered {
+        request.answer(answer).await;
+    }
+}
+
+fn is_sent(header: &HeaderName) -> bool {
+    !NOT_SENT.contains(header) && !header.as_str().starts_with("access-control-")
 }

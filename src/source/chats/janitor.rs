@@ -15,6 +15,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Time without readers after which a chat is stopped, if that was requested.
 const STOP_WITHOUT_READERS_AFTER: Duration = Duration::from_secs(60);
 
+/// Time after which another hub deletes an expired chat.
+const DELETED_BY_OTHERS_AFTER: Duration = Duration::from_secs(60);
+
 /// Action that is due for a chat.
 enum DueAction {
     Stop,
@@ -59,8 +62,10 @@ impl Chats {
             return (deleted.plus_ms(kept_ms) <= at).then_some(DueAction::Forget);
         }
         if let Some(ended) = chat.ended() {
-            // The hub that ran it deletes it.
-            let is_due = chat.is_own() && ended.plus_ms(kept_ms) <= at;
+            // The hub that ran it deletes it, if it is there.
+            let late_ms =
+                if chat.is_own() { 0 } else { DELETED_BY_OTHERS_AFTER.as_millis() as u64 };
+            let is_due = ended.plus_ms(kept_ms).plus_ms(late_ms) <= at;
             return is_due.then_some(DueAction::Delete);
         }
         let is_alone = chat.stops_without_readers

@@ -207,6 +207,7 @@ impl Ledger {
     /// `foreign`. Chats without an end remain [`Progress::Begun`].
     pub(super) fn restore(&mut self, record: Record, foreign: Option<&StreamName>) {
         match record {
+            Record::Begun { chat, .. } if foreign.is_some() && self.chats.contains_key(&chat) => {}
             Record::Begun { chat, owner, model, created_ms, fingerprint, key } => {
                 let beginning = ChatSetup {
                     id: chat,

@@ -82,7 +82,7 @@ async fn a_hub_without_a_snapshot_waits_for_one_and_is_not_ready() {
         if let Ok(response) = http.get(url("/readyz")).send().await {
             let status = response.status().as_u16();
             let ready: serde_json::Value = response.json().await.unwrap();
-            if ready.to_string().contains("no other hub of the cluster is ready") {
+            if ready.to_string().contains("no other hub of the cluster can send one") {
                 break (status, ready);
             }
         }
@@ -110,27 +110,86 @@ async fn a_hub_without_a_snapshot_waits_for_one_and_is_not_ready() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs nats-server"]
-async fn an_interrupted_snapshot_is_begun_again() {
-    let mut cluster = with_an_absent_hub().await;
-    // The receiver is killed at any moment of its snapshot.
-    for pause in [0, 2_500, 2_600, 2_700] {
-        let child = start_without_waiting(&cluster.hubs[2]);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        drop(child);
+async fn an_interrupted_snapshot_is_begun_again_with_another_hub() {
+    let flags = ["--cluster-log-max-bytes", "1MiB", "--publish-bytes-per-client", "1GiB"];
+    let mut cluster = Cluster::with_flags(&flags).await;
+    cluster.hubs[0].publish("a", "first").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    let mut hub = cluster.hubs.pop().unwrap();
+    hub.kill();
+    // Enough that a snapshot takes a while.
+    for part in 0..150 {
+        let data = format!("{part} {}", "x".repeat(200_000));
+        publish_until_acknowledged(&cluster.hubs[0], "a", &data).await;
     }
-    // A sender stops while it is chosen.
-    let hub = cluster.hubs.pop().unwrap();
+    common_history(&cluster.hubs, "a", 151).await;
+    // The receiver is killed while it gets its snapshot.
+    hub.keep_address();
+    let child = start_without_waiting(&hub);
+    sender_of_snapshot(&hub.address).await;
+    drop(child);
+    // The sender hangs.
+    let address = hub.address.clone();
     let restarted = tokio::spawn(async move {
-        let mut hub = hub;
         hub.restart().await;
         hub
     });
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    cluster.hubs[1].freeze();
+    let sender = sender_of_snapshot(&address).await;
+    let sender = usize::from(sender == "h1");
+    cluster.hubs[sender].freeze();
     let hub = restarted.await.unwrap();
-    cluster.hubs[1].thaw();
+    hub.wait_for_log("does not answer", 1).await;
+    hub.wait_for_log("got a snapshot", 1).await;
+    cluster.hubs[sender].thaw();
     cluster.hubs.push(hub);
-    assert_eq!(common_history(&cluster.hubs, "a", 21).await.len(), 21);
+    assert_eq!(common_history(&cluster.hubs, "a", 151).await.len(), 151);
+}
+
+/// Waits until a hub gets a snapshot, and returns the name of the hub that sends it.
+async fn sender_of_snapshot(address: &str) -> String {
+    let (http, began) = (crate::hub::http(), Instant::now());
+    loop {
+        let answer = http.get(format!("http://{address}/readyz")).send().await;
+        if let Ok(answer) = answer {
+            let text = answer.text().await.unwrap_or_default();
+            let sender = text.split("getting a snapshot of hub \\\"").nth(1);
+            if let Some(sender) = sender.filter(|_| !text.contains(": 0 bytes")) {
+                return sender.split('\\').next().unwrap().to_owned();
+            }
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "no snapshot");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn the_store_of_another_log_is_not_replaced_by_a_snapshot() {
+    let mut cluster = with_an_absent_hub().await;
+    let hub = cluster.hubs.pop().unwrap();
+    // The others begin again, with another log.
+    for hub in &mut cluster.hubs {
+        hub.stop().await;
+        std::fs::remove_dir_all(&hub.data).unwrap();
+    }
+    nats::request(&cluster.addresses[0], "$JS.API.STREAM.DELETE.fanfare", "");
+    for hub in &mut cluster.hubs {
+        hub.restart().await;
+    }
+    overflow_log(&cluster).await;
+    let mut command = Command::new(program());
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data).args(&hub.flags);
+    let result = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let error = String::from_utf8_lossy(&result.stderr);
+    assert_eq!(result.status.code(), Some(1), "{error}");
+    assert!(error.contains("is not a copy of this cluster's log"), "{error}");
+    // Its event is still there.
+    let events = hub.data.join("events");
+    let mut command = Command::new(program());
+    command.args(["journal", "salvage", "--to"]).arg(&events).arg("--data-dir").arg(&hub.data);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let events = std::fs::read_to_string(events).unwrap_or_default();
+    assert!(events.contains("first"), "{output:?}");
 }
 
 /// Waits until fewer than `count` consumers have waited for messages for longer than a request lasts.
@@ -195,6 +254,6 @@ impl Drop for Killed {
 
 fn start_without_waiting(hub: &Hub) -> Killed {
     let mut command = Command::new(program());
-    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data).args(&hub.flags);
+    command.args(["--listen", &hub.address, "--data-dir"]).arg(&hub.data).args(&hub.flags);
     Killed(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }

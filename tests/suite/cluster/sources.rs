@@ -2,8 +2,10 @@
 
 use super::common_history;
 use super::fixture::Cluster;
+#[cfg(feature = "jobs")]
 use crate::hub::TEST_TIMEOUT;
 use serde_json::{Value, json};
+#[cfg(feature = "jobs")]
 use std::time::{Duration, Instant};
 
 #[tokio::test]

@@ -205,7 +205,13 @@ async fn answer(
 ) -> Result<HttpResponse, Problem> {
     let AttachedReader { caller, chat, reader, replayed } = attached;
     let is_enough = |progress: &ChatProgress| {
-        progress.is_over() || form.stream && matches!(progress, ChatProgress::Answered)
+        // This hub does not know when the upstream of another one answers.
+        let has_begun = match progress {
+            ChatProgress::Answered => true,
+            ChatProgress::Begun => !chat.is_own(),
+            _ => false,
+        };
+        progress.is_over() || form.stream && has_begun
     };
     let progress = if form.stream {
         tokio::time::timeout(HEAD_TIMEOUT, chat.until(is_enough)).await.ok()
