@@ -206,7 +206,7 @@ pub(super) fn tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     Tls::open(TlsFiles { certificate, key }).context("cannot set up TLS").map(Some)
 }
 
-fn journal_settings(config: &Config, limits: Arc<ArcSwap<Limits>>) -> Settings {
+pub(super) fn journal_settings(config: &Config, limits: Arc<ArcSwap<Limits>>) -> Settings {
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     Settings {
         data_dir: config.data_dir.clone(),

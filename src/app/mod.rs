@@ -10,9 +10,14 @@ mod build;
 mod cluster;
 #[cfg(feature = "cluster")]
 mod join;
+#[cfg(feature = "cluster")]
+mod recover;
 mod reload;
 mod runs;
 mod watch;
+
+#[cfg(feature = "cluster")]
+pub use recover::{RecoverOptions, Recovery, recover};
 
 use crate::config::Config;
 use crate::http::{self, AppState, SHUTDOWN_TIMEOUT};

@@ -8,6 +8,8 @@
 mod bench;
 #[cfg(feature = "cli")]
 mod clients;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod journal;
 mod token;
 
@@ -90,6 +92,10 @@ fn dispatch_optional(name: &str, flags: &ArgMatches) -> anyhow::Result<ExitCode>
     #[cfg(feature = "bench")]
     if let Some(done) = bench::run(name, flags) {
         return done;
+    }
+    #[cfg(feature = "cluster")]
+    if name == "cluster" {
+        return cluster::run(flags, resolve);
     }
     #[cfg(feature = "cli")]
     if let Some(done) = clients::run(name, flags) {
@@ -179,6 +185,8 @@ fn whole_command() -> Command {
 /// Returns the subcommands that only some builds have.
 fn optional_commands() -> Vec<Command> {
     let groups: &[fn() -> Vec<Command>] = &[
+        #[cfg(feature = "cluster")]
+        || vec![cluster::command(command())],
         #[cfg(feature = "cli")]
         clients::commands,
         #[cfg(feature = "bench")]

@@ -27,7 +27,7 @@ impl ClusterSettings {
         format!("{}.log", self.name)
     }
 
-    fn config(&self, epoch: u32) -> Config {
+    pub(super) fn config(&self, epoch: u32) -> Config {
         Config {
             name: self.name.clone(),
             subjects: vec![self.subject()],
@@ -149,11 +149,11 @@ pub(super) async fn open_stream(
     Ok(OpenedStream { epoch, first: info.state.first_sequence })
 }
 
-fn epoch_of(config: &Config) -> Option<u32> {
+pub(super) fn epoch_of(config: &Config) -> Option<u32> {
     config.metadata.get(EPOCH)?.parse().ok()
 }
 
-fn is_missing(error: &GetStreamError) -> bool {
+pub(super) fn is_missing(error: &GetStreamError) -> bool {
     matches!(error.kind(), GetStreamErrorKind::JetStream(error)
         if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }

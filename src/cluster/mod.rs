@@ -15,6 +15,8 @@ mod log;
 #[cfg(feature = "cluster")]
 mod peers;
 #[cfg(feature = "cluster")]
+mod recover;
+#[cfg(feature = "cluster")]
 mod report;
 mod settings;
 #[cfg(feature = "cluster")]
@@ -32,6 +34,8 @@ pub use error::LogError;
 pub use log::{Log, LogMessage};
 #[cfg(feature = "cluster")]
 pub use peers::{AskError, HubRequest, PeerRequest, Peers};
+#[cfg(feature = "cluster")]
+pub use recover::{LogComparison, LogRecovery};
 #[cfg(feature = "cluster")]
 pub use report::{HubReport, KnownHub};
 pub use settings::{ClusterSettings, LogCredentials, LogTls};

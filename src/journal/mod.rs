@@ -22,6 +22,8 @@ mod history;
 mod intake;
 mod keys;
 mod kv;
+#[cfg(feature = "cluster")]
+mod log_copy;
 mod loss;
 mod metrics;
 mod open;
@@ -53,6 +55,8 @@ pub use dispatch::Dispatch;
 pub use error::{Damaged, JournalError};
 pub use health::Health;
 pub use history::{FirstEntry, History, Start};
+#[cfg(feature = "cluster")]
+pub use log_copy::LogCopy;
 pub use loss::Loss;
 pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};

@@ -100,6 +100,10 @@ pub enum OpenError {
     #[cfg(feature = "cluster")]
     #[error(transparent)]
     Log(#[from] crate::cluster::LogError),
+    /// The data directory has no events, or its records contradict each other.
+    #[cfg(feature = "cluster")]
+    #[error("the journal in {0} has no events that a log could begin with")]
+    Empty(PathBuf),
     /// The log has deleted messages that this hub has not applied.
     #[error("the log begins with message {first}, but this hub has applied {last}")]
     LeftBehind {
@@ -110,7 +114,8 @@ pub enum OpenError {
     },
     /// The data directory belongs to another cluster, or to a hub that has none.
     #[error(
-        "the journal in {0} is not a copy of this cluster's log; start with an empty data directory"
+        "the journal in {0} is not a copy of this cluster's log; keep it, and see \"Recover the log\" in \
+         docs/cluster.md"
     )]
     OtherLog(PathBuf),
     /// The data directory belongs to a hub of a cluster, and this hub has none.

@@ -131,6 +131,12 @@ impl OpenedStore {
 }
 
 impl RecoveryFiles {
+    /// Returns true if the last stop was clean, and nothing was repaired.
+    #[cfg(feature = "cluster")]
+    pub(super) fn is_clean(&self) -> bool {
+        self.continues
+    }
+
     /// Records the loss that this start found; returns all losses on record.
     fn measure(&self, kept: EventId, committed: Option<EventId>) -> io::Result<Vec<Loss>> {
         let unmeasured = self.losses.load()?.into_iter().find(Loss::is_unmeasured);

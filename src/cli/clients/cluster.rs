@@ -6,8 +6,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use std::io::{self, BufWriter, Write};
 
-pub(super) fn command() -> Command {
-    let status = Command::new("status")
+pub(in crate::cli) fn command() -> Command {
+    Command::new("status")
         .about("Show the hubs of a cluster, how far each has read the log, and the log")
         .arg(
             Arg::new("json")
@@ -16,11 +16,7 @@ pub(super) fn command() -> Command {
                 .help("Print the answer of the hub, in JSON"),
         )
         .arg(wait_argument())
-        .args(client::arguments());
-    Command::new("cluster")
-        .about("Show the state of a cluster")
-        .subcommand_required(true)
-        .subcommand(status)
+        .args(client::arguments())
 }
 
 #[derive(Deserialize)]
@@ -51,9 +47,6 @@ struct Hub {
 }
 
 pub(super) async fn run(flags: &ArgMatches) -> anyhow::Result<()> {
-    let Some(("status", flags)) = flags.subcommand() else {
-        anyhow::bail!("missing subcommand of `cluster`");
-    };
     let client = Client::of(flags)?;
     let build = |client: &Client| client.request(Method::GET, "/cluster");
     let answer = client.send_with_retry(build, &mut Retries::within_wait(flags)).await?;

@@ -18,6 +18,8 @@ mod streams;
 mod tail;
 mod transfer;
 
+#[cfg(feature = "cluster")]
+pub(super) use cluster::command as cluster_command;
 pub(super) use running_journal::{commands as journal_commands, run as run_journal};
 
 use super::{print_message, whole_command};
@@ -36,12 +38,7 @@ pub(super) fn commands() -> Vec<Command> {
         transfer::import_command(),
     ];
     let clients = clients.into_iter().map(|command| command.args(client::arguments()));
-    let others = [
-        #[cfg(feature = "cluster")]
-        cluster::command(),
-        shell::completions_command(),
-        shell::man_command(),
-    ];
+    let others = [shell::completions_command(), shell::man_command()];
     clients.chain(others).collect()
 }
 
@@ -52,8 +49,6 @@ pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitC
         "run" => return Some(as_client(run::run(flags))),
         "tail" => as_client(tail::run(flags)),
         "streams" => as_client(streams::run(flags)),
-        #[cfg(feature = "cluster")]
-        "cluster" => as_client(cluster::run(flags)),
         "export" => as_client(transfer::export(flags)),
         "import" => as_client(transfer::import(flags)),
         "completions" => print(&shell::completions(flags, whole_command())),
@@ -61,6 +56,12 @@ pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitC
         _ => return None,
     };
     Some(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// Runs `fanfare cluster status`.
+#[cfg(feature = "cluster")]
+pub(super) fn run_cluster(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
+    as_client(cluster::run(flags)).map(|()| ExitCode::SUCCESS)
 }
 
 /// Returns the exit status of a failed request to a hub.

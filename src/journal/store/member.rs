@@ -5,7 +5,11 @@
 //! stream stays until the log of the cluster has its removal.
 
 use super::quota::Quota;
+#[cfg(feature = "cluster")]
+use super::{Changes, Epochs, LogStep, Sync, keys};
 use super::{MAX_LEAD_MS, Store};
+#[cfg(feature = "cluster")]
+use crate::cluster::ChainLink;
 use crate::event::{Position, StreamName, Timestamp};
 use crate::journal::batch::{Item, OrderedBatch, PublishUnit};
 use crate::journal::error::JournalError;
@@ -46,6 +50,20 @@ impl Store {
     #[cfg(feature = "cluster")]
     pub(in crate::journal) fn follow_log(&mut self) {
         self.member = Some(Member::new(&self.streams));
+    }
+
+    /// Commits that a log with the last of `epochs` follows `link`.
+    #[cfg(feature = "cluster")]
+    pub(in crate::journal) fn begin_log(
+        &mut self,
+        epochs: &Epochs,
+        link: ChainLink,
+    ) -> Result<(), JournalError> {
+        let mut changes = Changes::default();
+        LogStep { link, proposer: None, dropped: None }.write(&mut changes);
+        changes.put(keys::EPOCHS.to_vec(), epochs.write());
+        let totals = self.totals;
+        self.commit(changes, &totals, Sync::Disk)
     }
 
     /// Returns true if other hubs apply the same batches.

@@ -1,22 +1,17 @@
 //! A log that is not what it was, and hubs that are not what they were.
 
 use super::fixture::{Cluster, NODES};
+use super::recover::with_lost_messages;
 use super::{common_history, history, nats, publish_until_acknowledged};
 use crate::clock::libfaketime;
 use crate::hub::{Hub, TEST_TIMEOUT};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 const SUBJECT: &str = "fanfare.log";
-
-fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
-    assert!(status.success());
-}
 
 /// Returns a message of the log.
 fn message(cluster: &Cluster, number: u64) -> Vec<u8> {
@@ -28,31 +23,10 @@ fn message(cluster: &Cluster, number: u64) -> Vec<u8> {
 #[tokio::test]
 #[ignore = "needs nats-server"]
 async fn a_log_that_has_lost_messages_is_detected_before_others_with_their_numbers_are_served() {
-    let mut cluster = Cluster::start().await;
-    for event in 0..10 {
-        cluster.hubs[event % NODES].publish("a", &format!("kept {event}")).await;
-    }
-    common_history(&cluster.hubs, "a", 10).await;
-    // The disks of all servers lose the last messages.
-    cluster.servers.iter_mut().for_each(nats::Server::kill);
-    for n in 0..NODES {
-        copy(&cluster.store(n), &cluster.folder.path().join(format!("copy{n}")));
-    }
-    cluster.servers.iter_mut().for_each(nats::Server::start);
-    for event in 0..5 {
-        publish_until_acknowledged(&cluster.hubs[event % 2], "a", &format!("lost {event}")).await;
-    }
-    let before = common_history(&cluster.hubs, "a", 15).await;
-    cluster.servers.iter_mut().for_each(nats::Server::kill);
-    for n in 0..NODES {
-        std::fs::remove_dir_all(cluster.store(n)).unwrap();
-        copy(&cluster.folder.path().join(format!("copy{n}")), &cluster.store(n));
-    }
+    let (mut cluster, before) = with_lost_messages().await;
     let mut reader = cluster.hubs[0].subscribe("/streams/a/events").await;
     reader.open().await;
-    cluster.servers.iter_mut().for_each(nats::Server::start);
     for hub in &cluster.hubs {
-        hub.wait_for_log("the log ends at message 10, but this hub has applied", 1).await;
         let (status, answer) = hub.try_post("/streams/a/events", "x").await;
         assert_eq!((status, &answer["code"]), (503, &json!("log_unavailable")), "{answer}");
     }
@@ -71,7 +45,7 @@ async fn a_log_that_has_lost_messages_is_detected_before_others_with_their_numbe
 }
 
 /// Publishes at a hub until the others have told it that they have applied another log.
-async fn publish_others(hub: &Hub, events: usize) {
+pub async fn publish_others(hub: &Hub, events: usize) {
     for event in 0..events {
         let body = json!({ "stream": "a", "data": format!("other {event}") });
         let (status, answer) = hub.try_post("/publish", body.to_string()).await;

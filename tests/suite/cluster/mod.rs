@@ -10,6 +10,7 @@ mod join;
 mod log_faults;
 mod nats;
 mod peers;
+mod recover;
 mod sources;
 
 use crate::hub::{Hub, TEST_TIMEOUT};
