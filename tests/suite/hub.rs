@@ -50,6 +50,8 @@ pub struct Hub {
     /// Value of `--listen` for the next start.
     listen: String,
     max_open_files: Option<u32>,
+    /// Network namespace of the next start.
+    namespace: Option<String>,
     /// Environment variables in addition to those of the test.
     pub variables: Vec<(String, String)>,
     _folder: Option<TempDir>,
@@ -107,12 +109,27 @@ impl Hub {
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
             listen: "127.0.0.1:0".to_owned(),
             max_open_files: None,
+            namespace: None,
             variables: Vec::new(),
             _folder: None,
             http: http(),
             log: log_file(),
             banner: String::new(),
         }
+    }
+
+    /// Starts a hub in a network namespace, on an address of it.
+    #[cfg(feature = "cluster")]
+    pub async fn start_in_namespace(
+        data: &Path,
+        namespace: &str,
+        address: &str,
+        flags: &[&str],
+    ) -> Self {
+        let mut hub = Self::unstarted(data, flags);
+        (hub.namespace, hub.listen) = (Some(namespace.to_owned()), address.to_owned());
+        hub.restart().await;
+        hub
     }
 
     /// Starts a hub whose log is on the same disk as its data.
@@ -131,7 +148,15 @@ impl Hub {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let limit =
             self.max_open_files.map_or(String::new(), |files| format!("ulimit -n {files}; "));
-        let mut child = Command::new("sh")
+        let mut command = match &self.namespace {
+            None => Command::new("sh"),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace, "sh"]);
+                command
+            }
+        };
+        let mut child = command
             .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), &program()])
             .args(["--listen", &self.listen])
             .args(if self.flags.iter().any(|flag| flag == "--log-format") {

@@ -25,8 +25,13 @@ impl Single {
         let store = path("store");
         let config = format!("listen: {address}\njetstream {{ store_dir: {store:?} }}\n{lines}\n");
         std::fs::write(path("config"), config).unwrap();
-        let mut server =
-            Server { config: path("config"), variables: Vec::new(), log: path("log"), child: None };
+        let mut server = Server {
+            config: path("config"),
+            variables: Vec::new(),
+            log: path("log"),
+            namespace: None,
+            child: None,
+        };
         server.start();
         Self { folder, address, _server: server }
     }

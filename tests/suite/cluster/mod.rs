@@ -9,6 +9,8 @@ mod isolation;
 mod join;
 mod log_faults;
 mod nats;
+mod network;
+mod partitions;
 mod peers;
 mod recover;
 mod sources;

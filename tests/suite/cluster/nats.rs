@@ -22,13 +22,22 @@ pub struct Server {
     pub config: PathBuf,
     pub variables: Vec<(&'static str, String)>,
     pub log: PathBuf,
+    /// Network namespace of the process.
+    pub namespace: Option<String>,
     pub child: Option<Child>,
 }
 
 impl Server {
     pub fn start(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
-        let mut command = Command::new(nats_server());
+        let mut command = match &self.namespace {
+            None => Command::new(nats_server()),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace, &nats_server()]);
+                command
+            }
+        };
         command.envs(self.variables.iter().cloned());
         command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
