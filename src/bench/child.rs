@@ -1,6 +1,6 @@
 //! Child processes of a bench, which end with it, however it ends.
 
-use rustix::process::{Pid, Signal, getppid};
+use rustix::process::{Pid, Signal, getppid, kill_process};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -52,6 +52,24 @@ impl OwnedChild {
         *guard = Some(start()?);
         drop(guard);
         Ok(Self(shared))
+    }
+
+    /// Asks the child to end, and waits until it has.
+    pub fn terminate(self) -> io::Result<()> {
+        if let Some((child, _)) = lock(&self.0).as_mut() {
+            if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+                kill_process(pid, Signal::TERM)?;
+            }
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to the child.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid =
+            lock(&self.0).as_ref().and_then(|(child, _)| Pid::from_raw(child.id().cast_signed()));
+        pid.map_or(Ok(()), |pid| kill_process(pid, signal)).map_err(Into::into)
     }
 
     /// Returns the child's process id, and its output unless that was taken before.

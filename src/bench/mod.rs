@@ -12,7 +12,10 @@ pub mod floor;
 #[doc(hidden)]
 pub mod probe;
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod endpoint;
+mod exchange;
 mod http1;
 mod layout;
 mod ledger;
@@ -35,6 +38,8 @@ mod sse;
 mod subscriber;
 mod tally;
 
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterPlan, ClusterReport, run_cluster};
 pub use number::number;
 pub use plan::{Plan, command};
 pub use report::Report;

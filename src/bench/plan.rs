@@ -1,8 +1,8 @@
-//! Plan of a bench: scenarios, their defaults, and the flags that change them.
+//! Plan of a bench: the defaults of its scenario, and the flags that change them.
 
 use super::layout::Layout;
 use super::mark::MARK_BYTES;
-use super::scenario::Scenario;
+use super::scenario::{PRESETS, Scenario};
 use crate::config::duration;
 use anyhow::{Result, anyhow, bail, ensure};
 use clap::builder::{PossibleValuesParser, ValueParser};
@@ -13,137 +13,12 @@ use std::time::Duration;
 const MAX_STREAMS_PER_SUBSCRIBER: usize = 64;
 const MAX_PUBLISHERS: usize = 4_096;
 
-struct Preset {
-    scenario: Scenario,
-    name: &'static str,
-    about: &'static str,
-    subscribers: usize,
-    streams: usize,
-    per_subscriber: usize,
-    publishers: usize,
-    rate: Option<f64>,
-    seconds: u64,
-}
-
 /// Default interval of scrapes in the scenario `scraped`.
 const DEFAULT_SCRAPE_INTERVAL: Duration = Duration::from_millis(100);
 /// Default number of searched events in the scenario `searched`.
 const DEFAULT_HISTORY: usize = 1_000_000;
 /// Default number of slow clients in the scenario `slow`.
 const DEFAULT_SLOW_CLIENTS: usize = 900;
-
-const PRESETS: [Preset; 10] = [
-    Preset {
-        scenario: Scenario::Paced,
-        name: "paced",
-        about: "events at a steady rate",
-        subscribers: 1_000,
-        streams: 1,
-        per_subscriber: 1,
-        publishers: 1,
-        rate: Some(50.0),
-        seconds: 20,
-    },
-    Preset {
-        scenario: Scenario::Saturated,
-        name: "saturated",
-        about: "as many events as possible",
-        subscribers: 1_000,
-        streams: 1,
-        per_subscriber: 1,
-        publishers: 16,
-        rate: None,
-        seconds: 10,
-    },
-    Preset {
-        scenario: Scenario::Idle,
-        name: "idle",
-        about: "connections without events",
-        subscribers: 10_000,
-        streams: 1,
-        per_subscriber: 1,
-        publishers: 1,
-        rate: None,
-        seconds: 30,
-    },
-    Preset {
-        scenario: Scenario::Storm,
-        name: "storm",
-        about: "all subscribers disconnect at once and resume after missing --missed events",
-        subscribers: 10_000,
-        streams: 1,
-        per_subscriber: 1,
-        publishers: 1,
-        rate: None,
-        seconds: 60,
-    },
-    Preset {
-        scenario: Scenario::Churn,
-        name: "churn",
-        about: "subscribers connect, read --visit events, disconnect, and repeat",
-        subscribers: 500,
-        streams: 1,
-        per_subscriber: 1,
-        publishers: 1,
-        rate: Some(100.0),
-        seconds: 10,
-    },
-    Preset {
-        scenario: Scenario::ManyStreams,
-        name: "many-streams",
-        about: "100,000 streams with two subscribers each",
-        subscribers: 5_000,
-        streams: 100_000,
-        per_subscriber: 40,
-        publishers: 4,
-        rate: Some(2_000.0),
-        seconds: 20,
-    },
-    Preset {
-        scenario: Scenario::Publish,
-        name: "publish",
-        about: "publishes without subscribers",
-        subscribers: 0,
-        streams: 1,
-        per_subscriber: 1,
-        publishers: 64,
-        rate: None,
-        seconds: 10,
-    },
-    Preset {
-        scenario: Scenario::Slow,
-        name: "slow",
-        about: "events at a steady rate, with --slow additional clients that are slow on purpose",
-        subscribers: 100,
-        streams: 1,
-        per_subscriber: 1,
-        publishers: 1,
-        rate: Some(50.0),
-        seconds: 20,
-    },
-    Preset {
-        scenario: Scenario::Scraped,
-        name: "scraped",
-        about: "events at a steady rate to many, with the metrics scraped every --scrape",
-        subscribers: 15_000,
-        streams: 1,
-        per_subscriber: 1,
-        publishers: 1,
-        rate: Some(2.0),
-        seconds: 20,
-    },
-    Preset {
-        scenario: Scenario::Searched,
-        name: "searched",
-        about: "events at a steady rate, while --history stored events are searched",
-        subscribers: 100,
-        streams: 1,
-        per_subscriber: 1,
-        publishers: 1,
-        rate: Some(50.0),
-        seconds: 20,
-    },
-];
 
 /// The server to measure.
 #[derive(Clone, Debug)]
@@ -225,6 +100,8 @@ pub fn command() -> Command {
     Command::new("bench")
         .about("Measure the cost, latency and losses of this hub or of any other SSE server")
         .after_help(EXPLANATION)
+        .subcommands(subcommands())
+        .args_conflicts_with_subcommands(true)
         .arg(
             Arg::new("scenario")
                 .value_name("SCENARIO")
@@ -285,6 +162,14 @@ pub fn command() -> Command {
                 .value_name("ARGUMENTS")
                 .help("Arguments of the hub that the bench starts"),
         )
+}
+
+/// Returns the subcommands that only some builds have.
+fn subcommands() -> Vec<Command> {
+    vec![
+        #[cfg(feature = "cluster")]
+        super::cluster::command(),
+    ]
 }
 
 impl Plan {

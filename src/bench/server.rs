@@ -88,7 +88,7 @@ impl Server {
     }
 }
 
-fn own_command() -> std::io::Result<Command> {
+pub fn own_command() -> std::io::Result<Command> {
     let own = std::env::current_exe()?;
     Ok(child::command(&own, &own))
 }

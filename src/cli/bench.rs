@@ -50,6 +50,15 @@ pub(super) fn run(name: &str, flags: &ArgMatches) -> Option<anyhow::Result<ExitC
 /// subscribers were lost.
 fn bench(flags: &ArgMatches) -> anyhow::Result<ExitCode> {
     start_logging("warn", LogFormat::Text);
+    #[cfg(feature = "cluster")]
+    if let Some(("cluster", flags)) = flags.subcommand() {
+        let plan = crate::bench::ClusterPlan::read(flags);
+        let report = crate::bench::run_cluster(&plan)?;
+        let text =
+            if plan.is_json() { serde_json::to_string(&report)? + "\n" } else { report.table() };
+        std::io::stdout().write_all(text.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let plan = Plan::read(flags)?;
     let report = measure(&plan, raise_file_limit())?;
     let text = if plan.json { serde_json::to_string(&report)? + "\n" } else { report.table() };

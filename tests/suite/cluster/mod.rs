@@ -1,5 +1,7 @@
 //! Several hubs on one replicated log, with real NATS servers.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod connection;
 mod credentials;
 mod drain;

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Returns the program of the server: `NATS_SERVER`, or the one that `tests/run` installs.
-fn nats_server() -> String {
+pub fn nats_server() -> String {
     std::env::var("NATS_SERVER").unwrap_or_else(|_| {
         concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/venv/bin/nats-server").to_owned()
     })
