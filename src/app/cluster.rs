@@ -28,12 +28,15 @@ pub(super) async fn watch(state: Data<AppState>, timeout: Duration) {
         let has_stopped = state.health.poisoned().is_some();
         let unreachable = log.unreachable_for();
         let differs = log.differs.is_some();
-        let is_isolated = has_stopped || differs || unreachable.is_some_and(|time| time >= timeout);
+        let is_paused = log.paused_since.is_some_and(|since| since.elapsed() >= timeout);
+        let is_isolated =
+            has_stopped || differs || is_paused || unreachable.is_some_and(|time| time >= timeout);
         let was_isolated = state.is_isolated.swap(is_isolated, Ordering::Relaxed);
         if is_isolated && !was_isolated {
             let reason = match log.differs {
                 _ if has_stopped => "the journal has stopped".to_owned(),
                 Some(differs) => differs,
+                None if is_paused => "the disk is nearly full".to_owned(),
                 None => "the log does not answer".to_owned(),
             };
             tracing::error!(reason, "disconnecting subscribers, so that they resume at other hubs");

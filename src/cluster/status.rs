@@ -39,6 +39,8 @@ pub struct LogState {
     pub differs: Option<String>,
     /// True if these are more than the hubs that have applied the same log as this one, itself included.
     pub is_outvoted: bool,
+    /// Time since which nothing is applied because the disk is nearly full, if it is.
+    pub paused_since: Option<Instant>,
     /// Reason why the log cannot be read now.
     pub problem: Option<String>,
     /// True once this hub has caught up with the log since its start.
@@ -118,6 +120,7 @@ impl Default for LogStatus {
                 is_behind: false,
                 differs: None,
                 is_outvoted: false,
+                paused_since: None,
                 problem: None,
                 has_caught_up: false,
                 behind_since: Some(Instant::now()),
@@ -166,6 +169,18 @@ impl LogStatus {
         let compared = self.checkpoints().compare(reported);
         self.update(|state| state.compared += u64::from(compared.is_some()));
         compared
+    }
+
+    /// Records whether nothing is applied because the disk is nearly full.
+    pub fn set_paused(&self, is_paused: bool) {
+        let was_paused = self.lock().paused_since.is_some();
+        if is_paused && !was_paused {
+            tracing::error!("applying no messages of the log: the disk is nearly full");
+            self.update(|state| state.paused_since = Some(Instant::now()));
+        } else if was_paused && !is_paused {
+            tracing::info!("applying messages of the log again");
+            self.update(|state| state.paused_since = None);
+        }
     }
 
     /// Sets or removes the reason why the log of this hub is not that of the cluster.

@@ -123,7 +123,7 @@ impl Writer {
     /// Applies and dispatches all batches that the sequencer has ordered.
     fn apply_ordered(&mut self) {
         loop {
-            if self.health.poisoned().is_some() {
+            if self.health.poisoned().is_some() || self.is_paused() {
                 return;
             }
             match self.sequencer.next() {
@@ -135,6 +135,15 @@ impl Writer {
                 Err(error) => return self.fail(&error.into()),
             }
         }
+    }
+
+    /// Returns true if nothing may be applied now. The log of a cluster keeps its messages until the disk has
+    /// room again; what this hub orders itself was admitted before.
+    fn is_paused(&self) -> bool {
+        let Some(log) = &self.history.log else { return false };
+        let is_paused = self.is_reserve_spent();
+        log.set_paused(is_paused);
+        is_paused
     }
 
     fn apply(&mut self, ordered: OrderedBatch, ticket: Option<Ticket>) {

@@ -112,6 +112,9 @@ fn cluster(state: &AppState) -> Option<String> {
     if let Some(problem) = &log.differs {
         return Some(problem.clone());
     }
+    if log.paused_since.is_some() {
+        return Some("applying no messages of the log: the disk is nearly full".to_owned());
+    }
     if let Some(time) = log.append_stalled_for() {
         return Some(format!(
             "an append to the log has taken {} s so far{problem}",

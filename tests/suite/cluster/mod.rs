@@ -4,6 +4,7 @@
 mod bench;
 mod connection;
 mod credentials;
+mod disk;
 mod drain;
 mod faults;
 mod fixture;
