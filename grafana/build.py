@@ -234,6 +234,8 @@ DASHBOARDS = {
         stat("Has another log", "none", ("max(fanfare_cluster_differs{$filter})", ""), RED_FROM_1, "A hub has applied another log than most.", {0: "no", 1: "yes"}),
         time_series("Batches behind the log", "short", [("clamp_min(scalar(max(fanfare_cluster_log_end{$filter})) - fanfare_cluster_log_applied{$filter}, 0)", "{{instance}}")], "Batches between the last one that a hub has applied and the end of the log."),
         time_series("Time behind the log", "s", [current("fanfare_cluster_behind_seconds"), current("fanfare_cluster_unreachable_seconds", legend="{{instance}} unreachable")]),
+        time_series("Append to the log, p50 and p99", "s", quantiles("fanfare_cluster_append_seconds"), description="Time from appending a batch to the log until this hub has read it."),
+        time_series("Store a batch, p50 and p99", "s", quantiles("fanfare_cluster_apply_seconds")),
         time_series("Applied batches", "ops", [("rate(fanfare_cluster_log_applied{$filter}[$__rate_interval])", "{{instance}}")], "Batches of all hubs that a hub has applied."),
         time_series("Repeated appends and reads", "ops", [rate("fanfare_cluster_appends_repeated_total", legend="{{instance}} appends"), rate("fanfare_cluster_reads_restarted_total", legend="{{instance}} reads"), rate("fanfare_cluster_verified_total", legend="{{instance}} comparisons with the log"), rate("fanfare_cluster_compared_total", legend="{{instance}} comparisons with other hubs")], "Appends that were not acknowledged, and reads that began again, for example because another server leads the log."),
     ]),

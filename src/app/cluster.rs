@@ -8,6 +8,8 @@ use crate::config::Config;
 use crate::http;
 use crate::http::AppState;
 use crate::hub::DisconnectAll;
+#[cfg(feature = "cluster")]
+use crate::hub::SetCountsElsewhere;
 use crate::source::NodeName;
 #[cfg(feature = "cluster")]
 use actix::Arbiter;
@@ -77,6 +79,8 @@ pub(super) fn join_peers(state: &Data<AppState>) {
         loop {
             every_second.tick().await;
             peers.report(&http::own_report(&state, &peers).await).await;
+            // A manager that has stopped counts nothing.
+            let _ = state.manager.send(SetCountsElsewhere(peers.counts())).await;
         }
     });
 }

@@ -5,6 +5,7 @@
 use super::report::{HubReport, KnownHub, Roster};
 use super::settings::ClusterSettings;
 use super::status::LogStatus;
+use crate::limits::SharedCount;
 use async_nats::{Client, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -160,6 +161,12 @@ impl Peers {
     #[must_use]
     pub fn hubs(&self) -> Vec<KnownHub> {
         self.roster().hubs()
+    }
+
+    /// Returns the sessions of subjects and streams at the other hubs.
+    #[must_use]
+    pub fn counts(&self) -> Vec<SharedCount> {
+        self.roster().counts()
     }
 
     /// Returns the names of the hubs that have not reported for `--cluster-isolation-timeout`, although NATS

@@ -2,12 +2,15 @@
 
 use super::chain::Checkpoint;
 use super::status::LogStatus;
+use crate::limits::SharedCount;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Time without a report after which a hub counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(5);
+/// Time without a report after which the sessions of a hub no longer count: its subscribers may have come here.
+const COUNTED_FOR: Duration = Duration::from_secs(3);
 /// Time without a report after which a hub is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 /// Maximum time for hubs that have not been compared yet to catch up, before the others decide.
@@ -34,6 +37,9 @@ pub struct HubReport {
     pub checkpoints: Vec<Checkpoint>,
     /// Number of sessions.
     pub sessions: u64,
+    /// Sessions of subjects and streams that have a limit.
+    #[serde(default)]
+    pub counts: Vec<SharedCount>,
     /// Reason why the hub is not ready, if it is not.
     pub problem: Option<String>,
     /// True if the hub has applied the log and no other, as far as it knows.
@@ -162,6 +168,12 @@ impl Roster {
         gone.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Returns the counts of all hubs that have reported lately.
+    pub(super) fn counts(&self) -> Vec<SharedCount> {
+        let recent = self.hubs.values().filter(|hub| hub.at.elapsed() < COUNTED_FOR);
+        recent.flat_map(|hub| hub.report.counts.iter().cloned()).collect()
+    }
+
     pub(super) fn hubs(&self) -> Vec<KnownHub> {
         let known = |hub: &Entry| KnownHub {
             report: hub.report.clone(),
@@ -186,6 +198,7 @@ mod tests {
             applied: link.sequence,
             checkpoints: vec![Checkpoint::from(link)],
             sessions: 0,
+            counts: Vec::new(),
             problem: None,
             has_log: true,
             is_outvoted: false,
@@ -270,6 +283,16 @@ mod tests {
         // It begins with an empty journal, from which nothing can be compared yet.
         roster.record(HubReport { boot: 2, ..report("b", ChainLink::default()) });
         assert_eq!(roster.hubs()[0].differs_at, None);
+    }
+
+    #[test]
+    fn reports_of_other_versions_are_read() {
+        let older = r#"{"node":"b","boot":1,"version":"0.1.0","started_ms":0,"applied":7,"checkpoints":[],
+            "sessions":0,"problem":null,"is_leaving":false}"#;
+        let report: HubReport = serde_json::from_str(older).expect("an older report");
+        assert!(!report.has_log && !report.is_outvoted);
+        let newer = older.replace("\"applied\"", "\"unknown\":{\"x\":[1]},\"applied\"");
+        assert_eq!(serde_json::from_str::<HubReport>(&newer).expect("a newer report"), report);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::stream::{ClusterInfo, Info, Stream};
 use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
@@ -39,7 +40,9 @@ const EARLY_ATTEMPTS: usize = 12;
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// Maximum number of consumers that are created until one is at the leader of the log. The server
 /// places each at random.
-const MAX_PLACEMENTS: usize = 16;
+const MAX_PLACEMENTS: usize = 24;
+/// Number of consumers that are created at a time.
+const PARALLEL_PLACEMENTS: usize = 3;
 /// Interval at which the state of the log is read.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Time without contact after which a server that stores the log counts as lost.
@@ -162,24 +165,26 @@ impl Tail {
         Ok(())
     }
 
-    /// Creates a consumer at the leader that begins with the last message.
+    /// Creates a consumer at the leader that begins with the last message. The servers place each at random, and
+    /// one may be placed at a server that does not answer, so that several are created at a time.
     async fn consume(
         &self,
         stream: &Stream,
         leader: Option<&str>,
     ) -> Result<Messages, Interrupted> {
+        let create = || stream.create_consumer(self.consumer_config());
+        let mut creations: FuturesUnordered<_> =
+            (0..PARALLEL_PLACEMENTS).map(|_| create()).collect();
+        let mut failure = None;
         for _ in 0..MAX_PLACEMENTS {
-            let config = Config {
-                deliver_policy: DeliverPolicy::ByStartSequence {
-                    start_sequence: self.last.sequence.max(1),
-                },
-                ack_policy: AckPolicy::None,
-                inactive_threshold: INACTIVE,
-                memory_storage: true,
-                num_replicas: 1,
-                ..Config::default()
+            let consumer = match creations.next().await {
+                Some(Ok(consumer)) => consumer,
+                Some(Err(error)) => {
+                    failure = Some(retry(&error));
+                    continue;
+                }
+                None => break,
             };
-            let consumer = stream.create_consumer(config).await.map_err(|error| retry(&error))?;
             let info = consumer.cached_info();
             // A server without a cluster names no leader.
             let at = leader_of(info.cluster.as_ref());
@@ -187,6 +192,7 @@ impl Tail {
                 let name = info.name.clone();
                 // If this fails, the server deletes it when it has been idle.
                 let _ = stream.delete_consumer(&name).await;
+                creations.push(create());
                 continue;
             }
             let messages = consumer
@@ -198,7 +204,21 @@ impl Tail {
                 .messages();
             return messages.await.map_err(|error| retry(&error));
         }
-        Err(Interrupted::Retry("the servers place no consumer at the leader of the log".to_owned()))
+        let misplaced = "the servers place no consumer at the leader of the log";
+        Err(failure.unwrap_or_else(|| Interrupted::Retry(misplaced.to_owned())))
+    }
+
+    fn consumer_config(&self) -> Config {
+        Config {
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: self.last.sequence.max(1),
+            },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: INACTIVE,
+            memory_storage: true,
+            num_replicas: 1,
+            ..Config::default()
+        }
     }
 
     /// Records that the log has what this hub has applied, which `count` messages have shown.

@@ -21,7 +21,7 @@ mod subscription;
 pub use liveness::WorkerLiveness;
 pub use manager::{
     ChangeLimits, ConnectionManager, CountSubscribers, DisconnectAll, Drain, FindNames,
-    GetPresence, GetUsage, MANAGER_MAILBOX, SubscriberCount,
+    GetPresence, GetSharedCounts, GetUsage, MANAGER_MAILBOX, SetCountsElsewhere, SubscriberCount,
 };
 pub use messages::{Subscribe, SubscribeRejection};
 pub use operators::{SessionPage, close, sessions};

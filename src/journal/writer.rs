@@ -153,6 +153,10 @@ impl Writer {
             Err(error) => return self.fail(&error),
         };
         let own = ticket.and_then(|ticket| self.proposals.take(ticket));
+        if self.store.follows_log() {
+            let append = own.as_ref().map(|own| started_at - own.started_at);
+            self.telemetry.log_batch_applied(append, started_at.elapsed());
+        }
         let entries = applied.batch.as_ref().map_or(0, |batch| batch.entries.len());
         let synced = self.store.syncs() && applied.batch.is_some();
         let (bytes, since) =

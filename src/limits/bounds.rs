@@ -2,7 +2,7 @@
 
 use super::Limit;
 use crate::event::{Selector, StreamName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Bound of one limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +51,9 @@ pub struct Limits {
 }
 
 /// Scope of a bound: the hub, or one of its rules. Each scope is counted separately.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, Deserialize,
+)]
 pub struct Scope(u16);
 
 impl Scope {

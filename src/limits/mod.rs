@@ -11,6 +11,7 @@ mod key_store;
 mod memory;
 mod quota_owner;
 mod rates;
+mod shared_count;
 
 pub use bounds::{Bound, Bounds, Limits, Rule, Scope, Usage};
 pub use client::{Client, ClientKey};
@@ -18,6 +19,7 @@ pub use forwarded::{ForwardedHeaders, client_of};
 pub use memory::{MemoryBudget, machine_memory_bytes, resident_bytes};
 pub use quota_owner::QuotaOwner;
 pub use rates::{RateExceeded, RateSpent, Rates};
+pub use shared_count::{CountedAs, SharedCount};
 
 /// The limits by name.
 pub use crate::telemetry::Limit;

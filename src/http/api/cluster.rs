@@ -9,6 +9,7 @@ use crate::http::openapi::errors::ClusterErrors;
 use crate::http::openapi::examples;
 use crate::http::resource::Routes;
 use crate::http::state::AppState;
+use crate::hub::GetSharedCounts;
 use crate::journal::now;
 use actix_web::http::header;
 use actix_web::web::{self, Data};
@@ -165,6 +166,7 @@ pub async fn own_report(state: &AppState, peers: &Peers) -> HubReport {
         applied: log_state.as_ref().map_or(0, |log| log.applied.sequence),
         checkpoints: log.map_or(Vec::new(), |log| log.checkpoints_to_report()),
         sessions: state.telemetry.totals().sessions,
+        counts: state.ask(GetSharedCounts { others: peers.hubs().len() }).await.unwrap_or_default(),
         problem: readiness::ready(state, &used).first_reason(),
         has_log: !differs && state.health.poisoned().is_none(),
         is_outvoted: log_state.is_some_and(|log| log.is_outvoted),

@@ -1,11 +1,13 @@
 //! Admission of sessions: counters for every limit on sessions.
 //!
 //! Promises: a session is counted in every bucket from its admission to its end; a full bucket
-//! admits no session. The counts are exact, because only the manager counts.
+//! admits no session. The counts are exact, because only the manager counts. Those of other hubs of a
+//! cluster are some seconds old.
 
 use crate::event::{Interest, Selector};
-use crate::limits::QuotaOwner;
-use crate::limits::{Bound, ClientKey, Limit, Limits, Scope, Usage};
+use crate::limits::{
+    Bound, ClientKey, CountedAs, Limit, Limits, QuotaOwner, Scope, SharedCount, Usage,
+};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
@@ -29,6 +31,27 @@ struct QuotaSlot {
 
 /// Slots of one session, with each bucket once.
 struct QuotaSlots(Vec<QuotaSlot>);
+
+impl Bucket {
+    /// Returns the bucket of a count of another hub, if it is one.
+    fn of(count: &CountedAs) -> Option<Self> {
+        Some(match count {
+            CountedAs::Subject { scope, name } => Self::Subject(*scope, name.as_str().into()),
+            CountedAs::Stream(selector) => Self::Stream(Selector::parse(selector).ok()?),
+        })
+    }
+
+    /// Returns the subject or stream that other hubs count, too.
+    fn shared(&self) -> Option<CountedAs> {
+        match self {
+            Self::All(_) | Self::Client(..) => None,
+            Self::Subject(scope, name) => {
+                Some(CountedAs::Subject { scope: *scope, name: name.as_ref().to_owned() })
+            }
+            Self::Stream(selector) => Some(CountedAs::Stream(selector.to_string())),
+        }
+    }
+}
 
 impl QuotaSlots {
     fn add(
@@ -56,8 +79,15 @@ struct SlotUsage {
 pub(in crate::hub) struct Admission {
     limits: Arc<Limits>,
     counts: FxHashMap<Bucket, (Limit, Scope, u32)>,
+    /// Counts of the other hubs of the cluster.
+    elsewhere: FxHashMap<Bucket, u64>,
     usage_by_slot: FxHashMap<(Limit, Scope), SlotUsage>,
 }
+
+/// Part of a limit, for each hub, from which on a count is shared.
+const SHARED_FROM_PART: u64 = 8;
+/// Maximum number of counts that are shared.
+const MAX_SHARED_COUNTS: usize = 4_096;
 
 /// Limits that count sessions.
 const SESSION_LIMITS: [Limit; 4] = [
@@ -69,7 +99,12 @@ const SESSION_LIMITS: [Limit; 4] = [
 
 impl Admission {
     pub(in crate::hub) fn new(limits: Arc<Limits>) -> Self {
-        Self { limits, counts: FxHashMap::default(), usage_by_slot: FxHashMap::default() }
+        Self {
+            limits,
+            counts: FxHashMap::default(),
+            elsewhere: FxHashMap::default(),
+            usage_by_slot: FxHashMap::default(),
+        }
     }
 
     /// Counts a session; fails with the limit that it would exceed.
@@ -80,7 +115,9 @@ impl Admission {
     ) -> Result<(), Limit> {
         let slots = self.slots(owner, interest);
         let is_full = |slot: &&QuotaSlot| {
-            self.counts.get(&slot.bucket).is_some_and(|(.., n)| u64::from(*n) >= slot.max)
+            let here = self.counts.get(&slot.bucket).map_or(0, |(.., n)| u64::from(*n));
+            let elsewhere = self.elsewhere.get(&slot.bucket).copied().unwrap_or_default();
+            here + elsewhere >= slot.max.max(1)
         };
         if let Some(full) = slots.iter().find(is_full) {
             let (limit, scope) = (full.limit, full.scope);
@@ -89,6 +126,37 @@ impl Admission {
         }
         self.count(slots);
         Ok(())
+    }
+
+    /// Returns the counts that another hub needs to know if there are `hubs`: all but those that are so low that
+    /// they change little.
+    pub(in crate::hub) fn shared_counts(&self, hubs: usize) -> Vec<SharedCount> {
+        let share = SHARED_FROM_PART * hubs.max(1) as u64;
+        let mut counts: Vec<(u64, SharedCount)> = Vec::new();
+        for (bucket, (limit, scope, sessions)) in &self.counts {
+            let bound = self.limits.bounds(*scope).and_then(|bounds| bounds.get(*limit));
+            let Some(max) = bound.map(|bound| bound.max.max(1)) else { continue };
+            let parts = u64::from(*sessions).saturating_mul(share) / max;
+            if parts > 0
+                && let Some(of) = bucket.shared()
+            {
+                counts.push((parts, SharedCount { of, sessions: *sessions }));
+            }
+        }
+        // The highest of too many.
+        counts.sort_by_key(|(parts, _)| std::cmp::Reverse(*parts));
+        counts.truncate(MAX_SHARED_COUNTS);
+        counts.into_iter().map(|(_, count)| count).collect()
+    }
+
+    /// Replaces the counts of all other hubs.
+    pub(in crate::hub) fn set_elsewhere(&mut self, counts: &[SharedCount]) {
+        self.elsewhere.clear();
+        for count in counts {
+            if let Some(bucket) = Bucket::of(&count.of) {
+                *self.elsewhere.entry(bucket).or_default() += u64::from(count.sessions);
+            }
+        }
     }
 
     fn count(&mut self, slots: Vec<QuotaSlot>) {
@@ -262,6 +330,43 @@ mod tests {
         );
         admission.release(&owner(3, ""), &a);
         assert_eq!(admission.acquire(&owner(4, ""), &interest("b,a")), Ok(()));
+    }
+
+    #[test]
+    fn sessions_at_other_hubs_count_towards_limits_of_subjects_and_streams() {
+        let (mut here, mut there) = (admission(), admission());
+        for (last, stream) in [(1, "a"), (2, "a"), (3, "one")] {
+            let subject = if last == 3 { "" } else { "ann" };
+            assert_eq!(there.acquire(&owner(last, subject), &interest(stream)), Ok(()));
+        }
+        let counts = there.shared_counts(2);
+        assert_eq!(counts.len(), 3, "a subject and two streams, no clients: {counts:?}");
+        let text = serde_json::to_string(&counts).expect("JSON");
+        here.set_elsewhere(&serde_json::from_str::<Vec<SharedCount>>(&text).expect("counts"));
+        let ann = owner(4, "ann");
+        assert_eq!(here.acquire(&ann, &interest("b")), Err(Limit::ConnectionsPerSubject));
+        let other = owner(5, "");
+        assert_eq!(here.acquire(&other, &interest("one")), Err(Limit::ConnectionsPerStream));
+        for _ in 0..2 {
+            assert_eq!(here.acquire(&other, &interest("a")), Ok(()));
+        }
+        assert_eq!(here.acquire(&owner(6, ""), &interest("a")), Err(Limit::ConnectionsPerStream));
+        here.set_elsewhere(&[]);
+        assert_eq!(here.acquire(&ann, &interest("b")), Ok(()));
+    }
+
+    #[test]
+    fn low_counts_are_not_shared() {
+        let mut hub = Bounds::default();
+        let bound = Bound { max: 100, is_explicit: true };
+        hub.set(Limit::ConnectionsPerStream, Some(bound));
+        let mut admission = Admission::new(Arc::new(Limits { hub, rules: Vec::new() }));
+        for _ in 0..4 {
+            admission.acquire(&owner(1, ""), &interest("low")).expect("admitted");
+        }
+        assert_eq!(admission.shared_counts(3), []);
+        admission.acquire(&owner(1, ""), &interest("low")).expect("admitted");
+        assert_eq!(admission.shared_counts(3).len(), 1, "5 of 100 are an eighth of its third");
     }
 
     #[test]

@@ -12,7 +12,8 @@ mod selector_index;
 mod shard_slot;
 
 pub use queries::{
-    ChangeLimits, CountSubscribers, FindNames, GetPresence, GetUsage, SubscriberCount,
+    ChangeLimits, CountSubscribers, FindNames, GetPresence, GetSharedCounts, GetUsage,
+    SetCountsElsewhere, SubscriberCount,
 };
 pub(in crate::hub) use selector_index::SelectorIndex;
 

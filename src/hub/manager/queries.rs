@@ -4,7 +4,7 @@ use super::ConnectionManager;
 use crate::event::StreamName;
 use crate::hub::ids::GroupId;
 use crate::hub::messages::{GetShards, ShardAddress};
-use crate::limits::{Limits, Usage};
+use crate::limits::{Limits, SharedCount, Usage};
 use actix::prelude::{Handler, Message, MessageResult};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
@@ -66,6 +66,35 @@ impl Handler<GetUsage> for ConnectionManager {
 
     fn handle(&mut self, _: GetUsage, _: &mut Self::Context) -> Vec<Usage> {
         self.admission.usage()
+    }
+}
+
+/// Gets the counts that the other hubs of the cluster need, of which there are `others`.
+#[derive(Message)]
+#[rtype(result = "Vec<SharedCount>")]
+pub struct GetSharedCounts {
+    /// Number of other hubs.
+    pub others: usize,
+}
+
+impl Handler<GetSharedCounts> for ConnectionManager {
+    type Result = Vec<SharedCount>;
+
+    fn handle(&mut self, query: GetSharedCounts, _: &mut Self::Context) -> Vec<SharedCount> {
+        self.admission.shared_counts(query.others + 1)
+    }
+}
+
+/// Replaces the counts of the other hubs of the cluster.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SetCountsElsewhere(pub Vec<SharedCount>);
+
+impl Handler<SetCountsElsewhere> for ConnectionManager {
+    type Result = ();
+
+    fn handle(&mut self, SetCountsElsewhere(counts): SetCountsElsewhere, _: &mut Self::Context) {
+        self.admission.set_elsewhere(&counts);
     }
 }
 

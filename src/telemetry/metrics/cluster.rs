@@ -1,7 +1,9 @@
 //! Metrics of the log of a cluster.
 
-use super::MetricFactory;
-use prometheus::{Gauge, IntCounter, IntGauge};
+use super::factory::LATENCY_BUCKETS;
+use super::{MetricFactory, Telemetry};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
+use std::time::Duration;
 
 /// State of the log as a hub sees it; zero for a single hub.
 #[derive(Clone, Copy, Default, Debug)]
@@ -48,6 +50,29 @@ pub(super) struct ClusterMetrics {
     silent_hubs: IntGauge,
     differs: IntGauge,
     compared: IntCounter,
+}
+
+/// Durations of the batches of the log.
+pub(super) struct LogMetrics {
+    append_latency: Histogram,
+    apply_latency: Histogram,
+}
+
+impl LogMetrics {
+    pub(super) fn new(make: &MetricFactory) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            append_latency: make.histogram(
+                "fanfare_cluster_append_seconds",
+                "Time from appending a batch to the log until this hub has read it",
+                &LATENCY_BUCKETS,
+            )?,
+            apply_latency: make.histogram(
+                "fanfare_cluster_apply_seconds",
+                "Time of storing a batch of the log",
+                &LATENCY_BUCKETS,
+            )?,
+        })
+    }
 }
 
 impl ClusterMetrics {
@@ -121,5 +146,16 @@ impl ClusterMetrics {
         ] {
             counter.inc_by(value.saturating_sub(counter.get()));
         }
+    }
+}
+
+impl Telemetry {
+    /// Records that a batch of the log was stored, and for a batch of this hub the time until it was read.
+    pub fn log_batch_applied(&self, append: Option<Duration>, apply: Duration) {
+        let log = &self.0.log;
+        if let Some(append) = append {
+            log.append_latency.observe(append.as_secs_f64());
+        }
+        log.apply_latency.observe(apply.as_secs_f64());
     }
 }

@@ -59,6 +59,33 @@ pub async fn publish_others(hub: &Hub, events: usize) {
 
 #[tokio::test]
 #[ignore = "needs nats-server"]
+async fn a_hub_whose_directory_was_rolled_back_reads_the_rest_from_the_log() {
+    let mut cluster = Cluster::start().await;
+    for event in 0..5 {
+        cluster.hubs[2].publish("a", &format!("before {event}")).await;
+    }
+    // As it is on the disk of a machine that loses power.
+    let copy = cluster.folder.path().join("copy");
+    super::recover::copy(&cluster.hubs[2].data, &copy);
+    for event in 0..10 {
+        cluster.hubs[2].publish("a", &format!("later {event}")).await;
+    }
+    let before = common_history(&cluster.hubs, "a", 15).await;
+    cluster.hubs[2].kill();
+    std::fs::remove_dir_all(&cluster.hubs[2].data).unwrap();
+    std::fs::rename(&copy, &cluster.hubs[2].data).unwrap();
+    cluster.hubs[2].restart().await;
+    assert_eq!(common_history(&cluster.hubs, "a", 15).await, before, "with the same ids");
+    // A client that has seen the newest event continues there.
+    let mut reader = cluster.hubs[2].resume("/streams/a/events", &before[14].0).await;
+    assert_eq!(reader.open().await["resume"], "resumed");
+    publish_until_acknowledged(&cluster.hubs[2], "a", "after").await;
+    assert_eq!(reader.take(1).await[0].data, "after");
+    assert_eq!(common_history(&cluster.hubs, "a", 16).await.len(), 16);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
 async fn a_stream_that_was_created_again_is_detected() {
     let mut cluster = Cluster::start().await;
     for event in 0..5 {

@@ -10,6 +10,7 @@ mod faults;
 mod fixture;
 mod isolation;
 mod join;
+mod limits;
 mod log_faults;
 mod nats;
 mod network;

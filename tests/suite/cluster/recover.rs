@@ -8,7 +8,7 @@ use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Output};
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(status.success());
 }
@@ -168,4 +168,52 @@ async fn a_single_hub_becomes_the_first_of_a_cluster() {
     publish_until_acknowledged(&cluster.hubs[1], "a", "together").await;
     let events = common_history(&cluster.hubs, "a", 11).await;
     assert_eq!(events[..10], before);
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_cluster_is_restored_from_the_backup_of_a_hub() {
+    let mut cluster = Cluster::start().await;
+    for event in 0..10 {
+        cluster.hubs[event % NODES].publish("a", &format!("stored {event}")).await;
+    }
+    let before = common_history(&cluster.hubs, "a", 10).await;
+    let file = cluster.folder.path().join("backup");
+    let fanfare = async |arguments: Vec<std::ffi::OsString>| {
+        let mut command = Command::new(program());
+        command.args(arguments);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let url = cluster.hubs[1].url("");
+    fanfare(vec![
+        "journal".into(),
+        "backup".into(),
+        file.clone().into(),
+        "--url".into(),
+        url.into(),
+    ])
+    .await;
+    cluster.hubs[0].publish("a", "after the backup").await;
+    for hub in &mut cluster.hubs {
+        hub.stop().await;
+        std::fs::remove_dir_all(&hub.data).unwrap();
+    }
+    let data = cluster.hubs[0].data.clone();
+    fanfare(vec![
+        "journal".into(),
+        "restore".into(),
+        file.into(),
+        "--data-dir".into(),
+        data.into(),
+    ])
+    .await;
+    let (status, text) = recover(&cluster.hubs[0], &["--force"]).await;
+    assert_eq!(status, Some(0), "{text}");
+    for hub in &mut cluster.hubs {
+        hub.restart().await;
+    }
+    publish_until_acknowledged(&cluster.hubs[2], "a", "restored").await;
+    let events = common_history(&cluster.hubs, "a", 11).await;
+    assert_eq!((&events[..10], events[10].1.as_str()), (&before[..], "restored"));
 }
