@@ -122,7 +122,11 @@ impl Revocations {
         let mut revocations: HashMap<RevocationTarget, Revoked> = HashMap::new();
         for line in file.map_or_else(|| Ok(Vec::new()), read)? {
             if line.undone {
-                revocations.remove(&line.target);
+                // The lines of another hub may follow a later revocation here.
+                let is_later = |revoked: &Revoked| revoked.at.ms() > line.at;
+                if !revocations.get(&line.target).is_some_and(is_later) {
+                    revocations.remove(&line.target);
+                }
             } else {
                 let at = Timestamp::from_ms(line.at);
                 revocations.entry(line.target).or_default().add(at, &line.keys);
@@ -168,10 +172,9 @@ impl Revocations {
     /// Undoes a revocation; returns false if there is none.
     pub fn undo(&self, target: &RevocationTarget, now: Timestamp) -> Result<bool, RevokeError> {
         let mut revocations = self.revocations.write().unwrap_or_else(PoisonError::into_inner);
-        if !revocations.contains_key(target) {
-            return Ok(false);
-        }
-        let (at, keys) = (now.ms(), Vec::new());
+        let Some(revoked) = revocations.get(target) else { return Ok(false) };
+        // Not before the revocation, even if the clock went back.
+        let (at, keys) = (now.max(revoked.at).ms(), Vec::new());
         self.append(&RevocationChange { at, target: target.clone(), keys, undone: true })?;
         revocations.remove(target);
         self.changes.fetch_add(1, Ordering::Release);

@@ -20,6 +20,10 @@ use std::time::Duration;
 /// Time over which subscribers are disconnected.
 const WINDOW: Duration = Duration::from_secs(2);
 
+/// Maximum time for the report that this hub stops.
+#[cfg(feature = "cluster")]
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
 /// Checks the log each second, if there is one.
 pub(super) async fn watch(state: Data<AppState>, timeout: Duration) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
@@ -60,7 +64,8 @@ pub(super) fn join_peers(state: &Data<AppState>) {
         return;
     };
     let (log, followed) = (log.clone(), peers.clone());
-    actix::spawn(async move { followed.follow_reports(log).await });
+    let epoch = state.history.epoch().0;
+    actix::spawn(async move { followed.follow_reports(log, epoch).await });
     // On a thread of its own, so that they delay neither fan-out nor other requests.
     let answering = state.clone();
     if !Arbiter::new().spawn_fn(move || drop(actix::spawn(http::answer_peers(answering)))) {
@@ -123,8 +128,14 @@ fn end_runs_of(state: &AppState, node: &NodeName) -> anyhow::Result<()> {
 pub(super) async fn leave_peers(state: &AppState) {
     let Some(peers) = &state.peers else { return };
     let report = http::own_report(state, peers).await;
-    peers.report(&HubReport { is_leaving: true, ..report }).await;
+    let leaving = HubReport { is_leaving: true, ..report };
+    // Without a connection, this would wait for it.
+    let _ = tokio::time::timeout(LEAVE_WITHIN, peers.report(&leaving)).await;
 }
+
+/// Does nothing: this build has no cluster.
+#[cfg(not(feature = "cluster"))]
+pub(super) async fn leave_peers(_: &AppState) {}
 
 /// Returns the name of this hub, if it belongs to a cluster.
 #[cfg(feature = "cluster")]

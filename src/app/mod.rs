@@ -121,10 +121,11 @@ async fn close(
 ) -> anyhow::Result<()> {
     runs::kill_all(state);
     // Their streams get an end, if that can still be published.
-    let _ = tokio::time::timeout(RUNS_END_WITHIN, runs::all_ended(state)).await;
-    // Until then, the others leave them to this hub.
-    #[cfg(feature = "cluster")]
-    cluster::leave_peers(state).await;
+    let ended = tokio::time::timeout(RUNS_END_WITHIN, runs::all_ended(state)).await;
+    // Otherwise the other hubs of a cluster end them, once this one is gone.
+    if ended.is_ok() {
+        cluster::leave_peers(state).await;
+    }
     state.publisher.close();
     stop_server(state, &server).await;
     tokio::task::spawn_blocking(move || journal.close()).await?;

@@ -1,9 +1,9 @@
 //! Recovery of a cluster: the copy of one hub becomes the beginning of a new log.
 
 use super::build::journal_settings;
-use crate::cluster::{LogComparison, LogRecovery};
+use crate::cluster::LogRecovery;
 use crate::config::Config;
-use crate::journal::LogCopy;
+use crate::journal::{LogComparison, LogCopy, Loss};
 use anyhow::{Context as _, bail, ensure};
 use arc_swap::ArcSwap;
 use std::fmt;
@@ -29,6 +29,8 @@ pub struct Recovery {
     found: LogComparison,
     /// Epoch of the new log, if it was made.
     epoch: Option<u32>,
+    /// Committed events that the copy has lost.
+    losses: Vec<Loss>,
 }
 
 /// Makes the journal of `config` the beginning of a new log.
@@ -39,50 +41,41 @@ pub fn recover(config: &Config, options: RecoverOptions) -> anyhow::Result<Recov
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let recovery = runtime.block_on(async {
         let log = LogRecovery::connect(cluster).await?;
-        let (last, epoch) = (copy.last(), copy.epoch().0);
+        if !options.is_dry_run {
+            let running = log.running_hubs().await?;
+            if !running.is_empty() {
+                let names = running.into_iter().collect::<Vec<_>>().join(", ");
+                bail!("hubs of the cluster are running ({names}); stop all of them");
+            }
+        }
+        let last = copy.last().sequence;
+        let found = log.find(last).await?;
         let mut recovery = Recovery {
             data_dir: config.data_dir.clone(),
             cluster: cluster.name.clone(),
             is_member: copy.is_member(),
-            last: last.sequence,
+            last,
             last_id: copy.last_id().to_string(),
-            found: log.compare(last, epoch).await?,
+            found: copy.compare(found.as_ref()),
             epoch: None,
+            losses: Vec::new(),
         };
         if options.is_dry_run {
             return Ok(recovery);
         }
-        let running = log.running_hubs().await?;
-        if !running.is_empty() {
-            let names = running.into_iter().collect::<Vec<_>>().join(", ");
-            bail!("hubs of the cluster are running ({names}); stop all of them");
-        }
         ensure!(
-            options.is_forced || !recovery.discards(),
-            "{recovery}\nthe log has messages that this copy lacks or needs; to delete it nevertheless, add --force"
+            options.is_forced || !recovery.found.loses_messages(),
+            "{recovery}\nthe log has messages that this copy may lack; to delete it nevertheless, add --force"
         );
-        let epoch = copy.with_new_epoch();
+        let epoch = copy.with_new_epoch(found.as_ref());
         // The copy is changed last: until then, this can be repeated.
-        log.begin(epoch.epoch().0, last.sequence + 1).await?;
+        log.begin(epoch.epoch().0, last + 1).await?;
         recovery.epoch = Some(epoch.epoch().0);
-        copy.begin_log(epoch)?;
+        recovery.losses = copy.begin_log(epoch)?;
         Ok(recovery)
     });
     copy.close()?;
     recovery
-}
-
-impl Recovery {
-    /// Returns true if the log has messages that the copy lacks, or is sound.
-    fn discards(&self) -> bool {
-        match self.found {
-            LogComparison::Continues { .. } | LogComparison::LeftBehind { .. } => true,
-            LogComparison::OtherEpoch { end } => !self.is_member && end > 0,
-            LogComparison::Missing
-            | LogComparison::Behind { .. }
-            | LogComparison::Diverged { .. } => false,
-        }
-    }
 }
 
 impl fmt::Display for Recovery {
@@ -92,12 +85,21 @@ impl fmt::Display for Recovery {
         writeln!(f, "copy  {}: ends with {of} {last}, event {last_id}", self.data_dir.display())?;
         match self.found {
             LogComparison::Missing => writeln!(f, "log   {cluster} does not exist"),
-            LogComparison::OtherEpoch { end } => {
-                writeln!(f, "log   {cluster} is another one, and ends with message {end}")
+            LogComparison::OtherEpoch { end, has_messages } => {
+                let content =
+                    if has_messages { "with messages of its own" } else { "without messages" };
+                writeln!(
+                    f,
+                    "log   {cluster} is another one, {content}, and ends with message {end}"
+                )
             }
-            LogComparison::Behind { end } => {
-                let lost = last - end;
-                writeln!(f, "log   {cluster} ends with message {end}, {lost} before the copy")
+            LogComparison::Behind { end, has_others } => {
+                let (lost, others) =
+                    (last - end, if has_others { ", with others than the copy has" } else { "" });
+                writeln!(
+                    f,
+                    "log   {cluster} ends with message {end}, {lost} before the copy{others}"
+                )
             }
             LogComparison::Diverged { end } => writeln!(
                 f,
@@ -111,6 +113,9 @@ impl fmt::Display for Recovery {
                 writeln!(f, "log   {cluster} begins with message {first}, after the copy")
             }
         }?;
+        for loss in &self.losses {
+            writeln!(f, "lost  {loss}")?;
+        }
         let next = last + 1;
         match self.epoch {
             Some(epoch) => {

@@ -4,6 +4,7 @@
 use super::clients;
 use crate::app::{RecoverOptions, recover};
 use crate::config::Config;
+use crate::telemetry::{LogFormat, start_logging};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ pub(super) fn command(serve: Command) -> Command {
         )
         .args([
             flag("dry-run", "Show what would be done, and change nothing"),
-            flag("force", "Replace a log that has everything of this hub, and perhaps more"),
+            flag("force", "Replace a log that has messages which this hub may lack"),
         ]);
     let cluster = Command::new("cluster")
         .about("Show the state of a cluster, or recover its log")
@@ -42,8 +43,13 @@ pub(super) fn run(
         Some(("recover", flags)) => {
             let is_dry_run = flags.get_flag("dry-run");
             let options = RecoverOptions { is_dry_run, is_forced: flags.get_flag("force") };
+            start_logging("warn", LogFormat::Text);
             let recovery = recover(&resolve(flags)?, options)?;
-            let last = if is_dry_run { "dry run: nothing was changed" } else { "start this hub" };
+            let last = if is_dry_run {
+                "dry run: the log and the events were not changed"
+            } else {
+                "start this hub"
+            };
             writeln!(std::io::stdout(), "{recovery}\n{last}")?;
             Ok(ExitCode::SUCCESS)
         }

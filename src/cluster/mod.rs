@@ -35,7 +35,7 @@ pub use log::{Log, LogMessage};
 #[cfg(feature = "cluster")]
 pub use peers::{AskError, HubRequest, PeerRequest, Peers};
 #[cfg(feature = "cluster")]
-pub use recover::{LogComparison, LogRecovery};
+pub use recover::{FoundLog, LogRecovery};
 #[cfg(feature = "cluster")]
 pub use report::{HubReport, KnownHub};
 pub use settings::{ClusterSettings, LogCredentials, LogTls};

@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time within which a hub answers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -140,8 +140,9 @@ impl Peers {
         }
     }
 
-    /// Records the reports of other hubs, and compares what they have applied with `log`.
-    pub async fn follow_reports(&self, log: Arc<LogStatus>) {
+    /// Records the reports of other hubs, and compares what they have applied with `log`, whose
+    /// ids belong to `epoch`.
+    pub async fn follow_reports(&self, log: Arc<LogStatus>, epoch: u32) {
         let Some(mut reports) = self.subscribe(self.report_subject()).await else { return };
         while let Some(message) = reports.next().await {
             let report = match serde_json::from_slice::<HubReport>(&message.payload) {
@@ -153,7 +154,7 @@ impl Peers {
             };
             let mut roster = self.roster();
             roster.record(report);
-            roster.compare(&log);
+            roster.compare(&log, epoch);
         }
     }
 
@@ -173,7 +174,7 @@ impl Peers {
     /// delivers reports.
     #[must_use]
     pub fn gone(&self) -> Vec<String> {
-        self.roster().gone(self.isolation_timeout)
+        self.roster().gone(self.isolation_timeout, Instant::now())
     }
 
     /// Fails if a hub is not known, or has not reported lately.

@@ -1,49 +1,36 @@
 //! A new log for a cluster whose log cannot be continued.
 
-use super::chain::ChainLink;
 use super::connection::{connect, epoch_of, is_missing};
 use super::error::LogError;
 use super::report::HubReport;
 use super::settings::ClusterSettings;
 use async_nats::jetstream::context::Context;
-use async_nats::jetstream::stream::{Config, Stream};
+use async_nats::jetstream::stream::Config;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time for which reports are awaited: hubs that run report once a second.
 const REPORTS_FOR: Duration = Duration::from_millis(3_500);
+/// Time within which the servers do what they have not confirmed.
+const DONE_WITHIN: Duration = Duration::from_secs(45);
+const POLL: Duration = Duration::from_millis(500);
 
-/// State of a log, compared with the copy of a hub that has stopped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogComparison {
-    /// There is no log.
-    Missing,
-    /// The log has other ids.
-    OtherEpoch {
-        /// Last message of the log.
-        end: u64,
-    },
-    /// The log has fewer messages than the copy.
-    Behind {
-        /// Last message of the log.
-        end: u64,
-    },
-    /// The log has another message in the place of the last one of the copy.
-    Diverged {
-        /// Last message of the log.
-        end: u64,
-    },
-    /// The log has all that the copy has.
-    Continues {
-        /// Last message of the log.
-        end: u64,
-    },
-    /// The log begins after the end of the copy.
-    LeftBehind {
-        /// First message of the log.
-        first: u64,
-    },
+/// A log, as the servers have it.
+#[derive(Debug)]
+pub struct FoundLog {
+    /// Epoch of its ids.
+    pub epoch: u32,
+    /// First message, or the one after the last if there is none.
+    pub first: u64,
+    /// Last message.
+    pub end: u64,
+    /// Number of messages.
+    pub messages: u64,
+    /// Content of the message with the number that was asked for, or of the last one if that is earlier; `None`
+    /// if the servers do not have it.
+    pub content: Option<Bytes>,
 }
 
 /// A connection to the servers, to compare and replace the log.
@@ -67,62 +54,83 @@ impl LogRecovery {
         let mut running = BTreeSet::new();
         let deadline = tokio::time::Instant::now() + REPORTS_FOR;
         while let Ok(Some(message)) = tokio::time::timeout_at(deadline, reports.next()).await {
-            if let Ok(report) = serde_json::from_slice::<HubReport>(&message.payload)
-                && !report.is_leaving
-            {
-                running.insert(report.node);
-            }
+            match serde_json::from_slice::<HubReport>(&message.payload) {
+                Ok(report) if report.is_leaving => running.remove(&report.node),
+                Ok(report) => running.insert(report.node),
+                Err(_) => running.insert("a hub of another version".to_owned()),
+            };
         }
         Ok(running)
     }
 
-    /// Compares the log with a copy that ends with `last` and has ids of `epoch`.
-    pub async fn compare(&self, last: ChainLink, epoch: u32) -> Result<LogComparison, LogError> {
+    /// Returns the log with its message `number`; `None` if there is none. Fails if a stream with its name is not
+    /// the log of a cluster.
+    pub async fn find(&self, number: u64) -> Result<Option<FoundLog>, LogError> {
         let mut stream = match self.context.get_stream(&self.settings.name).await {
             Ok(stream) => stream,
-            Err(error) if is_missing(&error) => return Ok(LogComparison::Missing),
+            Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(self.failed("find", &error)),
         };
-        let info = stream.info().await.map_err(|error| self.failed("read", &error))?;
+        let info = stream.info().await.map_err(|error| self.failed("read", &error))?.clone();
+        let is_log = info.config.subjects == [self.settings.subject()];
+        let Some(epoch) = epoch_of(&info.config).filter(|_| is_log) else {
+            return Err(self.failed("use", &"it is not the log of a cluster of hubs"));
+        };
         let (first, end) = (info.state.first_sequence, info.state.last_sequence);
-        if epoch_of(&info.config) != Some(epoch) {
-            return Ok(LogComparison::OtherEpoch { end });
-        }
-        if end < last.sequence {
-            return Ok(LogComparison::Behind { end });
-        }
-        if first > last.sequence {
-            let is_next = first == last.sequence + 1;
-            let left_behind = LogComparison::LeftBehind { first };
-            return Ok(if is_next { LogComparison::Continues { end } } else { left_behind });
-        }
-        let is_same = self.has(&stream, last).await?;
-        Ok(if is_same { LogComparison::Continues { end } } else { LogComparison::Diverged { end } })
+        let content = stream.get_raw_message(number.min(end)).await.ok();
+        let content = content.map(|message| message.payload);
+        Ok(Some(FoundLog { epoch, first, end, messages: info.state.messages, content }))
     }
 
-    async fn has(&self, stream: &Stream, link: ChainLink) -> Result<bool, LogError> {
-        let message = stream.get_raw_message(link.sequence).await;
-        let message = message.map_err(|error| self.failed("read", &error))?;
-        Ok(link.covers(&message.payload))
-    }
-
-    /// Deletes the log, and creates a new one that begins with message `first` and has ids of `epoch`.
+    /// Deletes the log, and creates a new one that begins with message `first` and has ids of `epoch`. While the
+    /// servers elect a leader, requests and answers may get lost, so that they are repeated until the log is
+    /// as it should be.
     pub async fn begin(&self, epoch: u32, first: u64) -> Result<(), LogError> {
         let name = &self.settings.name;
-        match self.context.get_stream(name).await {
-            Err(error) if is_missing(&error) => {}
-            Err(error) => return Err(self.failed("find", &error)),
-            Ok(_) => {
-                let deleted = self.context.delete_stream(name).await;
-                deleted.map_err(|error| {
-                    let hint = "an account that may not delete it never gets an answer";
-                    self.failed("delete", &format!("{error} ({hint})"))
-                })?;
+        let delete = async || {
+            let deleted = self.context.delete_stream(name).await;
+            let hint = "an account that may not delete it never gets an answer";
+            deleted.map(drop).map_err(|error| self.failed("delete", &format!("{error} ({hint})")))
+        };
+        self.repeat_until(None, delete).await?;
+        let config = Config { first_sequence: Some(first), ..self.settings.config(epoch) };
+        let create = async || {
+            let created = self.context.create_stream(config.clone()).await;
+            created.map(drop).map_err(|error| self.failed("create", &error))
+        };
+        self.repeat_until(Some(epoch), create).await
+    }
+
+    /// Repeats a request until the log has an epoch, or there is none.
+    async fn repeat_until(
+        &self,
+        epoch: Option<u32>,
+        request: impl AsyncFn() -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        let began = Instant::now();
+        let mut failure = None;
+        loop {
+            match self.epoch().await {
+                Ok(found) if found == epoch => return Ok(()),
+                Ok(_) => failure = request().await.err(),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+            if began.elapsed() >= DONE_WITHIN {
+                return failure.map_or(Ok(()), Err);
+            }
+            if failure.is_some() {
+                tokio::time::sleep(POLL).await;
             }
         }
-        let config = Config { first_sequence: Some(first), ..self.settings.config(epoch) };
-        let created = self.context.create_stream(config).await;
-        created.map(drop).map_err(|error| self.failed("create", &error))
+    }
+
+    /// Returns the epoch of the log, if there is one.
+    async fn epoch(&self) -> Result<Option<u32>, LogError> {
+        match self.context.get_stream(&self.settings.name).await {
+            Ok(stream) => Ok(epoch_of(&stream.cached_info().config)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(self.failed("find", &error)),
+        }
     }
 
     fn failed(&self, action: &'static str, error: &dyn std::fmt::Display) -> LogError {

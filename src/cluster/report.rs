@@ -31,6 +31,9 @@ pub struct HubReport {
     pub version: String,
     /// Time at which the hub started, in milliseconds since 1970.
     pub started_ms: u64,
+    /// Epoch of the log that the hub reads.
+    #[serde(default)]
+    pub epoch: u32,
     /// Last message of the log that the hub has applied.
     pub applied: u64,
     /// Hashes of the log up to some messages, in their order.
@@ -122,22 +125,25 @@ impl Roster {
     /// Compares the log that the hubs have applied with that of this one. If at least as many hubs have applied
     /// another log as have applied this one, itself included, `log` is marked. Hubs that are not as far yet may
     /// still decide.
-    pub(super) fn compare(&mut self, log: &LogStatus) {
-        for hub in self.hubs.values_mut() {
+    pub(super) fn compare(&mut self, log: &LogStatus, epoch: u32) {
+        for hub in self.hubs.values_mut().filter(|hub| hub.report.epoch == epoch) {
             if let Some(compared) = log.compare(&hub.report.checkpoints) {
                 hub.compared = Some(compared);
             }
         }
+        // A hub of another log cannot be compared.
+        let of_log = || self.hubs.values().filter(|hub| hub.report.epoch == epoch);
+        let reporting = || of_log().filter(|hub| hub.at.elapsed() < SILENT_AFTER);
         // Most hubs have decided against one that is outvoted, although some of them may be silent now.
-        let votes = |hub: &&Entry| hub.at.elapsed() < SILENT_AFTER && !hub.report.is_outvoted;
-        let reporting = || self.hubs.values().filter(votes);
-        let differing: Vec<_> =
-            reporting().filter(|hub| matches!(hub.compared, Some((_, false)))).collect();
+        let differs =
+            |hub: &&Entry| matches!(hub.compared, Some((_, false))) && !hub.report.is_outvoted;
+        let differing: Vec<_> = reporting().filter(differs).collect();
         let equal = reporting().filter(|hub| matches!(hub.compared, Some((_, true)))).count();
-        let all = reporting().count();
+        let is_undecided = reporting().any(|hub| hub.compared.is_none());
+        let is_known_to_differ = of_log().any(|hub| differs(&hub));
         let is_minority = !differing.is_empty() && differing.len() > equal;
         let since = *self.minority_since.get_or_insert_with(Instant::now);
-        let is_decided = differing.len() + equal == all || since.elapsed() >= UNDECIDED_FOR;
+        let is_decided = !is_undecided || since.elapsed() >= UNDECIDED_FOR;
         if !is_minority {
             self.minority_since = None;
         }
@@ -147,8 +153,8 @@ impl Roster {
                 "hub {name:?} has applied another log up to message {number} than this hub"
             );
             log.set_differs(Some(reason), differing.len() > equal + 1);
-        } else if equal > 0 {
-            // Silence alone proves nothing.
+        } else if equal > 0 || !is_known_to_differ {
+            // A hub that is only silent may still differ.
             log.set_differs(None, false);
         }
     }
@@ -160,11 +166,12 @@ impl Roster {
 
     /// Returns the hubs that have not reported for `timeout`, during which NATS has delivered the own reports:
     /// a hub that is cut off knows nothing of the others.
-    pub(super) fn gone(&self, timeout: Duration) -> Vec<String> {
+    pub(super) fn gone(&self, timeout: Duration, now: Instant) -> Vec<String> {
         let hears = self.own.is_some_and(|(last, since)| {
-            last.elapsed() < SILENT_AFTER && since.elapsed() >= timeout
+            now.duration_since(last) < SILENT_AFTER && now.duration_since(since) >= timeout
         });
-        let gone = self.hubs.iter().filter(|(_, hub)| hears && hub.at.elapsed() >= timeout);
+        let is_gone = |hub: &Entry| hears && now.duration_since(hub.at) >= timeout;
+        let gone = self.hubs.iter().filter(|(_, hub)| is_gone(hub));
         gone.map(|(name, _)| name.clone()).collect()
     }
 
@@ -195,6 +202,7 @@ mod tests {
             boot: 1,
             version: "1.0.0".to_owned(),
             started_ms: 0,
+            epoch: 7,
             applied: link.sequence,
             checkpoints: vec![Checkpoint::from(link)],
             sessions: 0,
@@ -217,11 +225,11 @@ mod tests {
         log.applied(own);
         roster.record(report("b", own));
         roster.record(report("c", other));
-        roster.compare(&log);
+        roster.compare(&log, 7);
         assert_eq!(differs(&log), None, "two against one");
         assert_eq!(roster.hubs()[1].differs_at, Some(1));
         roster.record(report("d", other));
-        roster.compare(&log);
+        roster.compare(&log, 7);
         let problem = differs(&log).expect("two against two: neither is known to be right");
         assert!(problem.contains("hub \"c\" has applied another log up to message 1"), "{problem}");
     }
@@ -233,14 +241,30 @@ mod tests {
         log.applied(own);
         roster.record(report("b", other));
         roster.record(report("c", other));
-        roster.compare(&log);
+        roster.compare(&log, 7);
         assert!(log.state().is_outvoted, "two against one");
         let (log, mut roster) = (LogStatus::default(), Roster::new("b", 1));
         log.applied(other);
         // Hub c is away.
         roster.record(HubReport { is_outvoted: true, ..report("a", own) });
-        roster.compare(&log);
+        roster.compare(&log, 7);
         assert_eq!((differs(&log), roster.hubs()[0].differs_at), (None, Some(1)));
+    }
+
+    #[test]
+    fn a_hub_of_another_log_or_one_that_has_left_does_not_mark_this_one() {
+        let (log, mut roster) = (LogStatus::default(), Roster::new("a", 1));
+        let (own, other) = (ChainLink::default().next(b"own"), ChainLink::default().next(b"other"));
+        log.applied(own);
+        roster.record(HubReport { epoch: 6, ..report("b", other) });
+        roster.compare(&log, 7);
+        assert_eq!(differs(&log), None);
+        roster.record(report("b", other));
+        roster.compare(&log, 7);
+        assert!(differs(&log).is_some());
+        roster.record(HubReport { is_leaving: true, ..report("b", other) });
+        roster.compare(&log, 7);
+        assert_eq!(differs(&log), None);
     }
 
     #[test]
@@ -250,7 +274,7 @@ mod tests {
             let (log, mut roster) = (LogStatus::default(), Roster::new("a", 1));
             log.applied(links[own]);
             roster.record(report("b", links[other]));
-            roster.compare(&log);
+            roster.compare(&log, 7);
             assert!(differs(&log).is_some() && !log.state().is_outvoted);
         }
     }
@@ -262,13 +286,13 @@ mod tests {
         log.applied(own);
         roster.record(report("b", ChainLink::default()));
         roster.record(report("c", other));
-        roster.compare(&log);
+        roster.compare(&log, 7);
         assert_eq!(differs(&log), None);
         roster.minority_since = Instant::now().checked_sub(UNDECIDED_FOR);
-        roster.compare(&log);
+        roster.compare(&log, 7);
         assert!(differs(&log).is_some(), "it does not get there");
         roster.record(report("b", own));
-        roster.compare(&log);
+        roster.compare(&log, 7);
         assert_eq!(differs(&log), None, "two against one");
     }
 
@@ -278,7 +302,7 @@ mod tests {
         let (own, other) = (ChainLink::default().next(b"own"), ChainLink::default().next(b"other"));
         log.applied(own);
         roster.record(report("b", other));
-        roster.compare(&log);
+        roster.compare(&log, 7);
         assert!(differs(&log).is_some());
         // It begins with an empty journal, from which nothing can be compared yet.
         roster.record(HubReport { boot: 2, ..report("b", ChainLink::default()) });
@@ -309,30 +333,28 @@ mod tests {
         let (own, other) = (first.next(b"own"), first.next(b"other"));
         log.applied(first);
         roster.record(report("b", other));
-        roster.compare(&log);
+        roster.compare(&log, 7);
         assert_eq!(differs(&log), None);
         log.applied(own);
-        roster.compare(&log);
+        roster.compare(&log, 7);
         assert!(differs(&log).is_some());
     }
 
     #[test]
     fn a_hub_that_was_cut_off_does_not_take_the_others_for_gone() {
         let mut roster = Roster::new("a", 1);
-        let timeout = Duration::ZERO;
+        let timeout = Duration::from_secs(60);
         roster.record(report("b", ChainLink::default()));
-        assert!(roster.gone(timeout).is_empty(), "it has heard nothing of itself");
-        roster.record(report("a", ChainLink::default()));
-        assert_eq!(roster.gone(timeout), ["b"]);
-        let long = Duration::from_secs(60);
-        let Some(past) = Instant::now().checked_sub(2 * long) else { return };
-        roster.hubs.get_mut("b").expect("a hub").at = past;
-        roster.own = Some((past, past));
-        assert!(roster.gone(long).is_empty(), "it hears nothing");
-        roster.record(report("a", ChainLink::default()));
-        assert!(roster.gone(long).is_empty(), "it has just heard again");
-        roster.own = roster.own.map(|(last, _)| (last, past));
-        assert_eq!(roster.gone(long), ["b"]);
+        let start = Instant::now();
+        let later = start + 2 * timeout;
+        assert!(roster.gone(timeout, later).is_empty(), "it has heard nothing of itself");
+        roster.own = Some((start, start));
+        assert!(roster.gone(timeout, later).is_empty(), "it hears nothing any longer");
+        roster.own = Some((later, later));
+        assert!(roster.gone(timeout, later).is_empty(), "it has just heard again");
+        roster.own = Some((later, start));
+        assert!(roster.gone(timeout, start).is_empty(), "the other has just reported");
+        assert_eq!(roster.gone(timeout, later), ["b"]);
     }
 
     #[test]

@@ -25,13 +25,13 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(30);
 const CHUNK_WITHIN: Duration = Duration::from_secs(5);
 /// Time between chunks, as a multiple of the time that chunks take, so that the sender and the servers are left
 /// to publishers and subscribers.
-const PAUSE_SHARE: u32 = 2;
+const PAUSE_SHARE: u32 = 1;
 /// Minimum pause; shorter ones are added up.
 const MIN_PAUSE: Duration = Duration::from_millis(2);
 /// Number of times that a chunk is asked for.
 const MAX_ATTEMPTS: usize = 2;
 /// Time for which reports are read before a sender is chosen: all hubs report once a second.
-const REPORTS_FOR: Duration = Duration::from_millis(2_500);
+const REPORTS_FOR: Duration = Duration::from_millis(1_500);
 
 /// First byte of an answer.
 const DATA: u8 = b'd';

@@ -20,6 +20,7 @@ use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
 
 /// Interval of heartbeats of the server; without two of them the consumer is created again.
 const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -31,13 +32,14 @@ const REQUEST_MESSAGES: usize = 1_000;
 const REQUEST_BYTES: usize = 64 * 1024 * 1024;
 /// Time after which the server deletes a consumer without requests.
 const INACTIVE: Duration = Duration::from_secs(30);
-/// Maximum time for an attempt to begin to read: during an election no server answers, and a long wait would
-/// last beyond it. After some attempts it is longer, because the servers may be slow.
-const BEGIN_WITHIN: Duration = Duration::from_secs(1);
-const BEGIN_WITHIN_LATER: Duration = Duration::from_secs(5);
-const EARLY_ATTEMPTS: usize = 12;
+/// Maximum times for the steps of an attempt to begin to read: during an election no server answers, and a long
+/// wait would last beyond it. After some attempts they are longer, because the servers may be slow.
+const EARLY: StepTimes =
+    StepTimes { find: Duration::from_millis(400), consume: Duration::from_secs(1) };
+const LATE: StepTimes = StepTimes { find: Duration::from_secs(5), consume: Duration::from_secs(5) };
+const EARLY_ATTEMPTS: usize = 30;
 /// Pause before a failed read is repeated.
-const RETRY_AFTER: Duration = Duration::from_millis(250);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Maximum number of consumers that are created until one is at the leader of the log. The server
 /// places each at random.
 const MAX_PLACEMENTS: usize = 24;
@@ -47,6 +49,15 @@ const PARALLEL_PLACEMENTS: usize = 3;
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Time without contact after which a server that stores the log counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
+
+/// Maximum times for the steps of an attempt to begin to read.
+#[derive(Clone, Copy)]
+struct StepTimes {
+    /// To find the server that leads the log.
+    find: Duration,
+    /// To create a consumer there.
+    consume: Duration,
+}
 
 /// The log and the place of its reader.
 pub(super) struct Tail {
@@ -80,9 +91,8 @@ impl Tail {
     pub(super) async fn read(mut self) {
         let mut attempts = 0;
         loop {
-            let is_early = attempts < EARLY_ATTEMPTS;
-            let begin_within = if is_early { BEGIN_WITHIN } else { BEGIN_WITHIN_LATER };
-            let interrupted = self.read_on(begin_within).await;
+            let times = if attempts < EARLY_ATTEMPTS { EARLY } else { LATE };
+            let interrupted = self.read_on(times).await;
             let has_begun = self.status.state().is_checked;
             attempts = if has_begun { 0 } else { attempts + 1 };
             match interrupted {
@@ -110,27 +120,10 @@ impl Tail {
         }
     }
 
-    /// Reads with one consumer, which must be ready within `begin_within`.
-    async fn read_on(&mut self, begin_within: Duration) -> Interrupted {
-        let began = async {
-            let mut stream = self
-                .context
-                .get_stream(&self.settings.name)
-                .await
-                .map_err(|error| retry(&error))?;
-            let info = stream.info().await.map_err(|error| retry(&error))?.clone();
-            self.check(&info)?;
-            self.check_end(&info)?;
-            let leader = leader_of(info.cluster.as_ref());
-            let messages = self.consume(&stream, leader.as_deref()).await?;
-            Ok((stream, info.state.first_sequence, leader, messages))
-        };
-        let began = match tokio::time::timeout(begin_within, began).await {
-            Ok(began) => began,
-            Err(_) => return Interrupted::Retry("no server leads the log".to_owned()),
-        };
-        let (stream, first, leader, messages) = match began {
-            Ok(began) => began,
+    /// Reads with one consumer.
+    async fn read_on(&mut self, times: StepTimes) -> Interrupted {
+        let (stream, first, leader, messages) = match self.begin(times).await {
+            Ok(begun) => begun,
             Err(interrupted) => return interrupted,
         };
         let watch =
@@ -139,6 +132,24 @@ impl Tail {
             interrupted = self.read_messages(stream, first, messages) => interrupted,
             interrupted = watch => interrupted,
         }
+    }
+
+    /// Returns the stream, its first message, its leader, and the messages of a consumer there.
+    async fn begin(
+        &self,
+        times: StepTimes,
+    ) -> Result<(Stream, u64, Option<String>, Messages), Interrupted> {
+        let silent = |_| Interrupted::Retry("no server leads the log".to_owned());
+        // Only the leader answers.
+        let found = timeout(times.find, self.context.get_stream(&self.settings.name)).await;
+        let stream = found.map_err(silent)?.map_err(|error| retry(&error))?;
+        let info = stream.cached_info();
+        self.check(info)?;
+        self.check_end(info)?;
+        let (first, leader) = (info.state.first_sequence, leader_of(info.cluster.as_ref()));
+        let consumed = timeout(times.consume, self.consume(&stream, leader.as_deref())).await;
+        let messages = consumed.map_err(silent)??;
+        Ok((stream, first, leader, messages))
     }
 
     /// Fails if the stream is not the one that this hub has joined.
@@ -299,7 +310,7 @@ async fn watch(
     status: Arc<LogStatus>,
 ) -> Interrupted {
     loop {
-        match tokio::time::timeout(WATCH_INTERVAL * 2, stream.info()).await {
+        match timeout(WATCH_INTERVAL * 2, stream.info()).await {
             Ok(Ok(info)) => {
                 if let Err(error) = check_same(&settings, &info.config, epoch) {
                     return Interrupted::Stop(error);

@@ -7,7 +7,7 @@
 
 use super::data_dir::{DataDir, DataDirError};
 use super::kv::{Changes, DiskKv, Expiry, Kv, Sync};
-use crate::disk::{sync_dir, sync_tree, write_file};
+use crate::disk::{replace_file, sync_dir, sync_tree};
 use crate::journal::error::JournalError;
 use bytes::Bytes;
 use std::fs::{self, File};
@@ -295,8 +295,18 @@ fn remove_if_exists(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a journal that was replaced by a snapshot.
-pub(super) fn remove_replaced(folder: &DataDir) -> io::Result<()> {
+/// Finishes the replacement of a journal by a snapshot that a kill has interrupted.
+pub(super) fn finish_replacement(folder: &DataDir) -> io::Result<()> {
+    let [store, new_store] = ["journal", "journal.new"].map(|name| folder.join(name));
+    // The new one is complete and synced before the old one is moved.
+    if !store.exists() && folder.join(REPLACED_STORE).exists() && new_store.exists() {
+        fs::rename(&new_store, &store)?;
+        folder.sync()?;
+    }
+    remove_replaced(folder)
+}
+
+fn remove_replaced(folder: &DataDir) -> io::Result<()> {
     match fs::remove_dir_all(folder.join(REPLACED_STORE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
@@ -319,10 +329,10 @@ fn replace_store(
     let store = folder.join("journal");
     let failed = |e| BackupError::Io(data_dir.to_owned(), e);
     let new_store = folder.join("journal.new");
+    finish_replacement(folder).map_err(failed)?;
     if new_store.exists() {
         fs::remove_dir_all(&new_store).map_err(failed)?;
     }
-    remove_replaced(folder).map_err(failed)?;
     let kv = Kv::Disk(DiskKv::open(&new_store, Arc::new(KeepAll)).map_err(BackupError::Store)?);
     let (mut batch, mut bytes, mut files) = (Changes::default(), 0, Vec::new());
     let count = read(input, name, |record| {
@@ -356,7 +366,7 @@ fn replace_store(
             Ok(_) if name != STREAM_KEYS => continue,
             _ => content,
         };
-        write_file(&file, &content).map_err(failed)?;
+        replace_file(&file, &content).map_err(failed)?;
     }
     sync_dir(data_dir).map_err(failed)?;
     // A directory is renamed at once, but not removed at once.

@@ -1,12 +1,14 @@
 //! The journal of a hub that has stopped, as the beginning of a new log of its cluster.
 
 use super::high_water::Mark;
+use super::loss::Loss;
 use super::open::{OpenError, Settings};
-use super::recovery::OpenedStore;
+use super::recovery::{OpenedStore, RecoveryFiles};
 use super::sealing::KeyFile;
-use super::store::{Epochs, Floors, LogProgress, Store};
+use super::sequencer::Frame;
+use super::store::{Epochs, Floors, LogProgress, Store, TicketOrder};
 use super::watermark::Watermark;
-use crate::cluster::ChainLink;
+use crate::cluster::{ChainLink, FoundLog};
 use crate::event::{Epoch, EventId};
 use crate::journal::error::JournalError;
 use std::path::PathBuf;
@@ -19,13 +21,65 @@ pub struct LogCopy {
     store: Store,
     epochs: Epochs,
     link: ChainLink,
-    is_member: bool,
+    progress: LogProgress,
+}
+
+/// State of a log, compared with a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogComparison {
+    /// There is no log.
+    Missing,
+    /// The log has other ids.
+    OtherEpoch {
+        /// Last message of the log.
+        end: u64,
+        /// True if it has messages.
+        has_messages: bool,
+    },
+    /// The log ends before the copy.
+    Behind {
+        /// Last message of the log.
+        end: u64,
+        /// True if the copy lacks its last message.
+        has_others: bool,
+    },
+    /// The log has another message in the place of the last one of the copy, or none.
+    Diverged {
+        /// Last message of the log.
+        end: u64,
+    },
+    /// The log has all that the copy has.
+    Continues {
+        /// Last message of the log.
+        end: u64,
+    },
+    /// The log begins after the end of the copy.
+    LeftBehind {
+        /// First message of the log.
+        first: u64,
+    },
+}
+
+impl LogComparison {
+    /// Returns true if the log has messages that the copy may lack, or is sound.
+    #[must_use]
+    pub fn loses_messages(self) -> bool {
+        match self {
+            Self::Missing => false,
+            Self::OtherEpoch { has_messages, .. } => has_messages,
+            Self::Behind { has_others, .. } => has_others,
+            Self::Diverged { .. } | Self::Continues { .. } | Self::LeftBehind { .. } => true,
+        }
+    }
 }
 
 impl LogCopy {
     /// Opens the journal. It is repaired, as at each start of a hub.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let folder = settings.data_dir.clone();
+        if !folder.join("journal").is_dir() {
+            return Err(OpenError::Empty(folder));
+        }
         let failed = |error| OpenError::of_store(&folder, error);
         let floors = Arc::new(Floors::default());
         let mut recovered = OpenedStore::open(&settings, floors.clone())?;
@@ -35,9 +89,9 @@ impl LogCopy {
         let store = Store::open(kv.clone(), sync, retention, limits, floors, sealing);
         let store = store.map_err(failed)?;
         let progress = LogProgress::load(&kv).map_err(failed)?;
-        let is_member = progress != LogProgress::default();
         // A hub without a cluster has ordered its batches itself.
         let number = store.totals().number;
+        let is_member = progress != LogProgress::default();
         let link = if is_member {
             progress.link
         } else {
@@ -46,7 +100,7 @@ impl LogCopy {
         let loaded = Epochs::load(&kv).map_err(failed)?;
         let epochs = loaded.filter(|_| link.sequence == number);
         let epochs = epochs.ok_or_else(|| OpenError::Empty(folder.clone()))?;
-        Ok(Self { folder, recovered, store, epochs, link, is_member })
+        Ok(Self { folder, recovered, store, epochs, link, progress })
     }
 
     /// Returns the last message of the log that the copy has, or the number of its last batch if no log has
@@ -67,22 +121,52 @@ impl LogCopy {
 
     /// Returns true if it is a copy of a log.
     pub fn is_member(&self) -> bool {
-        self.is_member
+        self.progress != LogProgress::default()
     }
 
-    /// Returns the epochs with the one of a new log, which `begin_log` stores.
-    pub fn with_new_epoch(&self) -> NewEpoch {
+    /// Compares a log with the copy.
+    pub fn compare(&self, log: Option<&FoundLog>) -> LogComparison {
+        let Some(log) = log else { return LogComparison::Missing };
+        let (last, end) = (self.link.sequence, log.end);
+        let content = log.content.as_ref().filter(|_| log.messages > 0);
+        if log.epoch != self.epoch().0 {
+            LogComparison::OtherEpoch { end, has_messages: log.messages > 0 }
+        } else if end < last {
+            let is_known =
+                content.and_then(|content| Frame::read(content).ok()).is_some_and(|frame| {
+                    self.progress.order_of(frame.proposer.boot, frame.ticket)
+                        == TicketOrder::Repeated
+                });
+            LogComparison::Behind { end, has_others: log.messages > 0 && !is_known }
+        } else if log.first == last + 1 || content.is_some_and(|content| self.link.covers(content))
+        {
+            LogComparison::Continues { end }
+        } else if log.first > last {
+            LogComparison::LeftBehind { first: log.first }
+        } else {
+            LogComparison::Diverged { end }
+        }
+    }
+
+    /// Returns the epochs with the one of a new log, which [`Self::begin_log`] stores. It is later than that of
+    /// the log, and than the last one that is known to have been in use.
+    pub fn with_new_epoch(&self, log: Option<&FoundLog>) -> NewEpoch {
         let mut epochs = self.epochs.clone();
-        epochs.begin(self.store.totals().last, self.epochs.current());
+        let mark = self.recovered.files.as_ref().and_then(RecoveryFiles::epoch_of_mark);
+        let of_log = log.map(|log| Epoch(log.epoch));
+        let seen = [mark, of_log].into_iter().flatten().fold(epochs.current(), Epoch::max);
+        epochs.begin(self.store.totals().last, seen);
         NewEpoch(epochs)
     }
 
-    /// Stores that the log with this epoch follows.
-    pub fn begin_log(&mut self, epoch: NewEpoch) -> Result<(), OpenError> {
-        let stored = self.store.begin_log(&epoch.0, self.link);
-        stored.map_err(|error| OpenError::of_store(&self.folder, error))?;
+    /// Stores that the log with this epoch follows. Returns the losses of committed events.
+    pub fn begin_log(&mut self, epoch: NewEpoch) -> Result<Vec<Loss>, OpenError> {
+        let failed = |error| OpenError::of_store(&self.folder, error);
+        // Events that are missing will not be read from a log again.
+        let (_, losses) = self.recovered.epochs(&mut self.store).map_err(failed)?;
+        self.store.begin_log(&epoch.0, self.link).map_err(failed)?;
         self.epochs = epoch.0;
-        Ok(())
+        Ok(losses)
     }
 
     /// Closes the journal.

@@ -56,7 +56,7 @@ pub use error::{Damaged, JournalError};
 pub use health::Health;
 pub use history::{FirstEntry, History, Start};
 #[cfg(feature = "cluster")]
-pub use log_copy::LogCopy;
+pub use log_copy::{LogComparison, LogCopy};
 pub use loss::Loss;
 pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};

@@ -61,7 +61,7 @@ impl OpenedStore {
         let failed = |e| OpenError::Io(settings.data_dir.clone(), e);
         let (high_water, mark) = HighWater::open(&folder.join("HEAD")).map_err(failed)?;
         let store = folder.join("journal");
-        backup::remove_replaced(&folder).map_err(failed)?;
+        backup::finish_replacement(&folder).map_err(failed)?;
         create(&folder, &store, mark.is_none(), floors.clone())
             .map_err(|e| e.into_open_error(&settings.data_dir))?;
         let is_clean = clean_stop::is_recorded(&folder);
@@ -131,6 +131,12 @@ impl OpenedStore {
 }
 
 impl RecoveryFiles {
+    /// Returns the epoch of the last mark, if there is one.
+    #[cfg(feature = "cluster")]
+    pub(super) fn epoch_of_mark(&self) -> Option<Epoch> {
+        self.mark.map(|mark| mark.epoch)
+    }
+
     /// Returns true if the last stop was clean, and nothing was repaired.
     #[cfg(feature = "cluster")]
     pub(super) fn is_clean(&self) -> bool {

@@ -542,9 +542,9 @@ def reported_difference(resources, wait_until_scraped):
     server, flags = start_nats(resources)
     hub = resources.start_hub(*flags, "--node", "first")
     yield hub
-    hub.publish("s", "x")
+    epoch = int(hub.publish("s", "x")["id"].split("-")[0], 16)
     applied = requests.get(f"{hub.url}/cluster", timeout=TIMEOUT_S).json()["hubs"][0]["applied"]
-    report = {"node": "second", "boot": 1, "version": "1.0.0", "started_ms": 0, "applied": applied, "sessions": 0, "problem": None, "has_log": True,
+    report = {"node": "second", "boot": 1, "version": "1.0.0", "started_ms": 0, "epoch": epoch, "applied": applied, "sessions": 0, "problem": None, "has_log": True,
               "is_outvoted": False, "is_leaving": False, "checkpoints": [{"sequence": applied, "hash": "another"}]}
     resources.repeat(1, lambda: nats.publish(server, "fanfare.report", json.dumps(report)))
 

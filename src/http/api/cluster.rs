@@ -166,6 +166,7 @@ pub async fn own_report(state: &AppState, peers: &Peers) -> HubReport {
         applied: log_state.as_ref().map_or(0, |log| log.applied.sequence),
         checkpoints: log.map_or(Vec::new(), |log| log.checkpoints_to_report()),
         sessions: state.telemetry.totals().sessions,
+        epoch: state.history.epoch().0,
         counts: state.ask(GetSharedCounts { others: peers.hubs().len() }).await.unwrap_or_default(),
         problem: readiness::ready(state, &used).first_reason(),
         has_log: !differs && state.health.poisoned().is_none(),

@@ -4,9 +4,7 @@ use crate::cluster::{AskError, Peers};
 use crate::http::error::{Code, Problem, error_for};
 use crate::http::extract::body::read_body;
 use crate::http::extract::identity::identity;
-use crate::http::peers::message::{
-    AnswerHead, RequestHead, Scope, is_public, named_hub, parse, scope,
-};
+use crate::http::peers::message::{AnswerHead, RequestHead, Scope, named_hub, parse, scope};
 use crate::http::state::AppState;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -34,7 +32,7 @@ pub(crate) async fn forward<B: MessageBody>(
     match named_hub(request.query_string()).map(str::to_owned) {
         Some(name) if name == peers.node() => next.call(request).await.map(here),
         // The handler here refuses a caller without an identity.
-        Some(_) if identity(request.request()).is_none() && !is_public(request.path()) => {
+        Some(_) if identity(request.request()).is_none() && !is_public(&request) => {
             next.call(request).await.map(here)
         }
         Some(name) => {
@@ -61,6 +59,11 @@ pub(crate) async fn forward<B: MessageBody>(
     }
 }
 
+/// Returns true for a request that needs no credential.
+fn is_public(request: &ServiceRequest) -> bool {
+    request.method().is_safe() && ["/readyz", "/version"].contains(&request.path())
+}
+
 /// Sends a request to a hub, and returns its answer.
 async fn ask(
     peers: &Peers,
@@ -69,7 +72,7 @@ async fn ask(
 ) -> Result<HttpResponse, Problem> {
     peers.check_reports(name)?;
     let head = RequestHead::of(request.request());
-    let body = body_of(request).await?;
+    let body = if request.method().is_safe() { Bytes::new() } else { body_of(request).await? };
     response_of(&peers.ask(name, head.request(name, &body)).await?, name)
 }
 

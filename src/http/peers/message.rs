@@ -46,11 +46,6 @@ pub(crate) fn scope(method: &Method, path: &str) -> Scope {
     }
 }
 
-/// Returns true for paths that need no credential.
-pub(crate) fn is_public(path: &str) -> bool {
-    ["/readyz", "/version"].contains(&path)
-}
-
 /// Returns the hub that a query names.
 pub(crate) fn named_hub(query: &str) -> Option<&str> {
     query

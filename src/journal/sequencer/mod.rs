@@ -20,6 +20,8 @@ mod local;
 #[cfg(feature = "cluster")]
 mod replicated;
 
+#[cfg(feature = "cluster")]
+pub(super) use frame::Frame;
 pub(super) use local::LocalSequencer;
 #[cfg(feature = "cluster")]
 pub(super) use replicated::ReplicatedSequencer;

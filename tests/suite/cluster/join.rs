@@ -91,6 +91,7 @@ async fn a_hub_without_a_snapshot_waits_for_one_and_is_not_ready() {
     };
     assert_eq!((ready.0, &ready.1["ready"]), (503, &json!(false)), "{ready:?}");
     assert_eq!(http.get(url("/healthz")).send().await.unwrap().status(), 200);
+    assert_eq!(http.head(url("/readyz")).send().await.unwrap().status(), 503);
     let metrics = http.get(url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("fanfare_cluster_snapshot_received_bytes 0"), "{metrics}");
     let refused = http.get(url("/streams/a/events")).send().await.unwrap();
@@ -240,6 +241,36 @@ async fn a_hub_with_tls_gets_a_snapshot() {
     hub.flags.extend(certificate.flags().map(str::to_owned));
     hub.restart().await;
     hub.wait_for_log("got a snapshot", 1).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn a_replacement_that_a_kill_has_interrupted_is_finished_by_the_next_start() {
+    let mut cluster = Cluster::start().await;
+    cluster.hubs[0].publish("a", "x").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    for hub in &mut cluster.hubs {
+        hub.stop().await;
+    }
+    // The moment between the two renames. Without its journal, the hub would create a new log.
+    nats::request(&cluster.addresses[0], "$JS.API.STREAM.DELETE.fanfare", "");
+    let hub = &mut cluster.hubs[2];
+    std::fs::rename(hub.data.join("journal"), hub.data.join("journal.new")).unwrap();
+    std::fs::create_dir(hub.data.join("journal.replaced")).unwrap();
+    std::fs::remove_file(hub.data.join("HEAD")).unwrap();
+    let mut command = Command::new(program());
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data).args(&hub.flags);
+    let mut child = Killed(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let began = Instant::now();
+    let status = loop {
+        match child.0.try_wait().unwrap() {
+            Some(status) => break status,
+            None => assert!(began.elapsed() < TEST_TIMEOUT, "it has created a new log"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(status.code(), Some(1));
+    assert!(hub.data.join("journal").exists() && !hub.data.join("journal.replaced").exists());
 }
 
 /// A process that is killed when this is dropped.

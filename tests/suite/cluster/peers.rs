@@ -262,7 +262,8 @@ async fn a_hub_that_has_applied_another_log_stops_serving() {
     introduced(&cluster).await;
     let mut reader = cluster.hubs[0].subscribe("/streams/a/events").await;
     reader.open().await;
-    cluster.hubs[0].publish("a", "x").await;
+    let id = cluster.hubs[0].publish_id("a", "x").await;
+    let epoch = u32::from_str_radix(id.split('-').next().unwrap(), 16).unwrap();
     // More hubs than the cluster has report another hash of the same message.
     let began = Instant::now();
     let applied = loop {
@@ -274,7 +275,7 @@ async fn a_hub_that_has_applied_another_log_stops_serving() {
     };
     let tell = |node: &str, hash: &str| {
         let report = json!({
-            "node": node, "boot": 1, "version": "0.1.0", "started_ms": 0, "applied": applied, "sessions": 0,
+            "node": node, "boot": 1, "version": "0.1.0", "started_ms": 0, "epoch": epoch, "applied": applied, "sessions": 0,
             "checkpoints": [{ "sequence": applied, "hash": hash }], "problem": null,
             "has_log": true, "is_outvoted": false, "is_leaving": false,
         });

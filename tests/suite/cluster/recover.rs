@@ -80,6 +80,9 @@ async fn a_log_that_has_lost_messages_is_replaced_by_the_copy_of_a_hub() {
         hub.stop().await;
     }
     let (status, text) = recover(&cluster.hubs[0], &[]).await;
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("has messages that this copy may lack"), "{text}");
+    let (status, text) = recover(&cluster.hubs[0], &["--force"]).await;
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("new   fanfare begins with message 16"), "{text}");
     cluster.hubs[0].restart().await;
@@ -216,4 +219,41 @@ async fn a_cluster_is_restored_from_the_backup_of_a_hub() {
     publish_until_acknowledged(&cluster.hubs[2], "a", "restored").await;
     let events = common_history(&cluster.hubs, "a", 11).await;
     assert_eq!((&events[..10], events[10].1.as_str()), (&before[..], "restored"));
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn only_a_log_is_replaced_and_one_with_other_ids_only_by_force() {
+    let mut cluster = Cluster::start().await;
+    cluster.hubs[0].publish("a", "x").await;
+    common_history(&cluster.hubs, "a", 1).await;
+    for hub in &mut cluster.hubs {
+        hub.stop().await;
+    }
+    // A stream of another service.
+    let orders = json!({ "name": "orders", "subjects": ["orders.new"], "storage": "file" });
+    let address = &cluster.addresses[0];
+    nats::request(address, "$JS.API.STREAM.CREATE.orders", &orders.to_string());
+    nats::append(address, "orders.new", "1", b"an order");
+    let (status, text) = recover(&cluster.hubs[0], &["--cluster-name", "orders", "--force"]).await;
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("it is not the log of a cluster of hubs"), "{text}");
+    let info = nats::request(address, "$JS.API.STREAM.INFO.orders", "");
+    assert_eq!(info["state"]["messages"], 1, "{info}");
+    // One server is away, so that the servers answer late.
+    let server = (cluster.leader() + 1) % NODES;
+    cluster.servers[server].kill();
+    let hub = (0..NODES).find(|n| *n != server).unwrap();
+    let (status, text) = recover(&cluster.hubs[hub], &["--force"]).await;
+    assert_eq!(status, Some(0), "{text}");
+    cluster.hubs[hub].restart().await;
+    publish_until_acknowledged(&cluster.hubs[hub], "a", "y").await;
+    cluster.hubs[hub].stop().await;
+    // Another hub has a copy of the old log.
+    let other = (0..NODES).find(|n| ![server, hub].contains(n)).unwrap();
+    let (status, text) = recover(&cluster.hubs[other], &[]).await;
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("another one, with messages of its own"), "{text}");
+    cluster.hubs[hub].restart().await;
+    assert_eq!(history(&cluster.hubs[hub], "a").await.len(), 2);
 }
