@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct RecoverOptions {
     /// Changes nothing.
     pub is_dry_run: bool,
-    /// Replaces a log that has everything of the copy.
+    /// Replaces a log that has messages which the copy may lack.
     pub is_forced: bool,
 }
 

@@ -27,7 +27,7 @@ pub struct LogCopy {
 /// State of a log, compared with a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogComparison {
-    /// There is no log.
+    /// The servers have no log.
     Missing,
     /// The log has other ids.
     OtherEpoch {
