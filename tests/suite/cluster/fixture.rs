@@ -80,6 +80,13 @@ impl Cluster {
         self.hubs.push(start_hub(&data, &url, &format!("h{n}"), None, flags).await);
     }
 
+    /// Stops all hubs.
+    pub async fn stop_hubs(&mut self) {
+        for hub in &mut self.hubs {
+            hub.stop().await;
+        }
+    }
+
     /// Returns the network whose machines they run on.
     pub fn network(&self) -> &Network {
         self.network.as_ref().expect("a network")

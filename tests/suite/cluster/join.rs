@@ -1,12 +1,12 @@
 //! Hubs that the log has left behind, which get a snapshot of another one.
 
 use super::fixture::{Cluster, NODES};
-use super::{common_history, history, nats, publish_until_acknowledged};
+use super::{Killed, common_history, failed_start, history, nats, publish_until_acknowledged};
 use crate::certificate::Certificate;
 use crate::hub::{Hub, TEST_TIMEOUT, program};
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SMALL_LOG: [&str; 2] = ["--cluster-log-max-bytes", "64KiB"];
@@ -178,11 +178,7 @@ async fn the_store_of_another_log_is_not_replaced_by_a_snapshot() {
         hub.restart().await;
     }
     overflow_log(&cluster).await;
-    let mut command = Command::new(program());
-    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data).args(&hub.flags);
-    let result = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let error = String::from_utf8_lossy(&result.stderr);
-    assert_eq!(result.status.code(), Some(1), "{error}");
+    let error = failed_start(&hub, &hub.flags).await;
     assert!(error.contains("is not a copy of this cluster's log"), "{error}");
     // Its event is still there.
     let events = hub.data.join("events");
@@ -249,38 +245,16 @@ async fn a_replacement_that_a_kill_has_interrupted_is_finished_by_the_next_start
     let mut cluster = Cluster::start().await;
     cluster.hubs[0].publish("a", "x").await;
     common_history(&cluster.hubs, "a", 1).await;
-    for hub in &mut cluster.hubs {
-        hub.stop().await;
-    }
+    cluster.stop_hubs().await;
     // The moment between the two renames. Without its journal, the hub would create a new log.
     nats::request(&cluster.addresses[0], "$JS.API.STREAM.DELETE.fanfare", "");
     let hub = &mut cluster.hubs[2];
     std::fs::rename(hub.data.join("journal"), hub.data.join("journal.new")).unwrap();
     std::fs::create_dir(hub.data.join("journal.replaced")).unwrap();
     std::fs::remove_file(hub.data.join("HEAD")).unwrap();
-    let mut command = Command::new(program());
-    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data).args(&hub.flags);
-    let mut child = Killed(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    let began = Instant::now();
-    let status = loop {
-        match child.0.try_wait().unwrap() {
-            Some(status) => break status,
-            None => assert!(began.elapsed() < TEST_TIMEOUT, "it has created a new log"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    assert_eq!(status.code(), Some(1));
+    let error = failed_start(hub, &hub.flags).await;
+    assert!(error.contains("stream fanfare does not exist"), "{error}");
     assert!(hub.data.join("journal").exists() && !hub.data.join("journal.replaced").exists());
-}
-
-/// A process that is killed when this is dropped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
 }
 
 fn start_without_waiting(hub: &Hub) -> Killed {

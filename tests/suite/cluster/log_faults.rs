@@ -2,7 +2,7 @@
 
 use super::fixture::{Cluster, NODES};
 use super::recover::with_lost_messages;
-use super::{common_history, history, nats, publish_until_acknowledged};
+use super::{common_history, failed_start, history, nats, publish_until_acknowledged};
 use crate::clock::libfaketime;
 use crate::hub::{Hub, TEST_TIMEOUT};
 use base64::Engine as _;
@@ -103,11 +103,7 @@ async fn a_stream_that_was_created_again_is_detected() {
         assert_eq!(history(hub, "a").await, before);
     }
     let hub = &mut cluster.hubs[2];
-    let mut command = Command::new(crate::hub::program());
-    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data).args(&hub.flags);
-    let result = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let error = String::from_utf8_lossy(&result.stderr).into_owned();
-    assert_eq!(result.status.code(), Some(1), "{error}");
+    let error = failed_start(hub, &hub.flags).await;
     assert!(error.contains("is not a copy of this cluster's log"), "{error}");
 }
 
@@ -264,11 +260,7 @@ async fn a_hub_of_a_cluster_does_not_start_without_it() {
     common_history(&cluster.hubs, "a", 1).await;
     let hub = &mut cluster.hubs[1];
     hub.stop().await;
-    let mut command = Command::new(crate::hub::program());
-    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data);
-    let result = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let error = String::from_utf8_lossy(&result.stderr).into_owned();
-    assert_eq!(result.status.code(), Some(1), "{error}");
+    let error = failed_start(hub, &[]).await;
     assert!(
         error.contains("belongs to a hub of a cluster; start it with --cluster-nats"),
         "{error}"

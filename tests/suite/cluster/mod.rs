@@ -19,9 +19,10 @@ mod peers;
 mod recover;
 mod sources;
 
-use crate::hub::{Hub, TEST_TIMEOUT};
+use crate::hub::{Hub, TEST_TIMEOUT, program};
 use fixture::{Cluster, NODES};
 use serde_json::{Value, json};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Returns id and data of all stored events of a stream.
@@ -44,6 +45,35 @@ async fn common_history(hubs: &[Hub], stream: &str, count: usize) -> Vec<(String
         }
         assert!(began.elapsed() < TEST_TIMEOUT, "{histories:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Starts a hub that must exit with 1, with these flags, and returns its errors.
+async fn failed_start(hub: &Hub, flags: &[String]) -> String {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(program());
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(&hub.data).args(flags);
+    command.stdout(Stdio::null()).stderr(log.reopen().unwrap());
+    let mut child = Killed(command.spawn().unwrap());
+    let began = Instant::now();
+    loop {
+        let error = || std::fs::read_to_string(log.path()).unwrap();
+        if let Some(status) = child.0.try_wait().unwrap() {
+            assert_eq!(status.code(), Some(1), "{}", error());
+            return error();
+        }
+        assert!(began.elapsed() < TEST_TIMEOUT, "it does not exit: {}", error());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A process that is killed when this is dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 

@@ -227,9 +227,7 @@ async fn only_a_log_is_replaced_and_one_with_other_ids_only_by_force() {
     let mut cluster = Cluster::start().await;
     cluster.hubs[0].publish("a", "x").await;
     common_history(&cluster.hubs, "a", 1).await;
-    for hub in &mut cluster.hubs {
-        hub.stop().await;
-    }
+    cluster.stop_hubs().await;
     // A stream of another service.
     let orders = json!({ "name": "orders", "subjects": ["orders.new"], "storage": "file" });
     let address = &cluster.addresses[0];
