@@ -67,9 +67,9 @@ pub fn recover(config: &Config, options: RecoverOptions) -> anyhow::Result<Recov
             options.is_forced || !recovery.found.loses_messages(),
             "{recovery}\nthe log has messages that this copy may lack; to delete it nevertheless, add --force"
         );
-        let epoch = copy.with_new_epoch(found.as_ref());
-        // The copy is changed last: until then, this can be repeated.
-        log.begin(epoch.epoch().0, last + 1).await?;
+        let epoch = copy.reserve_epoch(found.as_ref())?;
+        // The events are marked last: until then, this can be repeated.
+        log.begin(found.as_ref(), epoch.epoch().0, last + 1).await?;
         recovery.epoch = Some(epoch.epoch().0);
         recovery.losses = copy.begin_log(epoch)?;
         Ok(recovery)

@@ -4,6 +4,7 @@ use rustix::process::{Pid, Signal, getppid, kill_process};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
@@ -84,6 +85,37 @@ impl Drop for OwnedChild {
     }
 }
 
+/// A folder that is removed when this is dropped or the bench is interrupted.
+pub struct OwnedFolder {
+    path: PathBuf,
+    folder: Arc<Mutex<Option<TempDir>>>,
+}
+
+impl OwnedFolder {
+    /// Creates a folder. Children that use it are started later, so that they end before it is removed.
+    pub fn create() -> io::Result<Self> {
+        let folder = TempDir::with_prefix("fanfare-bench-")?;
+        let path = folder.path().to_owned();
+        let folder = Arc::new(Mutex::new(Some(folder)));
+        let interrupted = folder.clone();
+        on_interrupt(move || {
+            drop(interrupted.lock().unwrap_or_else(PoisonError::into_inner).take())
+        })?;
+        Ok(Self { path, folder })
+    }
+
+    /// Returns its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for OwnedFolder {
+    fn drop(&mut self) {
+        drop(self.folder.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
 fn lock(shared: &Mutex<Option<ChildAndData>>) -> MutexGuard<'_, Option<ChildAndData>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -96,8 +128,22 @@ fn end(shared: &Mutex<Option<ChildAndData>>) {
     }
 }
 
-/// Runs `action` on SIGINT or SIGTERM, then exits with the shell's status for that signal.
+/// Actions of an interrupt, oldest first.
+static ACTIONS: Mutex<Vec<Box<dyn FnOnce() + Send>>> = Mutex::new(Vec::new());
+
+/// Runs `action` on SIGINT or SIGTERM, after those that were added later, and then exits with the shell's status for
+/// that signal.
 fn on_interrupt(action: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let mut actions = ACTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    if actions.is_empty() {
+        wait_for_interrupt()?;
+    }
+    actions.push(Box::new(action));
+    Ok(())
+}
+
+/// Starts the thread that runs all actions.
+fn wait_for_interrupt() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut int, mut term) = {
@@ -112,7 +158,10 @@ fn on_interrupt(action: impl FnOnce() + Send + 'static) -> io::Result<()> {
                 _ = term.recv() => Signal::TERM,
             }
         });
-        action();
+        let mut actions = ACTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(action) = actions.pop() {
+            action();
+        }
         std::process::exit(128 + signal_number.as_raw());
     })?;
     Ok(())

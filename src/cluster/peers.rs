@@ -136,7 +136,7 @@ impl Peers {
             Err(error) => return tracing::error!(%error, "failed to write a report"),
         };
         if let Err(error) = self.client.publish(self.report_subject(), data.into()).await {
-            tracing::debug!(%error, "failed to report to the other hubs");
+            tracing::warn!(%error, "failed to report to the other hubs");
         }
     }
 
@@ -162,6 +162,12 @@ impl Peers {
     #[must_use]
     pub fn hubs(&self) -> Vec<KnownHub> {
         self.roster().hubs()
+    }
+
+    /// Returns the number of hubs of which this one knows, without itself.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.roster().count()
     }
 
     /// Returns the sessions of subjects and streams at the other hubs.

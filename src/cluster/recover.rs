@@ -82,37 +82,47 @@ impl LogRecovery {
         Ok(Some(FoundLog { epoch, first, end, messages: info.state.messages, content }))
     }
 
-    /// Deletes the log, and creates a new one that begins with message `first` and has ids of `epoch`. While the
-    /// servers elect a leader, requests and answers may get lost, so that they are repeated until the log is
-    /// as it should be.
-    pub async fn begin(&self, epoch: u32, first: u64) -> Result<(), LogError> {
+    /// Deletes the log that was found, and creates a new one that begins with message `first` and has ids of
+    /// `epoch`. While the servers elect a leader, requests and answers may get lost, so that they are repeated until
+    /// the log is as it should be. Fails if another process replaces it meanwhile.
+    pub async fn begin(
+        &self,
+        found: Option<&FoundLog>,
+        epoch: u32,
+        first: u64,
+    ) -> Result<(), LogError> {
         let name = &self.settings.name;
         let delete = async || {
             let deleted = self.context.delete_stream(name).await;
             let hint = "an account that may not delete it never gets an answer";
             deleted.map(drop).map_err(|error| self.failed("delete", &format!("{error} ({hint})")))
         };
-        self.repeat_until(None, delete).await?;
+        self.repeat_until(found.map(|log| log.epoch), None, delete).await?;
         let config = Config { first_sequence: Some(first), ..self.settings.config(epoch) };
         let create = async || {
             let created = self.context.create_stream(config.clone()).await;
             created.map(drop).map_err(|error| self.failed("create", &error))
         };
-        self.repeat_until(Some(epoch), create).await
+        self.repeat_until(None, Some(epoch), create).await
     }
 
-    /// Repeats a request until the log has an epoch, or there is none.
+    /// Repeats a request until it has changed the epoch of the log; there is none without a log.
     async fn repeat_until(
         &self,
-        epoch: Option<u32>,
+        before: Option<u32>,
+        after: Option<u32>,
         request: impl AsyncFn() -> Result<(), LogError>,
     ) -> Result<(), LogError> {
         let began = Instant::now();
         let mut failure = None;
         loop {
             match self.epoch().await {
-                Ok(found) if found == epoch => return Ok(()),
-                Ok(_) => failure = request().await.err(),
+                Ok(found) if found == after => return Ok(()),
+                Ok(found) if found == before => failure = request().await.err(),
+                Ok(_) => {
+                    let reason = "another process has replaced it meanwhile; run this again";
+                    return Err(self.failed("replace", &reason));
+                }
                 Err(error) => failure = failure.or(Some(error)),
             }
             if began.elapsed() >= DONE_WITHIN {

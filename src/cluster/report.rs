@@ -175,6 +175,11 @@ impl Roster {
         gone.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Returns the number of hubs of which this one knows, without itself.
+    pub(super) fn count(&self) -> usize {
+        self.hubs.len()
+    }
+
     /// Returns the counts of all hubs that have reported lately.
     pub(super) fn counts(&self) -> Vec<SharedCount> {
         let recent = self.hubs.values().filter(|hub| hub.at.elapsed() < COUNTED_FOR);

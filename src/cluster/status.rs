@@ -171,9 +171,15 @@ impl LogStatus {
         compared
     }
 
+    /// Returns true while nothing is applied because the disk is nearly full.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.lock().paused_since.is_some()
+    }
+
     /// Records whether nothing is applied because the disk is nearly full.
     pub fn set_paused(&self, is_paused: bool) {
-        let was_paused = self.lock().paused_since.is_some();
+        let was_paused = self.is_paused();
         if is_paused && !was_paused {
             tracing::error!("applying no messages of the log: the disk is nearly full");
             self.update(|state| state.paused_since = Some(Instant::now()));

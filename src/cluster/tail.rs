@@ -33,11 +33,11 @@ const REQUEST_BYTES: usize = 64 * 1024 * 1024;
 /// Time after which the server deletes a consumer without requests.
 const INACTIVE: Duration = Duration::from_secs(30);
 /// Maximum times for the steps of an attempt to begin to read: during an election no server answers, and a long
-/// wait would last beyond it. After some attempts they are longer, because the servers may be slow.
+/// wait would last beyond it. Later they are longer, because the servers may be slow.
 const EARLY: StepTimes =
     StepTimes { find: Duration::from_millis(400), consume: Duration::from_secs(1) };
 const LATE: StepTimes = StepTimes { find: Duration::from_secs(5), consume: Duration::from_secs(5) };
-const EARLY_ATTEMPTS: usize = 30;
+const EARLY_FOR: Duration = Duration::from_secs(10);
 /// Pause before a failed read is repeated.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Maximum number of consumers that are created until one is at the leader of the log. The server
@@ -89,12 +89,13 @@ impl Tail {
     /// Sends the messages after the last one, and calls `wake` after each. Ends with an error if the log
     /// does not continue there, or when the receiver is gone.
     pub(super) async fn read(mut self) {
-        let mut attempts = 0;
+        let mut since = Instant::now();
         loop {
-            let times = if attempts < EARLY_ATTEMPTS { EARLY } else { LATE };
+            let times = if since.elapsed() < EARLY_FOR { EARLY } else { LATE };
             let interrupted = self.read_on(times).await;
-            let has_begun = self.status.state().is_checked;
-            attempts = if has_begun { 0 } else { attempts + 1 };
+            if self.status.state().is_checked {
+                since = Instant::now();
+            }
             match interrupted {
                 Interrupted::Closed => return,
                 Interrupted::Retry(reason) => {
@@ -144,6 +145,7 @@ impl Tail {
         let found = timeout(times.find, self.context.get_stream(&self.settings.name)).await;
         let stream = found.map_err(silent)?.map_err(|error| retry(&error))?;
         let info = stream.cached_info();
+        record(&self.status, info);
         self.check(info)?;
         self.check_end(info)?;
         let (first, leader) = (info.state.first_sequence, leader_of(info.cluster.as_ref()));
@@ -163,7 +165,6 @@ impl Tail {
         if state.last_sequence < last {
             // A former leader that is cut off answers so, too. If the log has lost messages, the content of
             // the last one shows it once the log has grown again.
-            record(&self.status, info);
             let error = LogError::Behind { end: state.last_sequence, applied: last };
             self.status.update(|state| state.is_behind = true);
             return Err(Interrupted::Retry(error.to_string()));
@@ -200,10 +201,10 @@ impl Tail {
             // A server without a cluster names no leader.
             let at = leader_of(info.cluster.as_ref());
             if at.is_some() && at.as_deref() != leader {
-                let name = info.name.clone();
-                // If this fails, the server deletes it when it has been idle.
-                let _ = stream.delete_consumer(&name).await;
                 creations.push(create());
+                let (stream, name) = (stream.clone(), info.name.clone());
+                // If this fails, the server deletes it when it has been idle.
+                tokio::spawn(async move { drop(stream.delete_consumer(&name).await) });
                 continue;
             }
             let messages = consumer

@@ -55,7 +55,7 @@ impl Writer {
 
     /// Proposes the removal of streams that retention has emptied.
     pub(super) fn propose_removal(&mut self) -> Result<(), JournalError> {
-        if !self.sequencer.has_room() || !self.sequencer.is_reachable() {
+        if !self.sequencer.has_room() || !self.sequencer.is_reachable() || self.is_reserve_spent() {
             return Ok(());
         }
         let emptied = self.store.take_emptied();
@@ -71,10 +71,15 @@ impl Writer {
     /// Answers the publishers that wait for a sequencer that does not answer.
     pub(super) fn refuse_stalled(&mut self) {
         self.proposals.answer_all(&PublishError::Unconfirmed);
+        self.refuse_waiting(&PublishError::LogUnavailable);
+    }
+
+    /// Answers the publishers whose batch is not proposed yet.
+    pub(super) fn refuse_waiting(&mut self, error: &PublishError) {
         while !self.intake.is_empty() {
             let waiting = self.intake.take_batch();
             waiting.iter().for_each(|pending| self.health.dequeue(pending.bytes));
-            refuse(waiting, &PublishError::LogUnavailable);
+            refuse(waiting, error);
         }
     }
 

@@ -21,7 +21,7 @@ const HEADER: &[u8] = b"fanfare backup 1\n";
 /// Keys with which values in the store are encrypted.
 const STREAM_KEYS: &str = "stream-keys";
 /// Directory of a journal that a snapshot has replaced, until it is removed.
-const REPLACED_STORE: &str = "journal.replaced";
+pub(super) const REPLACED_STORE: &str = "journal.replaced";
 /// Files beside the store that belong to a journal.
 const FILES: [&str; 4] = [STREAM_KEYS, "tickets.key", REVOCATIONS, "admin-key.sha256"];
 /// File with the revocations, a line each.

@@ -1,12 +1,13 @@
 //! The journal of a hub that has stopped, as the beginning of a new log of its cluster.
 
+use super::backup::REPLACED_STORE;
 use super::high_water::Mark;
 use super::loss::Loss;
 use super::open::{OpenError, Settings};
 use super::recovery::{OpenedStore, RecoveryFiles};
 use super::sealing::KeyFile;
 use super::sequencer::Frame;
-use super::store::{Epochs, Floors, LogProgress, Store, TicketOrder};
+use super::store::{Epochs, Floors, LogProgress, Store};
 use super::watermark::Watermark;
 use crate::cluster::{ChainLink, FoundLog};
 use crate::event::{Epoch, EventId};
@@ -22,6 +23,8 @@ pub struct LogCopy {
     epochs: Epochs,
     link: ChainLink,
     progress: LogProgress,
+    /// Mark of a new epoch, once one is reserved.
+    reserved: Option<Mark>,
 }
 
 /// State of a log, compared with a copy.
@@ -77,7 +80,8 @@ impl LogCopy {
     /// Opens the journal. It is repaired, as at each start of a hub.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let folder = settings.data_dir.clone();
-        if !folder.join("journal").is_dir() {
+        // A wrong directory stays as it is. The second is there if a kill has interrupted a replacement.
+        if !["journal", REPLACED_STORE].iter().any(|name| folder.join(name).is_dir()) {
             return Err(OpenError::Empty(folder));
         }
         let failed = |error| OpenError::of_store(&folder, error);
@@ -100,7 +104,7 @@ impl LogCopy {
         let loaded = Epochs::load(&kv).map_err(failed)?;
         let epochs = loaded.filter(|_| link.sequence == number);
         let epochs = epochs.ok_or_else(|| OpenError::Empty(folder.clone()))?;
-        Ok(Self { folder, recovered, store, epochs, link, progress })
+        Ok(Self { folder, recovered, store, epochs, link, progress, reserved: None })
     }
 
     /// Returns the last message of the log that the copy has, or the number of its last batch if no log has
@@ -134,8 +138,7 @@ impl LogCopy {
         } else if end < last {
             let is_known =
                 content.and_then(|content| Frame::read(content).ok()).is_some_and(|frame| {
-                    self.progress.order_of(frame.proposer.boot, frame.ticket)
-                        == TicketOrder::Repeated
+                    self.progress.may_have_had(frame.proposer.boot, frame.ticket, end)
                 });
             LogComparison::Behind { end, has_others: log.messages > 0 && !is_known }
         } else if log.first == last + 1 || content.is_some_and(|content| self.link.covers(content))
@@ -149,14 +152,23 @@ impl LogCopy {
     }
 
     /// Returns the epochs with the one of a new log, which [`Self::begin_log`] stores. It is later than that of
-    /// the log, and than the last one that is known to have been in use.
-    pub fn with_new_epoch(&self, log: Option<&FoundLog>) -> NewEpoch {
-        let mut epochs = self.epochs.clone();
-        let mark = self.recovered.files.as_ref().and_then(RecoveryFiles::epoch_of_mark);
+    /// the log, and than the last one that is known to have been in use. It counts as used from now on, because the
+    /// log is deleted next.
+    pub fn reserve_epoch(&mut self, log: Option<&FoundLog>) -> Result<NewEpoch, OpenError> {
+        let (mut epochs, last) = (self.epochs.clone(), self.store.totals().last);
+        let mark = self.recovered.files.as_ref().and_then(RecoveryFiles::last_mark);
         let of_log = log.map(|log| Epoch(log.epoch));
-        let seen = [mark, of_log].into_iter().flatten().fold(epochs.current(), Epoch::max);
-        epochs.begin(self.store.totals().last, seen);
-        NewEpoch(epochs)
+        let of_mark = mark.map(|mark| mark.epoch);
+        let seen = [of_mark, of_log].into_iter().flatten().fold(epochs.current(), Epoch::max);
+        epochs.begin(last, seen);
+        let position = mark.map_or(last, |mark| mark.position.max(last));
+        let reserved = Mark { epoch: epochs.current(), position };
+        if let Some(files) = &mut self.recovered.files {
+            let written = files.high_water.write(reserved).and_then(|()| files.high_water.sync());
+            written.map_err(|error| OpenError::Io(self.folder.clone(), error))?;
+        }
+        self.reserved = Some(reserved);
+        Ok(NewEpoch(epochs))
     }
 
     /// Stores that the log with this epoch follows. Returns the losses of committed events.
@@ -171,14 +183,15 @@ impl LogCopy {
 
     /// Closes the journal.
     pub fn close(self) -> Result<(), OpenError> {
-        let Self { folder, recovered, store, epochs, .. } = self;
+        let Self { folder, recovered, store, epochs, reserved, .. } = self;
         let closed = || -> Result<(), JournalError> {
             recovered.kv.sync()?;
             let Some(files) = recovered.files.filter(|files| files.is_clean()) else {
                 return Ok(());
             };
             let mut watermark = Watermark::new(Some((files.folder, files.high_water)));
-            watermark.write(Mark { epoch: epochs.current(), position: store.totals().last })?;
+            let mark = Mark { epoch: epochs.current(), position: store.totals().last };
+            watermark.write(reserved.unwrap_or(mark))?;
             watermark.close()
         };
         closed().map_err(|error| OpenError::of_store(&folder, error))

@@ -131,10 +131,10 @@ impl OpenedStore {
 }
 
 impl RecoveryFiles {
-    /// Returns the epoch of the last mark, if there is one.
+    /// Returns the last mark, if there is one.
     #[cfg(feature = "cluster")]
-    pub(super) fn epoch_of_mark(&self) -> Option<Epoch> {
-        self.mark.map(|mark| mark.epoch)
+    pub(super) fn last_mark(&self) -> Option<Mark> {
+        self.mark
     }
 
     /// Returns true if the last stop was clean, and nothing was repaired.

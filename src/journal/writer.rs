@@ -73,6 +73,12 @@ impl Writer {
                 self.sync_mark();
             }
             self.apply_ordered();
+            if self.history.log.as_ref().is_some_and(|log| log.is_paused())
+                && let Some(shortage) = self.free_space.as_ref().and_then(FreeSpaceGuard::shortage)
+            {
+                // Not those of the log: this hub knows a better reason.
+                self.refuse_waiting(&PublishError::DiskFull(shortage));
+            }
             if self.proposals.is_stalled() {
                 self.refuse_stalled();
             }

@@ -26,3 +26,13 @@ pub enum CountedAs {
     /// A stream, or a pattern as it is written.
     Stream(String),
 }
+
+impl CountedAs {
+    /// Returns the name of the subject or the stream.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Subject { name, .. } | Self::Stream(name) => name,
+        }
+    }
+}

@@ -3,6 +3,9 @@
 use crate::hub::{Hub, TEST_TIMEOUT};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// A response whose lines are read one by one.
@@ -236,11 +239,13 @@ async fn a_table_of_a_stream_that_ends_without_events_is_empty() {
     assert_eq!(table.all().await, Vec::<String>::new());
 }
 
-/// Subscribes and publishes; returns the chunks of the body until `lines` lines were received.
+/// Subscribes and publishes; returns the chunks of the body until `lines` lines were
+/// received. `received` counts them.
 async fn chunks(
     hub: &Hub,
     path: &str,
     lines: usize,
+    received: &AtomicUsize,
     publish: impl Future<Output = ()>,
 ) -> Vec<String> {
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -263,6 +268,7 @@ async fn chunks(
             socket.read_exact(&mut chunk).await.unwrap();
             chunk.truncate(length);
             chunks.push(String::from_utf8(chunk).unwrap());
+            received.store(chunks.iter().map(|chunk| chunk.lines().count()).sum(), Relaxed);
         }
         chunks
     };
@@ -273,6 +279,7 @@ async fn chunks(
 async fn flush_options_combine_events_into_fewer_writes() {
     const EVENTS: usize = 60;
     let hub = Hub::start(&[]).await;
+    let received = AtomicUsize::new(0);
     let text = |n: usize| format!("{n:0>99}");
     let publish = || async {
         hub.wait_for_metric("fanfare_sessions", |n| n >= 1.0).await;
@@ -283,14 +290,24 @@ async fn flush_options_combine_events_into_fewer_writes() {
     let expected: String = (0..EVENTS).map(|n| text(n) + "\n").collect();
     // Writes of 1,000 bytes, and of the rest when the time is over.
     let path = "/streams/s/events?format=text&flush_bytes=1000&flush_ms=2000";
-    let buffered = chunks(&hub, path, EVENTS, publish()).await;
+    let buffered = chunks(&hub, path, EVENTS, &received, publish()).await;
     assert_eq!(buffered.concat(), expected);
     assert!(buffered.len() <= EVENTS / 3, "{} writes", buffered.len());
-    // Without these options nothing waits, and nearly every event is a separate write.
+    // Without these options no event waits for another one.
     hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
-    let unbuffered = chunks(&hub, "/streams/s/events?format=text", EVENTS, publish()).await;
-    assert_eq!(unbuffered.concat(), expected);
-    assert!(unbuffered.len() > buffered.len(), "{} writes", unbuffered.len());
+    received.store(0, Relaxed);
+    let one_by_one = async {
+        hub.wait_for_metric("fanfare_sessions", |n| n >= 1.0).await;
+        for n in 0..EVENTS {
+            hub.publish("s", &text(n)).await;
+            while received.load(Relaxed) <= n {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    };
+    let path = "/streams/s/events?format=text";
+    let unbuffered = chunks(&hub, path, EVENTS, &received, one_by_one).await;
+    assert_eq!((unbuffered.concat(), unbuffered.len()), (expected, EVENTS));
     // A single event is written when the time is over.
     hub.wait_for_metric("fanfare_sessions", |n| n == 0.0).await;
     let publish_one = async {
@@ -298,7 +315,7 @@ async fn flush_options_combine_events_into_fewer_writes() {
         hub.publish("s", "alone").await;
     };
     let path = "/streams/s/events?format=text&flush_ms=50";
-    assert_eq!(chunks(&hub, path, 1, publish_one).await, ["alone\n"]);
+    assert_eq!(chunks(&hub, path, 1, &received, publish_one).await, ["alone\n"]);
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use super::super::exchange::exchange;
 use super::ClusterPlan;
-use super::machines::Machines;
+use super::machines::{Machines, READY_WITHIN};
 use super::report::{Figure, median};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,14 +127,16 @@ fn cause(machines: &mut Machines, load: &Load, fault: Fault) -> Result<f64> {
     }
     // Publishes on their way are acknowledged for a moment.
     while began.elapsed() < DOWN_FOR || load.since(began + DOWN_FOR / 2).is_empty() {
+        ensure!(began.elapsed() < READY_WITHIN, "no publish is acknowledged after the fault");
         std::thread::sleep(PAUSE);
     }
     std::thread::sleep(SETTLE);
+    let mut times = load.since(began - SETTLE);
+    times.push(Instant::now());
     match fault {
         Fault::Freeze => machines.signal(leader, Signal::CONT)?,
         Fault::Kill | Fault::Stop => machines.restart(leader)?,
     }
-    let times = load.since(began - SETTLE);
     let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
     Ok(gaps.max().unwrap_or_default().as_secs_f64())
 }

@@ -1,6 +1,6 @@
 //! The servers and hubs that are measured: three of each, and a hub without a cluster.
 
-use super::super::child::{OwnedChild, command};
+use super::super::child::{OwnedChild, OwnedFolder, command};
 use super::super::exchange::exchange;
 use super::super::server::own_command;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,13 +11,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 pub const NODES: usize = 3;
 /// Configuration of the servers.
 const CONFIG: &str = include_str!("../../../deploy/cluster/nats.conf");
 /// Maximum time for a server or a hub to be ready.
-const READY_WITHIN: Duration = Duration::from_secs(120);
+pub const READY_WITHIN: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 /// Flags of all hubs: publishes are not limited.
 const FLAGS: [&str; 4] =
@@ -47,13 +46,13 @@ pub struct Machines {
     pub hubs: Vec<Hub>,
     servers: Vec<Server>,
     program: PathBuf,
-    folder: TempDir,
+    folder: OwnedFolder,
 }
 
 impl Machines {
     /// Starts all of them, and waits until they are ready.
     pub fn start(program: &Path) -> Result<Self> {
-        let folder = TempDir::with_prefix("fanfare-bench-")?;
+        let folder = OwnedFolder::create()?;
         std::fs::write(folder.path().join("nats.conf"), CONFIG)?;
         let free = || TcpListener::bind("127.0.0.1:0");
         // All are bound at a time, so that their ports differ.

@@ -11,7 +11,7 @@ pub struct ClusterReport {
     pub figures: Vec<Figure>,
 }
 
-/// A figure: medians over all rounds.
+/// A figure. Those beside a single hub in rounds are medians.
 #[derive(Debug, Serialize)]
 pub struct Figure {
     /// Name, with its unit.

@@ -167,7 +167,7 @@ pub async fn own_report(state: &AppState, peers: &Peers) -> HubReport {
         checkpoints: log.map_or(Vec::new(), |log| log.checkpoints_to_report()),
         sessions: state.telemetry.totals().sessions,
         epoch: state.history.epoch().0,
-        counts: state.ask(GetSharedCounts { others: peers.hubs().len() }).await.unwrap_or_default(),
+        counts: state.ask(GetSharedCounts { others: peers.count() }).await.unwrap_or_default(),
         problem: readiness::ready(state, &used).first_reason(),
         has_log: !differs && state.health.poisoned().is_none(),
         is_outvoted: log_state.is_some_and(|log| log.is_outvoted),

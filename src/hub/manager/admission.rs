@@ -86,8 +86,9 @@ pub(in crate::hub) struct Admission {
 
 /// Part of a limit, for each hub, from which on a count is shared.
 const SHARED_FROM_PART: u64 = 8;
-/// Maximum number of counts that are shared.
+/// Maximum number of counts that are shared, and bytes of a name, so that a report fits into a message.
 const MAX_SHARED_COUNTS: usize = 4_096;
+const MAX_SHARED_NAME_BYTES: usize = 256;
 
 /// Limits that count sessions.
 const SESSION_LIMITS: [Limit; 4] = [
@@ -132,21 +133,27 @@ impl Admission {
     /// they change little.
     pub(in crate::hub) fn shared_counts(&self, hubs: usize) -> Vec<SharedCount> {
         let share = SHARED_FROM_PART * hubs.max(1) as u64;
-        let mut counts: Vec<(u64, SharedCount)> = Vec::new();
+        let mut high: Vec<(u64, &Bucket, u32)> = Vec::new();
         for (bucket, (limit, scope, sessions)) in &self.counts {
             let bound = self.limits.bounds(*scope).and_then(|bounds| bounds.get(*limit));
             let Some(max) = bound.map(|bound| bound.max.max(1)) else { continue };
             let parts = u64::from(*sessions).saturating_mul(share) / max;
-            if parts > 0
-                && let Some(of) = bucket.shared()
-            {
-                counts.push((parts, SharedCount { of, sessions: *sessions }));
+            if parts > 0 && matches!(bucket, Bucket::Subject(..) | Bucket::Stream(_)) {
+                high.push((parts, bucket, *sessions));
             }
         }
         // The highest of too many.
-        counts.sort_by_key(|(parts, _)| std::cmp::Reverse(*parts));
-        counts.truncate(MAX_SHARED_COUNTS);
-        counts.into_iter().map(|(_, count)| count).collect()
+        if high.len() > MAX_SHARED_COUNTS {
+            high.select_nth_unstable_by_key(MAX_SHARED_COUNTS, |(parts, ..)| {
+                std::cmp::Reverse(*parts)
+            });
+            high.truncate(MAX_SHARED_COUNTS);
+        }
+        let shared = |(_, bucket, sessions): (u64, &Bucket, u32)| {
+            let of = bucket.shared().filter(|of| of.name().len() <= MAX_SHARED_NAME_BYTES)?;
+            Some(SharedCount { of, sessions })
+        };
+        high.into_iter().filter_map(shared).collect()
     }
 
     /// Replaces the counts of all other hubs.

@@ -83,6 +83,14 @@ impl LogProgress {
         }
     }
 
+    /// Returns false if a message with this number and ticket is certainly none that was applied: a process
+    /// proposes its tickets in order, and each batch once.
+    pub(in crate::journal) fn may_have_had(&self, boot: u128, ticket: u64, sequence: u64) -> bool {
+        self.proposers.get(&boot).is_some_and(|(last, at)| {
+            if ticket == *last { sequence == *at } else { ticket < *last && sequence < *at }
+        })
+    }
+
     /// Moves on to a message. `proposer` is the process and the ticket of its batch, if it was not applied
     /// before.
     pub(in crate::journal) fn advance(
@@ -135,6 +143,9 @@ mod tests {
         assert_eq!(progress.order_of(7, 4), TicketOrder::Next);
         assert_eq!(progress.order_of(7, 5), TicketOrder::Skipped);
         assert_eq!(progress.order_of(8, 5), TicketOrder::Next);
+        let had = |boot, ticket, sequence| progress.may_have_had(boot, ticket, sequence);
+        assert!(had(7, 3, 1) && !had(7, 3, 2), "with its own number only");
+        assert!(!had(7, 2, 1) && !had(7, 4, 1) && !had(8, 3, 1));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Full disks of a hub and of a server.
 
 use super::faults::{Clients, wait_for_progress};
-use super::fixture::{Cluster, NODES};
+use super::fixture::Cluster;
 use super::{common_history, history, publish_until_acknowledged};
 use crate::disk::SmallDisk;
 use crate::hub::{Hub, TEST_TIMEOUT};
@@ -105,6 +105,5 @@ async fn a_server_whose_disk_is_full_loses_nothing() {
         assert!(began.elapsed() < TEST_TIMEOUT, "{state}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(cluster.hubs.len(), NODES);
     clients.finish(&cluster).await;
 }

@@ -136,7 +136,8 @@ impl Clients {
         self.load.is_over.store(true, Ordering::Relaxed);
         let mut acknowledged = Vec::new();
         for publisher in self.publishers {
-            acknowledged.push(publisher.await.unwrap());
+            let ids = tokio::time::timeout(TEST_TIMEOUT, publisher).await;
+            acknowledged.push(ids.expect("a publisher ends").unwrap());
         }
         let history = checked_history(cluster, &acknowledged).await;
         self.last.set(history.last().unwrap().0.clone()).unwrap();

@@ -99,10 +99,19 @@ impl Cluster {
 
     /// Returns the number of the server that became leader of the log last.
     pub fn leader(&self) -> usize {
+        self.last_to_log("new stream leader for '$G > fanfare'")
+    }
+
+    /// Returns the number of the server that became the one which creates and deletes streams last.
+    pub fn metadata_leader(&self) -> usize {
+        self.last_to_log("Self is new JetStream cluster metadata leader")
+    }
+
+    /// Returns the number of the server that has logged a text last.
+    fn last_to_log(&self, text: &str) -> usize {
         let at = |server: &Server| {
             let log = std::fs::read_to_string(&server.log).unwrap();
-            let line =
-                log.lines().rfind(|line| line.contains("new stream leader for '$G > fanfare'"));
+            let line = log.lines().rfind(|line| line.contains(text));
             line.map(|line| line.split("] ").nth(1).unwrap_or_default().to_owned())
         };
         (0..NODES).max_by_key(|n| at(&self.servers[*n])).unwrap()
