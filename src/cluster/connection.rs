@@ -83,7 +83,8 @@ fn with_credentials(
             let text = std::fs::read_to_string(path).map_err(failed)?;
             match text.trim() {
                 seed if seed.starts_with('S') => options.nkey(seed.to_owned()),
-                text => options.credentials(text).map_err(failed)?,
+                // The last line must end, too.
+                text => options.credentials(&format!("{text}\n")).map_err(failed)?,
             }
         }
     })

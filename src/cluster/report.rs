@@ -113,13 +113,23 @@ impl Roster {
             self.own = Some((now, since.map_or(now, |(_, since)| since)));
         } else if report.is_leaving {
             self.hubs.remove(&report.node);
-        } else if self.hubs.len() < MAX_HUBS || self.hubs.contains_key(&report.node) {
+        } else if self.has_room_for(&report.node) {
             // After a restart the hub may have another journal.
             let before = self.hubs.get(&report.node).filter(|hub| hub.report.boot == report.boot);
             let compared = before.and_then(|hub| hub.compared);
             let entry = Entry { at: Instant::now(), compared, report };
             self.hubs.insert(entry.report.node.clone(), entry);
         }
+    }
+
+    /// Returns true if a hub is known or may become so. It takes the place of one that has been silent the longest.
+    fn has_room_for(&mut self, node: &str) -> bool {
+        if self.hubs.contains_key(node) || self.hubs.len() < MAX_HUBS {
+            return true;
+        }
+        let silent = self.hubs.iter().filter(|(_, hub)| hub.at.elapsed() >= SILENT_AFTER);
+        let longest = silent.min_by_key(|(_, hub)| hub.at).map(|(node, _)| node.clone());
+        longest.is_some_and(|longest| self.hubs.remove(&longest).is_some())
     }
 
     /// Compares the log that the hubs have applied with that of this one. If at least as many hubs have applied
@@ -221,6 +231,21 @@ mod tests {
 
     fn differs(log: &LogStatus) -> Option<String> {
         log.state().differs
+    }
+
+    #[test]
+    fn a_new_hub_takes_the_place_of_a_silent_one() {
+        let mut roster = Roster::new("a", 1);
+        for number in 0..MAX_HUBS {
+            roster.record(report(&format!("hub {number}"), ChainLink::default()));
+        }
+        roster.record(report("late", ChainLink::default()));
+        assert!(!roster.hubs.contains_key("late"), "all hubs report");
+        let silent = roster.hubs.get_mut("hub 7").unwrap();
+        silent.at = silent.at.checked_sub(SILENT_AFTER).unwrap();
+        roster.record(report("late", ChainLink::default()));
+        assert!(roster.hubs.contains_key("late") && !roster.hubs.contains_key("hub 7"));
+        assert_eq!(roster.hubs.len(), MAX_HUBS);
     }
 
     #[test]

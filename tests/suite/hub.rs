@@ -45,6 +45,8 @@ pub struct Hub {
     /// Address of the metrics listener, with `--metrics-listen`.
     pub metrics: Option<String>,
     pub data: PathBuf,
+    /// Program of the next start.
+    pub program: String,
     /// Flags of the next start.
     pub flags: Vec<String>,
     /// Value of `--listen` for the next start.
@@ -106,6 +108,7 @@ impl Hub {
             scheme: String::new(),
             metrics: None,
             data: data.to_owned(),
+            program: program(),
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
             listen: "127.0.0.1:0".to_owned(),
             max_open_files: None,
@@ -157,7 +160,7 @@ impl Hub {
             }
         };
         let mut child = command
-            .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), &program()])
+            .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), &self.program])
             .args(["--listen", &self.listen])
             .args(if self.flags.iter().any(|flag| flag == "--log-format") {
                 &[][..]

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A server and the data directory of a hub.
-struct Single {
-    folder: TempDir,
-    address: String,
+pub(super) struct Single {
+    pub folder: TempDir,
+    pub address: String,
     _server: Server,
 }
 
 impl Single {
     /// Starts a server whose configuration has these lines in addition.
-    fn start(lines: &str) -> Self {
+    pub fn start(lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let address = free_addresses().remove(0);
@@ -41,7 +41,7 @@ impl Single {
     }
 
     /// Starts a hub that must be able to publish.
-    async fn assert_accepts(&self, flags: &[&str]) {
+    pub async fn assert_accepts(&self, flags: &[&str]) {
         let flags = [
             &["--cluster-replicas", "1", "--cluster-log-max-bytes", "64MiB", "--node", "h0"],
             flags,
@@ -53,7 +53,7 @@ impl Single {
     }
 
     /// Starts a hub that must exit, and returns its errors.
-    async fn error_of(&self, flags: &[&str]) -> String {
+    pub async fn error_of(&self, flags: &[&str]) -> String {
         let mut command = Command::new(program());
         command.arg("--data-dir").arg(self.data()).args(["--listen", "127.0.0.1:0"]).args(flags);
         command.args(["--cluster-replicas", "1"]);

@@ -10,6 +10,7 @@ mod faults;
 mod fixture;
 mod isolation;
 mod join;
+mod jwt;
 mod limits;
 mod log_faults;
 mod nats;
@@ -18,6 +19,7 @@ mod partitions;
 mod peers;
 mod recover;
 mod sources;
+mod upgrade;
 
 use crate::hub::{Hub, TEST_TIMEOUT, program};
 use fixture::{Cluster, NODES};

@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 /// Returns the program of the server: `NATS_SERVER`, or the one that `tests/run` installs.
 pub fn nats_server() -> String {
@@ -110,21 +111,40 @@ pub fn publish(address: &str, subject: &str, payload: &str) {
     exchange(address, format!("PUB {subject} {length}\r\n{payload}\r\n{answer}").as_bytes());
 }
 
-/// Sends a command that is answered on the subject `answer`, and returns the answer.
+/// Sends a command that is answered on the subject `answer`, and returns the answer. Sends it again
+/// while the server knows nobody who would answer: servers learn of new subscriptions with a delay.
 fn exchange(address: &str, command: &[u8]) -> Value {
+    let deadline = Instant::now() + TEST_TIMEOUT;
+    loop {
+        if let Some(answer) = try_exchange(address, command) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "nobody answers on {address}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Sends a command and returns its answer, or `None` if the server knows nobody who would answer.
+fn try_exchange(address: &str, command: &[u8]) -> Option<Value> {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
-    let options = "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB answer 1\r\n";
-    connection.write_all(&[options.as_bytes(), command].concat()).unwrap();
+    let options = "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n";
+    connection.write_all(&[options.as_bytes(), b"SUB answer 1\r\n", command].concat()).unwrap();
     let mut lines = BufReader::new(connection);
     let mut line = String::new();
     while !line.starts_with("MSG ") {
         assert!(!line.starts_with("-ERR"), "{line}");
+        if line.starts_with("HMSG ") {
+            return None;
+        }
+        if line.starts_with("PING") {
+            lines.get_mut().write_all(b"PONG\r\n").unwrap();
+        }
         line.clear();
         assert_ne!(lines.read_line(&mut line).unwrap(), 0, "the server closed the connection");
     }
     let length = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
     let mut answer = vec![0; length];
     lines.read_exact(&mut answer).unwrap();
-    serde_json::from_slice(&answer).unwrap()
+    Some(serde_json::from_slice(&answer).unwrap())
 }
