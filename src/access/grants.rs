@@ -82,6 +82,15 @@ impl Scope {
         }
     }
 
+    /// Returns true if every stream is granted that a wildcard reaches.
+    #[cfg(feature = "mercure")]
+    pub fn includes_all(&self) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Only(selectors) => selectors.iter().any(|selector| selector.as_str() == "**"),
+        }
+    }
+
     /// Returns true if everything in `other` is granted here too.
     pub fn includes(&self, other: &Self) -> bool {
         match (self, other) {

@@ -10,6 +10,7 @@ use crate::event::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,7 +119,8 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(Denied::Malformed);
         }
-        let (claims, mark) = self.claims(token, &header)?;
+        let (claims, mark) =
+            self.claims::<Claims>(token, &header, |algorithm| self.validation(algorithm))?;
         let ms = |seconds: f64| {
             if seconds.is_finite() && seconds >= 0.0 {
                 Ok((seconds * 1e3) as u64)
@@ -155,8 +157,37 @@ impl Verifier {
         })
     }
 
+    /// Returns the claims of a token whose times are not checked, and the mark of the key that signed it. An
+    /// access token for `audience` must be of the configured issuer.
+    #[cfg(feature = "mercure")]
+    pub(super) fn decode<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        header: &Header,
+        audience: Option<&str>,
+    ) -> Result<(C, RevocationMark), Denied> {
+        self.claims(token, header, |algorithm| {
+            let mut validation = Validation::new(algorithm);
+            (validation.validate_exp, validation.validate_nbf) = (false, false);
+            validation.validate_aud = audience.is_some();
+            let mut required = Vec::new();
+            if let Some(audience) = audience {
+                validation.set_audience(&[audience]);
+                validation.set_issuer(&[self.issuer.as_deref().unwrap_or_default()]);
+                required.extend(["aud", "iss"]);
+            }
+            validation.set_required_spec_claims(&required);
+            validation
+        })
+    }
+
     /// Returns the claims of a token and the mark of the key that signed it.
-    fn claims(&self, token: &str, header: &Header) -> Result<(Claims, RevocationMark), Denied> {
+    fn claims<C: DeserializeOwned>(
+        &self,
+        token: &str,
+        header: &Header,
+        validation: impl Fn(Algorithm) -> Validation,
+    ) -> Result<(C, RevocationMark), Denied> {
         let remote = self.remote.as_ref().map(|remote| remote.keys());
         let all_keys = || self.keys.iter().chain(remote.iter().flat_map(|keys| keys.iter()));
         let accepts = |key: &&Key| key.algorithms.contains(&header.alg);
@@ -165,7 +196,7 @@ impl Verifier {
         }
         let mut denied = Denied::Unknown;
         for key in all_keys().filter(accepts).filter(|key| key.matches_header(header)) {
-            match jsonwebtoken::decode(token, &key.key, &self.validation(header.alg)) {
+            match jsonwebtoken::decode(token, &key.key, &validation(header.alg)) {
                 Ok(decoded) => return Ok((decoded.claims, key.mark)),
                 Err(error) => denied = reason(error.kind()),
             }

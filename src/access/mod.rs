@@ -8,6 +8,8 @@ mod grants;
 mod jwt;
 mod key_set;
 mod keys;
+#[cfg(feature = "mercure")]
+mod mercure;
 mod mint;
 mod revocation;
 mod ticket;
@@ -17,6 +19,8 @@ pub use grants::{ALL, GrantClaims, Grants, MAX_GRANT_SELECTORS, Scope};
 pub use jwt::{JwtSettings, Verifier};
 pub use key_set::RemoteKeys;
 pub use keys::{ApiKey, clash, hash_of, new_secret};
+#[cfg(feature = "mercure")]
+pub use mercure::{DETAIL_TYPE, Dialect, MercureVerifier, Operation, TopicGrants, dialect_of};
 pub use mint::{NewToken, SigningKey, decode_unverified};
 pub use revocation::{RevocationChange, RevocationTarget, Revocations, RevokeError};
 pub use ticket::{TicketSpec, Tickets};
@@ -51,6 +55,9 @@ pub struct Caller {
     pub mark: Option<RevocationMark>,
     /// True for tickets, which cannot be used to make other tickets.
     pub by_ticket: bool,
+    /// Topics that a token of the Mercure protocol grants.
+    #[cfg(feature = "mercure")]
+    pub topics: Option<Arc<TopicGrants>>,
 }
 
 impl Caller {
@@ -75,6 +82,8 @@ impl Caller {
             expires: None,
             mark: None,
             by_ticket: false,
+            #[cfg(feature = "mercure")]
+            topics: None,
         }
     }
 }
@@ -123,6 +132,9 @@ pub struct Access {
     /// Key that the hub made for a configuration without keys and tokens.
     admin_key: Option<ApiKey>,
     verifier: Option<Verifier>,
+    /// Keys of tokens of the Mercure protocol.
+    #[cfg(feature = "mercure")]
+    mercure: Option<MercureVerifier>,
     /// The anonymous caller, shared by all sessions that have no credential.
     anonymous: Option<Arc<Caller>>,
     tickets: Option<Tickets>,
@@ -156,6 +168,46 @@ impl Access {
     /// Returns the maximum lifetime of a credential.
     pub fn max_lifetime(&self) -> Duration {
         self.max_lifetime
+    }
+
+    /// Adds the keys of tokens of the Mercure protocol.
+    #[cfg(feature = "mercure")]
+    #[must_use]
+    pub fn with_mercure(self, mercure: MercureVerifier) -> Self {
+        Self { mercure: Some(mercure), ..self }
+    }
+
+    /// Returns the verifier of tokens, if tokens are configured.
+    #[cfg(feature = "mercure")]
+    pub fn verifier(&self) -> Option<&Verifier> {
+        self.verifier.as_ref()
+    }
+
+    /// Returns true if a caller without a token may publish updates: anyone may publish to all streams, and
+    /// publishers of updates have no keys.
+    #[cfg(feature = "mercure")]
+    pub fn may_publish_updates_without_token(&self) -> bool {
+        let has_keys = self.mercure.as_ref().is_some_and(MercureVerifier::has_keys);
+        let anonymous = self.anonymous.as_ref();
+        let may_publish = anonymous.is_some_and(|caller| caller.grants.publish.includes_all());
+        may_publish && !(self.is_open && has_keys)
+    }
+
+    /// Returns the caller of a token of the Mercure protocol.
+    #[cfg(feature = "mercure")]
+    pub fn verify_mercure(
+        &self,
+        token: &str,
+        dialect: Dialect,
+        operation: Operation,
+        now: Timestamp,
+    ) -> Result<Caller, Denied> {
+        match &self.mercure {
+            Some(mercure) if token.len() <= MAX_CREDENTIAL_BYTES => {
+                self.reject_revoked(mercure.verify(token, dialect, operation, now)?)
+            }
+            _ => Err(Denied::Malformed),
+        }
     }
 
     /// Adds the key that the hub made. A caller without a credential then has only configured grants.
@@ -248,6 +300,10 @@ impl Access {
         let key = self.all_keys().find(|key| key.mark() == mark);
         match (key, &caller.key) {
             (Some(key), Some(name)) => key.name == *name && is_within(&key.grants),
+            #[cfg(feature = "mercure")]
+            _ if caller.topics.is_some() => {
+                self.mercure.as_ref().is_some_and(|verifier| verifier.has(mark))
+            }
             _ => self.verifier.as_ref().is_some_and(|verifier| verifier.has(mark)),
         }
     }

@@ -152,6 +152,8 @@ impl Tickets {
             expires,
             mark: claims.mark,
             by_ticket: true,
+            #[cfg(feature = "mercure")]
+            topics: None,
         })
     }
 }

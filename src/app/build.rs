@@ -241,6 +241,8 @@ fn http_settings(config: &Config) -> HttpSettings {
         cors_origins: config.cors_origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         public_hosts: config.public_hosts.clone(),
+        #[cfg(feature = "mercure")]
+        mercure: config.mercure.clone().map(Arc::new),
         #[cfg(feature = "files")]
         folders: config
             .folders

@@ -32,6 +32,7 @@ features! {
     "dashboard" [], [];
     "files" [], ["files"];
     "jobs" [], ["job"];
+    "mercure" ["mercure", "mercure-"], [];
     "remote-keys" [], [];
     "search" [], [];
     "system" ["system"], [];

@@ -17,6 +17,8 @@ mod invalid_value;
 #[cfg(feature = "jobs")]
 mod jobs;
 mod limits;
+#[cfg(feature = "mercure")]
+mod mercure;
 mod raw;
 mod resolve;
 mod retention;
@@ -29,6 +31,10 @@ mod units;
 pub use documentation::markdown;
 pub use features::{FEATURES, enabled_features};
 pub use invalid_value::InvalidValue;
+#[cfg(feature = "mercure")]
+pub use mercure::MercureSettings;
+#[cfg(feature = "mercure")]
+pub(crate) use mercure::WELL_KNOWN_PATH;
 pub use raw::{ConfigError, FixedSettings, RawConfig};
 pub use resolve::Config;
 pub(crate) use resolve::HEARTBEAT_RANGE;

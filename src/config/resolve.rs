@@ -101,6 +101,9 @@ pub struct Config {
     /// Cluster that this hub belongs to.
     #[cfg(feature = "cluster")]
     pub cluster: Option<crate::cluster::ClusterSettings>,
+    /// Settings of the Mercure protocol, if it is on.
+    #[cfg(feature = "mercure")]
+    pub mercure: Option<super::mercure::MercureSettings>,
     /// Host names of the hub, besides those of its own machine.
     pub public_hosts: Vec<String>,
     /// Keys and grants that credentials are checked against.
@@ -121,8 +124,7 @@ pub struct Config {
 impl Config {
     /// Resolves all settings, or returns all errors.
     pub fn resolve(raw: RawConfig) -> Result<Self, Vec<ConfigError>> {
-        let mut r = Resolver { raw };
-        r.raw.refuse_missing_features();
+        let mut r = Resolver::of(raw);
         let fixed = r.raw.fixed();
         let durability = r.value("durability", parse_durability).unwrap_or(Durability::Sync);
         #[cfg(feature = "chat")]
@@ -138,6 +140,8 @@ impl Config {
         #[cfg(not(feature = "tail"))]
         let tailed_files = 0;
         let access = r.access();
+        #[cfg(feature = "mercure")]
+        let (mercure, access) = r.with_mercure(access);
         let config = Self {
             fixed,
             listen: r.list("listen", parse_address).concat(),
@@ -180,6 +184,8 @@ impl Config {
             cors_origins: r.list("cors-origin", parse_origin),
             #[cfg(feature = "cluster")]
             cluster: r.cluster(durability),
+            #[cfg(feature = "mercure")]
+            mercure,
             public_hosts: r.list("public-host", parse_host),
             needs_admin_key: access.has_no_credentials() && r.is_reachable(),
             access,
@@ -197,6 +203,12 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
+    /// Creates a resolver, and notes the settings that this build does not have.
+    fn of(mut raw: RawConfig) -> Self {
+        raw.refuse_missing_features();
+        Self { raw }
+    }
+
     /// Returns the parsed value of a setting or of its default; `None` if that is empty or invalid.
     pub(super) fn value<T, E: Display>(
         &mut self,

@@ -94,6 +94,28 @@ settings! {
          hub, and refuses new ones.";
     "node" "NAME" = "":
         "Name of this hub in its cluster; by default the name of the host.";
+    "mercure" "off|1.0|0.x|both" = "off":
+        "Serve the Mercure protocol at `/.well-known/mercure`: its version 1.0 (draft-08), the earlier ones, \
+         or both.";
+    "mercure-url" "URL" = "":
+        "URL of the Mercure hub for its clients, such as `https://example.com/.well-known/mercure`: the base \
+         of URL patterns and the audience of tokens. Required for 1.0.";
+    "mercure-subscriptions" "on|off" = "off":
+        "Publish an update when a Mercure subscription begins or ends, and list active subscriptions.";
+    "mercure-publisher-key" "KEY" = "" reloaded:
+        "Secret, or public key as PEM text, that verifies publishers' tokens of Mercure 0.x. Without it: the \
+         keys of other tokens.";
+    "mercure-subscriber-key" "KEY" = "" reloaded:
+        "Secret, or public key as PEM text, that verifies subscribers' tokens of Mercure 0.x. Without it: the \
+         keys of other tokens.";
+    "mercure-cookie" "NAME" = "":
+        "Name of the cookie with a Mercure token. Without it: `__Secure-mercure_access_token` for 1.0, \
+         `mercureAuthorization` for 0.x.";
+    "mercure-streams" "on|off" = "off":
+        "Deliver the events of a stream to Mercure subscribers of a topic with its name, if they may read the \
+         stream.";
+    "mercure-updates" "on|off" = "off":
+        "Let admins read all Mercure updates as the stream `hub.mercure`.";
     "retry" "DURATION" = "3s":
         "Time that clients wait before they reconnect; each client gets a random value within 20 % \
          of it.";

@@ -11,6 +11,9 @@ pub const MAX_SELECTORS: usize = 100;
 pub struct Interest {
     selectors: Box<[Selector]>,
     types: Option<Box<[EventType]>>,
+    /// Topics of selected updates; if there are none, updates are not distinguished.
+    #[cfg(feature = "mercure")]
+    topics: Option<super::topic::TopicInterest>,
 }
 
 impl Interest {
@@ -32,12 +35,35 @@ impl Interest {
             types.dedup();
             types.into()
         });
-        Ok(Self { selectors: selectors.into(), types })
+        Ok(Self {
+            selectors: selectors.into(),
+            types,
+            #[cfg(feature = "mercure")]
+            topics: None,
+        })
     }
 
     /// Replaces the selectors and keeps the types.
     pub fn narrowed(self, selectors: Vec<Selector>) -> Result<Self, Invalid> {
-        Ok(Self { types: self.types, ..Self::new(selectors, None)? })
+        Ok(Self {
+            types: self.types,
+            #[cfg(feature = "mercure")]
+            topics: self.topics,
+            ..Self::new(selectors, None)?
+        })
+    }
+
+    /// Restricts the updates of the interest to some topics.
+    #[cfg(feature = "mercure")]
+    #[must_use]
+    pub fn with_topics(self, topics: super::topic::TopicInterest) -> Self {
+        Self { topics: Some(topics), ..self }
+    }
+
+    /// Returns the topics to which its updates are restricted, if they are.
+    #[cfg(feature = "mercure")]
+    pub fn topics(&self) -> Option<&super::topic::TopicInterest> {
+        self.topics.as_ref()
     }
 
     /// Returns the selectors, sorted.
@@ -55,16 +81,26 @@ impl Interest {
         self.selectors.iter().any(|s| s.reaches(stream))
     }
 
-    /// Returns true if the type filter passes the entry; ends always pass.
+    /// Returns true if the filters of types and topics pass the entry; ends always pass.
     pub fn passes(&self, entry: &Entry) -> bool {
+        #[cfg(feature = "mercure")]
+        if let Some(topics) = &self.topics
+            && let Some(update) = super::topic::Update::of(entry)
+        {
+            return topics.selects(&update);
+        }
         match (&entry.body, &self.types) {
             (Body::Event { kind, .. }, Some(types)) => types.contains(kind),
             _ => true,
         }
     }
 
-    /// Returns true if there is no type filter.
+    /// Returns true if there is no filter of types or topics.
     pub fn selects_all_types(&self) -> bool {
+        #[cfg(feature = "mercure")]
+        if self.topics.is_some() {
+            return false;
+        }
         self.types.is_none()
     }
 

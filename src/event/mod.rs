@@ -22,6 +22,8 @@ mod selector;
 mod shape;
 mod stream_name;
 mod timestamp;
+#[cfg(feature = "mercure")]
+pub mod topic;
 
 pub use draft::{Draft, Key, MAX_STREAMS_PER_EVENT};
 pub use entry::{Body, EndReason, Entry};

@@ -12,6 +12,8 @@ const JOBS: &str = "jobs";
 const CHAT: &str = "chat";
 /// Prefix of the hub's own streams, for admins. A wildcard as the first part does not reach them.
 const HUB: &str = "hub";
+/// Stream of the updates of the Mercure protocol. Admins reach it by its name only.
+const UPDATES: &str = "hub.mercure";
 
 /// Returns the first part of a name or selector, if more parts follow.
 fn first_part(text: &str) -> Option<&str> {
@@ -32,6 +34,16 @@ impl StreamName {
     }
 
     /// Returns true if no wildcard reaches it.
+    pub fn is_reached_by_name_only(&self) -> bool {
+        self.is_hidden() || self.is_of_updates()
+    }
+
+    /// Returns true for the stream of the updates of the Mercure protocol.
+    pub fn is_of_updates(&self) -> bool {
+        self.as_str() == UPDATES
+    }
+
+    /// Returns true if it belongs to a chat. Its data are encrypted in the journal.
     pub fn is_hidden(&self) -> bool {
         first_part(self.as_str()) == Some(CHAT)
     }
@@ -58,7 +70,7 @@ impl Selector {
     fn may_reach_below(&self, text: &str) -> bool {
         match first_part(text) {
             Some(CHAT) => false,
-            Some(HUB) => self.is_for_admins(),
+            Some(HUB) => self.is_for_admins() && text != UPDATES,
             _ => true,
         }
     }
@@ -115,7 +127,7 @@ mod tests {
 
     #[test]
     fn intersection_reaches_the_streams_that_both_reach() {
-        let parts = ["a", "b", "c", "chat", "hub"];
+        let parts = ["a", "b", "c", "chat", "hub", "mercure"];
         let mut names: Vec<StreamName> = parts.iter().map(|part| name(part)).collect();
         for one in parts {
             for two in parts {
@@ -124,9 +136,28 @@ mod tests {
             }
         }
         let selectors: Vec<Selector> = [
-            "a", "a.b", "a.b.c", "**", "*", "*.*", "*.b", "a.*", "a.**", "*.**", "*.*.**",
-            "*.b.**", "a.*.c", "a.b.**", "chat.a", "chat.*", "chat.**", "hub.a", "hub.*", "hub.**",
+            "a",
+            "a.b",
+            "a.b.c",
+            "**",
+            "*",
+            "*.*",
+            "*.b",
+            "a.*",
+            "a.**",
+            "*.**",
+            "*.*.**",
+            "*.b.**",
+            "a.*.c",
+            "a.b.**",
+            "chat.a",
+            "chat.*",
+            "chat.**",
+            "hub.a",
+            "hub.*",
+            "hub.**",
             "*.*.c",
+            "hub.mercure",
         ]
         .map(selector)
         .into();
@@ -164,6 +195,9 @@ mod tests {
             ("**", "hub.logs", false),
             ("*.logs", "hub.logs", false),
             ("hub.*", "hub.logs", true),
+            ("hub.*", "hub.mercure", false),
+            ("hub.**", "hub.mercure", false),
+            ("hub.mercure", "hub.mercure", true),
             ("*", "hub", true),
         ] {
             assert_eq!(selector(text).reaches(&name(stream)), reached, "{text} at {stream}");

@@ -4,7 +4,7 @@
 
 use crate::event::{Invalid, Timestamp};
 use crate::http::extract::query;
-use crate::http::middleware::auth;
+use crate::http::middleware::site;
 use std::time::Duration;
 
 /// Parses the query of a subscription.
@@ -20,5 +20,5 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>, Invalid> {
 
 /// Returns the name in a `Host` header.
 pub fn host_name(host: &str) -> Option<&str> {
-    auth::host_name(host)
+    site::host_name(host)
 }

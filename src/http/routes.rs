@@ -8,6 +8,8 @@ use crate::http::api::cluster;
 use crate::http::api::files;
 #[cfg(feature = "jobs")]
 use crate::http::api::jobs;
+#[cfg(feature = "mercure")]
+use crate::http::api::mercure;
 #[cfg(feature = "dashboard")]
 use crate::http::api::pages;
 #[cfg(feature = "search")]
@@ -49,11 +51,24 @@ pub(crate) fn app(
     >,
 > {
     let origins = &state.settings.cors_origins;
-    let cors = Condition::new(!origins.is_empty() && !is_admin_listener, cors(origins));
+    let cors = cors(origins);
+    #[cfg(feature = "mercure")]
+    let cors = match &state.settings.mercure {
+        Some(_) => {
+            cors.allowed_methods([mercure::query()]).expose_headers(mercure::RESPONSE_HEADERS)
+        }
+        None => cors,
+    };
+    let cors = Condition::new(!origins.is_empty() && !is_admin_listener, cors);
     let guarded = Condition::new(!is_admin_listener, from_fn(auth::authenticate));
     let admin_host_check = Condition::new(is_admin_listener, from_fn(auth::check_admin_host));
     let routes = if is_admin_listener { admin_routes } else { routes };
     let app = App::new();
+    #[cfg(feature = "mercure")]
+    let app = {
+        let settings = state.settings.mercure.clone().filter(|_| !is_admin_listener);
+        app.configure(|config| settings.iter().for_each(|own| mercure::configure(config, own)))
+    };
     #[cfg(feature = "cluster")]
     let app = app.wrap(Condition::new(
         !is_admin_listener && state.peers.is_some(),

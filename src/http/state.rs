@@ -52,6 +52,9 @@ pub struct HttpSettings {
     pub folders: Vec<Folder>,
     /// Host names of the hub, in addition to those of its own machine.
     pub public_hosts: Vec<String>,
+    /// Settings of the Mercure protocol, if it is on.
+    #[cfg(feature = "mercure")]
+    pub mercure: Option<Arc<crate::config::MercureSettings>>,
 }
 
 /// Bounds of concurrent reads that may wait for the disk.

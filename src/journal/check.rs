@@ -298,8 +298,11 @@ impl<'a> Inspection<'a> {
     /// Checks the items beside the entries: keys, times, tombstones, names and heads.
     fn check_other_records(&mut self) -> Result<(), JournalError> {
         type IsValid = fn(&[u8], &[u8]) -> bool;
-        let kinds: [(u8, &str, IsValid); 6] = [
+        let kinds: [(u8, &str, IsValid); 7] = [
             (keys::KEY, "idempotency key", |_, value| KeyItem::read(value).is_some()),
+            (keys::UPDATE_ID, "id of an update", |key, _| {
+                keys::position_of(key).is_some() && keys::number_of(key).is_some()
+            }),
             (keys::TOMBSTONE, "tombstone", |_, value| Tombstone::read(value).is_some()),
             (keys::TIME, "time mark", |key, value| key.len() == 9 && value.len() == 8),
             (keys::NAME, "stream name", |_, value| value.len() == 4),

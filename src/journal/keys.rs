@@ -13,10 +13,12 @@
 //! | `t` time | position of the first entry at that time (sparse) |
 //! | `x` stream name | [`Tombstone`] of a stream that was deleted or emptied |
 //! | `g` stream number | deleted stream: position up to which its shared entries are subtracted |
+//! | `u` stream number, id, 0, position | nothing: an update that a publisher gave an id |
 //! | `b` process | last batch that a process has proposed to the log of the cluster |
 //! | `m` word | state of the whole hub |
 
 use super::sealing::StreamKeys;
+pub(super) use super::tombstone::Tombstone;
 use crate::event::{Body, EndReason, Entry, EventType, Payload, Position, StreamName, Timestamp};
 use bytes::Bytes;
 
@@ -29,6 +31,7 @@ pub(super) const TIME: u8 = b't';
 pub(super) const TOMBSTONE: u8 = b'x';
 pub(super) const DELETED_STREAM: u8 = b'g';
 pub(super) const PROPOSER: u8 = b'b';
+pub(super) const UPDATE_ID: u8 = b'u';
 
 /// Time for which an idempotency key is remembered.
 pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
@@ -74,6 +77,12 @@ pub(super) fn tombstone(name: &str) -> Vec<u8> {
 
 pub(super) fn deleted_stream(number: StreamNumber) -> Vec<u8> {
     Encoder::new(DELETED_STREAM).u32(number).0
+}
+
+/// Returns the key of an update. No id contains the byte that follows it.
+#[cfg(feature = "mercure")]
+pub(super) fn update_id(number: StreamNumber, id: &str, position: Position) -> Vec<u8> {
+    Encoder::new(UPDATE_ID).u32(number).bytes(id.as_bytes()).u8(0).u64(position.get()).0
 }
 
 pub(super) fn proposer(boot: u128) -> Vec<u8> {
@@ -350,44 +359,6 @@ impl KeyItem {
             position: fields.position()?,
             time: Timestamp::from_ms(fields.u64()?),
             fingerprint: fields.u128()?,
-        })
-    }
-}
-
-/// Record of a stream that was deleted or emptied by retention.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Tombstone {
-    /// Position of the deletion, or of the last entry if retention emptied the stream.
-    pub(super) position: Position,
-    /// Position of the stream's last entry.
-    pub(super) last: Position,
-    pub(super) time: Timestamp,
-    /// True if the stream was deleted, false if retention emptied it.
-    pub(super) deleted: bool,
-    /// Stream number under which the idempotency keys are stored.
-    pub(super) keys_number: StreamNumber,
-}
-
-impl Tombstone {
-    pub(super) fn write(&self) -> Vec<u8> {
-        Encoder(Vec::with_capacity(29))
-            .u64(self.position.get())
-            .u64(self.last.get())
-            .u64(self.time.ms())
-            .u8(u8::from(self.deleted))
-            .u32(self.keys_number)
-            .0
-    }
-
-    pub(super) fn read(value: &[u8]) -> Option<Self> {
-        let mut fields = Decoder(value);
-        Some(Self {
-            position: fields.position()?,
-            last: fields.position()?,
-            time: Timestamp::from_ms(fields.u64()?),
-            deleted: fields.u8()? == 1,
-            // Format 1 lacks this field; no stream has the number 0.
-            keys_number: if fields.0.is_empty() { 0 } else { fields.u32()? },
         })
     }
 }

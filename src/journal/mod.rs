@@ -41,6 +41,7 @@ mod sequencer;
 mod store;
 #[cfg(test)]
 mod testing;
+mod tombstone;
 mod watermark;
 mod writer;
 

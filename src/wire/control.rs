@@ -108,6 +108,8 @@ pub fn hub_open(out: &mut Vec<u8>, format: Format, retry_ms: u64, opening: &Open
 pub fn retry(out: &mut Vec<u8>, format: Format, retry_ms: u64) {
     match format {
         Format::Sse => line(out, b"retry: ", retry_ms.to_string().as_bytes()),
+        #[cfg(feature = "mercure")]
+        Format::Updates => line(out, b"retry: ", retry_ms.to_string().as_bytes()),
         Format::Ndjson | Format::Text | Format::Csv => {}
         #[cfg(feature = "chat")]
         Format::Records => record::retry(out, retry_ms),
@@ -121,7 +123,8 @@ pub fn hub_gap(out: &mut Vec<u8>, format: Format, from: EventId, gap: Gap) {
 }
 
 /// Appends a refusal, or the reason for which a session ends. A browser's EventSource survives it:
-/// it reads `retry` and reconnects. `limit` is the limit that was reached, if there is one.
+/// it reads `retry` and reconnects. `limit` is the limit that was reached, if there is one. Readers of updates
+/// get only the line `retry`, which no blank line follows, because some would take the block for a message.
 pub fn hub_error(
     out: &mut Vec<u8>,
     format: Format,
@@ -190,6 +193,8 @@ pub fn heartbeat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp)
     }
     match view.format {
         Format::Text | Format::Csv => {}
+        #[cfg(feature = "mercure")]
+        Format::Updates => out.extend_from_slice(sse::COMMENT),
         format if as_event => {
             let data = Data { source: "fanfare", timestamp: now.to_string() };
             write_control(out, format, "heartbeat", None, &data);
@@ -224,6 +229,8 @@ fn write_control(
             out.push(b'\n');
         }
         Format::Text | Format::Csv => {}
+        #[cfg(feature = "mercure")]
+        Format::Updates => {}
         #[cfg(feature = "chat")]
         Format::Records => {
             let mut text = Vec::new();

@@ -18,6 +18,8 @@ mod record;
 mod reply;
 mod sse;
 mod sse_decoder;
+#[cfg(feature = "mercure")]
+mod updates;
 mod view;
 
 pub use body::{BodyError, MAX_EVENTS_PER_BODY, Publish, read_json, read_log, read_ndjson};
@@ -47,6 +49,8 @@ pub fn entry(
         Format::Text => lines::text(out, entry),
         #[cfg(feature = "chat")]
         Format::Records => record::entry(out, id, entry, view),
+        #[cfg(feature = "mercure")]
+        Format::Updates => updates::entry(out, id, entry),
         Format::Csv => {
             if let Some(columns) = &view.columns {
                 let table = csv::Table { columns, style: view.style() };

@@ -19,6 +19,9 @@ pub enum Format {
     /// Records for a converter inside the process, which writes Server-Sent Events.
     #[cfg(feature = "chat")]
     Records,
+    /// Server-Sent Events of the Mercure protocol.
+    #[cfg(feature = "mercure")]
+    Updates,
 }
 
 impl Format {
@@ -54,6 +57,8 @@ impl Format {
             Self::Sse => "text/event-stream",
             #[cfg(feature = "chat")]
             Self::Records => Self::Sse.essence(),
+            #[cfg(feature = "mercure")]
+            Self::Updates => Self::Sse.essence(),
             Self::Ndjson => "application/x-ndjson",
             Self::Text => "text/plain",
             Self::Csv => "text/csv",
@@ -96,6 +101,15 @@ impl View {
         !self.without_control && !matches!(self.format, Format::Text | Format::Csv)
     }
 
+    /// Returns true if the subscriber reads why its session ends, or at least when to reconnect.
+    pub fn has_closing(&self) -> bool {
+        #[cfg(feature = "mercure")]
+        if self.format == Format::Updates {
+            return true;
+        }
+        self.has_control()
+    }
+
     /// Returns the options of a table.
     pub fn style(&self) -> csv::TableOptions {
         csv::TableOptions { envelope: self.envelope, escape_formulas: self.escape_formulas }
@@ -122,6 +136,8 @@ impl View {
             Format::Text => false,
             #[cfg(feature = "chat")]
             Format::Records => false,
+            #[cfg(feature = "mercure")]
+            Format::Updates => false,
         }
     }
 }

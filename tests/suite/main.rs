@@ -67,6 +67,8 @@ mod hostile;
 mod http2;
 mod limits;
 mod logs;
+#[cfg(feature = "mercure")]
+mod mercure;
 mod operations;
 mod properties;
 mod publish;

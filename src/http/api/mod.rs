@@ -14,6 +14,8 @@ pub(crate) mod jobs;
 pub(crate) mod journal;
 pub(crate) mod log_filter;
 pub(crate) mod login;
+#[cfg(feature = "mercure")]
+pub(crate) mod mercure;
 pub(crate) mod ops;
 #[cfg(feature = "dashboard")]
 pub(crate) mod pages;
@@ -24,6 +26,7 @@ pub(crate) mod resume_point;
 pub(crate) mod revocations;
 #[cfg(feature = "search")]
 pub(crate) mod search;
+pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod stats;
 pub(crate) mod streams;

@@ -29,11 +29,12 @@ fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
     }
 }
 
-/// Returns the response to a refused subscriber.
+/// Returns the response to a refused subscriber. A client that reads no event stream gets a status in any case.
 pub(crate) fn reject_subscriber(
     state: &AppState,
     request: &HttpRequest,
     refusal: SubscribeRejection,
+    format: Format,
     as_status: bool,
 ) -> HttpResponse {
     let (code, reason) = rejection_of(refusal);
@@ -70,9 +71,9 @@ pub(crate) fn reject_subscriber(
         matches!(refusal, SubscribeRejection::ManagerQueue | SubscribeRejection::Limit(_));
     let name = is_limit.then_some(reason.as_str());
     let mut block = Vec::new();
-    wire::hub_error(&mut block, Format::Sse, retry_ms, code.as_str(), name);
+    wire::hub_error(&mut block, format, retry_ms, code.as_str(), name);
     let response = HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CONTENT_TYPE, format.content_type()))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header(("X-Accel-Buffering", "no"))

@@ -4,35 +4,29 @@ use crate::access::{Caller, Scope};
 use crate::event::{Interest, Invalid, Selector, StreamName};
 #[cfg(feature = "chat")]
 use crate::http::api::chats::authorization;
-use crate::http::api::event_body::{EventBody, Stalled};
 use crate::http::api::rejection::{count_rejection, reject_subscriber};
 use crate::http::api::resume_point::{ResumePoint, find_resume_point, is_finished};
+use crate::http::api::session::{self, SessionHead, Subscriber, WrapBody};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::{parse_object, read_body};
-use crate::http::extract::identity::{quota_owner, require_caller};
+use crate::http::extract::identity::require_caller;
 use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
 use crate::http::extract::query::{self, SubscribeQuery};
 use crate::http::openapi::errors::{SubscribeByBodyErrors, SubscribeErrors};
 use crate::http::openapi::examples;
 use crate::http::openapi::responses::EventResponses;
 use crate::http::openapi::shapes::{SubscribeParameters, Subscription};
-use crate::http::outcome::{self, RequestOutcome};
-use crate::http::session_socket::SessionSocket;
 use crate::http::state::AppState;
-use crate::hub::{DirectSink, SessionStart, Subscribe, SubscribeRejection};
+use crate::hub::SessionStart;
 use crate::journal::now;
 use crate::limits::Limit;
 use crate::telemetry::SubscribeRejectReason;
 use crate::wire::{self, Format, Resume};
-use actix_web::body::BoxBody;
 use actix_web::http::header::{self};
-use actix_web::http::{Method, Version};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// `GET /events?stream=SELECTOR&stream=…`
 #[utoipa::path(get, path = "/events", tag = "subscribe",
@@ -152,9 +146,6 @@ async fn subscribe(
     open(state, request, SubscribeRequest { query, requested, denied, caller, wrap: None }).await
 }
 
-/// Converts the body of a session, if it is not sent unchanged.
-pub(crate) type WrapBody = Box<dyn FnOnce(EventBody) -> BoxBody>;
-
 /// A request for a session, narrowed to the caller's grants.
 pub(crate) struct SubscribeRequest {
     pub(crate) query: SubscribeQuery,
@@ -173,30 +164,20 @@ pub(crate) async fn open(
     subscribe_request: SubscribeRequest,
 ) -> Result<HttpResponse, Problem> {
     let SubscribeRequest { query, requested, denied, caller, wrap } = subscribe_request;
-    let as_status = query.refusal_as_status;
-    if state.draining.load(Ordering::Relaxed) {
-        return Ok(reject_subscriber(state, request, SubscribeRejection::Draining, as_status));
-    }
-    if query.follow && state.is_isolated.load(Ordering::Relaxed) {
-        return Ok(reject_subscriber(state, request, SubscribeRejection::Isolated, as_status));
-    }
-    if !state.memory.has_room() {
-        return Ok(reject_subscriber(
-            state,
-            request,
-            SubscribeRejection::Limit(Limit::MemoryBudget),
-            as_status,
-        ));
+    let (format, rejected_by_status) = (query.view.format, query.refusal_as_status);
+    if let Some(refusal) = session::admission_refusal(state, query.follow) {
+        return Ok(reject_subscriber(state, request, refusal, format, rejected_by_status));
     }
     let interest = Arc::new(query.interest.clone());
     if is_finished(state, &interest, requested.as_deref(), query.start).await? {
         return Ok(finished(state).finish());
     }
-    let owner = quota_owner(state, request, &caller);
-    let message = Subscribe { interest: interest.clone(), view: query.view.clone(), owner };
-    let registration = match state.shard().register(message).await {
+    let (view, caller_ref) = (query.view.clone(), &*caller);
+    let subscriber =
+        Subscriber { interest: interest.clone(), view, caller: caller_ref, rejected_by_status };
+    let registration = match session::register(state, request, subscriber).await {
         Ok(registration) => registration,
-        Err(refusal) => return Ok(reject_subscriber(state, request, refusal, as_status)),
+        Err(response) => return Ok(response),
     };
     let resume_point =
         find_resume_point(state, interest, requested.clone(), query.start, registration.through)
@@ -209,13 +190,10 @@ pub(crate) async fn open(
         // this from a stream that has ended. A client that missed events gets its gap first.
         return Ok(finished(state).insert_header((LAST_EVENT_ID, from)).finish());
     }
-    let id = registration.subscription.id();
-    let socket = session_socket(request).filter(|_| wrap.is_none());
-    let sink = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
     let narrowed = (!denied.is_empty())
         .then(|| wire::Narrowed { granted: query.interest.selectors(), denied: &denied });
     let opening = wire::Opening {
-        session: id,
+        session: registration.subscription.id(),
         resume: resume_point.resume,
         requested: requested.as_deref(),
         from: state.history.id(resume_point.cursor),
@@ -223,37 +201,10 @@ pub(crate) async fn open(
         narrowed,
     };
     let session_start = session_start(state, &query, &resume_point, &opening, caller);
-    registration.subscription.begin(SessionStart { sink, until, ..session_start });
-    state.telemetry.session_opened(resume_point.resume.as_str());
-    let mut response = stream_response(query.view.format);
-    response.insert_header((LAST_EVENT_ID, from));
-    if socket.is_some() {
-        // The connection serves no other request after the stream.
-        response.force_close();
-    }
-    let stalled = Stalled::default();
-    response.extensions_mut().insert(stalled.clone());
-    let streams = query.interest.selectors().len();
-    let outcome = RequestOutcome::Session { id, streams, resume: resume_point.resume.as_str() };
-    let is_old = request.version() < Version::HTTP_11;
-    let connection = request.conn_data::<Rc<SessionSocket>>().filter(|_| is_old).cloned();
-    let body = EventBody::new(registration.subscription, socket, connection, stalled);
-    let response = match wrap {
-        Some(wrap) => response.body(wrap(body)),
-        None => response.body(body),
-    };
-    Ok(outcome::with_outcome(response, outcome))
-}
-
-/// Returns the head of a response that proxies and caches must pass on unchanged and at once.
-fn stream_response(format: Format) -> HttpResponseBuilder {
-    let mut response = HttpResponse::Ok();
-    response
-        .insert_header((header::CONTENT_TYPE, format.content_type()))
-        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header(("X-Accel-Buffering", "no"));
-    response
+    let session_start = SessionStart { until, ..session_start };
+    let selectors = query.interest.selectors().len();
+    let head = SessionHead { format, selectors, headers: vec![(LAST_EVENT_ID, from)], wrap };
+    Ok(session::start(state, request, registration.subscription, session_start, head))
 }
 
 /// Returns the format that `Accept` requests.
@@ -370,14 +321,4 @@ fn session_start(
         flush: query.flush,
         caller,
     }
-}
-
-/// Returns the socket if the session may take it over, that is, if actix would send the body in
-/// chunks.
-fn session_socket(request: &HttpRequest) -> Option<Rc<SessionSocket>> {
-    // actix frames the response to an upgrade request differently.
-    let in_chunks = request.version() == Version::HTTP_11
-        && request.method() == Method::GET
-        && !request.headers().contains_key(header::UPGRADE);
-    request.conn_data::<Rc<SessionSocket>>().filter(|_| in_chunks).cloned()
 }

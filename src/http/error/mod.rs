@@ -132,6 +132,8 @@ pub(crate) struct Problem {
     lacks_credential: bool,
     /// `Set-Cookie` value that ends an invalid cookie.
     cookie: Option<String>,
+    /// `WWW-Authenticate` value, if it is not the usual one.
+    challenge: Option<String>,
 }
 
 impl Problem {
@@ -145,6 +147,7 @@ impl Problem {
             retry_after: None,
             lacks_credential: false,
             cookie: None,
+            challenge: None,
         }
     }
 
@@ -175,16 +178,29 @@ impl Problem {
         Self { lacks_credential: true, ..Self::new(Code::Unauthorized, detail) }
     }
 
-    /// Returns the challenge of a 401 (RFC 6750 §3). It has no error code if the request had no
-    /// credential (§3.1).
-    fn challenge(&self) -> String {
-        if self.lacks_credential {
-            return "Bearer realm=\"fanfare\"".to_owned();
+    /// Returns the challenge of a refusal, if it has one (RFC 6750 §3). It has no error code if the request had
+    /// no credential (§3.1).
+    fn www_authenticate(&self) -> Option<String> {
+        if let Some(challenge) = &self.challenge {
+            return Some(challenge.clone());
         }
-        format!(
+        if self.code.row().2 != StatusCode::UNAUTHORIZED {
+            return None;
+        }
+        if self.lacks_credential {
+            return Some("Bearer realm=\"fanfare\"".to_owned());
+        }
+        Some(format!(
             "Bearer realm=\"fanfare\", error=\"invalid_token\", error_description=\"{}\"",
             self.detail
-        )
+        ))
+    }
+
+    /// Sets the challenge of a refusal.
+    #[cfg(feature = "mercure")]
+    #[must_use]
+    pub(crate) fn challenge(self, challenge: String) -> Self {
+        Self { challenge: Some(challenge), ..self }
     }
 
     #[must_use]
@@ -344,8 +360,8 @@ impl Problem {
         response
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .insert_header((header::CONTENT_TYPE, content_type));
-        if status == StatusCode::UNAUTHORIZED {
-            response.insert_header((header::WWW_AUTHENTICATE, self.challenge()));
+        if let Some(challenge) = self.www_authenticate() {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds));

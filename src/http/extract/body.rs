@@ -25,9 +25,18 @@ const MIN_BYTES_PER_SECOND: usize = 16 * 1024;
 pub(crate) async fn read_body(
     state: &AppState,
     request: &HttpRequest,
-    mut body: Payload,
+    body: Payload,
 ) -> Result<Bytes, Problem> {
-    let max = state.settings.max_body_bytes;
+    read_body_up_to(state, request, body, state.settings.max_body_bytes).await
+}
+
+/// Reads the whole body of at most `max` bytes, or fails as soon as it must be refused.
+pub(crate) async fn read_body_up_to(
+    state: &AppState,
+    request: &HttpRequest,
+    mut body: Payload,
+    max: usize,
+) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(
             Code::PayloadTooLarge,

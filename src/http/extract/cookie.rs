@@ -51,13 +51,26 @@ fn text<'a>(request: &'a HttpRequest, name: &HeaderName) -> Option<&'a str> {
 /// Returns the credential in a request's cookie. The caller must replace or end an invalid one,
 /// never ignore it.
 pub(crate) fn credential(request: &HttpRequest) -> Option<String> {
-    let cookies = request.headers().get_all(header::COOKIE).filter_map(|v| v.to_str().ok());
-    let pairs = cookies.flat_map(|text| text.split(';')).filter_map(|p| p.split_once('='));
-    let pairs: Vec<_> = pairs.map(|(n, value)| (n.trim(), value)).collect();
+    let pairs = pairs(request);
     let find = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| value);
     // Over TLS, another host of the domain may have set the plain name.
     let name = name(request);
     let value = find(&format!("{HOST_PREFIX}{name}"))
         .or_else(|| find(&name).filter(|_| !is_by_tls(request)))?;
     Some(percent_decode_str(value.trim()).decode_utf8_lossy().into_owned())
+}
+
+/// Returns the value of the cookie with a name, if it is not empty.
+#[cfg(feature = "mercure")]
+pub(crate) fn value(request: &HttpRequest, name: &str) -> Option<String> {
+    let pairs = pairs(request);
+    let (_, value) = pairs.iter().find(|(own, value)| *own == name && !value.trim().is_empty())?;
+    Some(percent_decode_str(value.trim()).decode_utf8_lossy().into_owned())
+}
+
+/// Returns the names and values of all cookies.
+fn pairs(request: &HttpRequest) -> Vec<(&str, &str)> {
+    let cookies = request.headers().get_all(header::COOKIE).filter_map(|v| v.to_str().ok());
+    let pairs = cookies.flat_map(|text| text.split(';')).filter_map(|p| p.split_once('='));
+    pairs.map(|(name, value)| (name.trim(), value)).collect()
 }

@@ -50,3 +50,22 @@ pub(crate) fn credential_problem(state: &AppState, why: Denied) -> Problem {
         _ => Problem::new(Code::Unauthorized, detail),
     }
 }
+
+/// Fetches the key set if a credential was refused because its key is unknown. Returns true if the credential may be
+/// valid now.
+pub(crate) async fn was_key_fetched(
+    state: &AppState,
+    credential: &str,
+    verified: &Result<Caller, Denied>,
+) -> bool {
+    #[cfg(feature = "remote-keys")]
+    if matches!(verified, Err(Denied::Unknown | Denied::Algorithm))
+        && state.access.load().lacks_key_of(credential)
+        && let Some(key_set) = state.key_set.load_full()
+    {
+        return key_set.fetch_for_unknown().await;
+    }
+    #[cfg(not(feature = "remote-keys"))]
+    let _ = (state, credential, verified);
+    false
+}

@@ -5,3 +5,6 @@ pub(crate) mod auth;
 mod error_page;
 #[cfg(feature = "cluster")]
 pub(crate) mod forward;
+#[cfg(feature = "mercure")]
+mod mercure;
+pub(crate) mod site;

@@ -6,10 +6,13 @@
 //! Never: waits for a shard, a client or a disk.
 
 mod admission;
+mod interest_index;
 mod pattern_metrics;
 mod queries;
 mod selector_index;
 mod shard_slot;
+#[cfg(feature = "mercure")]
+mod topic_index;
 
 pub use queries::{
     ChangeLimits, CountSubscribers, FindNames, GetPresence, GetSharedCounts, GetUsage,
@@ -26,6 +29,7 @@ use crate::limits::QuotaOwner;
 use crate::telemetry::{CloseReason, Published, Telemetry};
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use admission::Admission;
+use interest_index::InterestIndex;
 use pattern_metrics::PatternMetrics;
 use rustc_hash::FxHashMap;
 use shard_slot::ShardSlot;
@@ -48,7 +52,7 @@ pub struct ConnectionManager {
     shards: FxHashMap<ShardId, ShardSlot>,
     groups: FxHashMap<GroupId, SubscribedGroup>,
     by_interest: FxHashMap<Arc<Interest>, GroupId>,
-    index: SelectorIndex<GroupId>,
+    index: InterestIndex,
     next_group: GroupId,
     sessions: usize,
     /// Position of the last dispatched event.
@@ -83,7 +87,7 @@ impl ConnectionManager {
             shards: FxHashMap::default(),
             groups: FxHashMap::default(),
             by_interest: FxHashMap::default(),
-            index: SelectorIndex::default(),
+            index: InterestIndex::default(),
             next_group: GroupId::of(1),
             sessions: 0,
             dispatched_watermark: dispatched,
@@ -122,18 +126,11 @@ impl ConnectionManager {
         let mut matched = Vec::new();
         let mut published = Published::default();
         for (index, entry) in batch.entries.iter().enumerate() {
-            matched.clear();
-            for stream in &entry.streams {
-                self.index.matches(stream, &mut matched);
-            }
-            // A group whose selectors match the event more than once gets it once.
-            matched.sort_unstable();
-            matched.dedup();
+            let interest_of = |id| self.groups.get(&id).map(|group| &*group.interest);
+            self.index.find(entry, interest_of, &mut matched);
             let mut count = 0;
             for id in &matched {
-                let Some(group) = self.groups.get(id).filter(|g| g.interest.passes(entry)) else {
-                    continue;
-                };
+                let Some(group) = self.groups.get(id) else { continue };
                 count += group.total;
                 for shard in group.sessions_by_shard.keys() {
                     recipients.entry(*shard).or_default().push((index as u32, *id));
@@ -188,9 +185,7 @@ impl ConnectionManager {
     fn new_group(&mut self, interest: Arc<Interest>) -> GroupId {
         let id = self.next_group;
         self.next_group = id.next();
-        for selector in interest.selectors() {
-            self.index.insert(selector, id);
-        }
+        self.index.insert(&interest, id);
         self.by_interest.insert(interest.clone(), id);
         self.groups.insert(
             id,
@@ -219,9 +214,7 @@ impl ConnectionManager {
         if group.total == 0
             && let Some(group) = self.groups.remove(&id)
         {
-            for selector in group.interest.selectors() {
-                self.index.remove(selector, id);
-            }
+            self.index.remove(&group.interest, id);
             self.by_interest.remove(&group.interest);
         }
         self.check_drained();
@@ -279,7 +272,7 @@ impl ConnectionManager {
     /// Returns the number of sessions that would get an event on `stream`.
     fn subscribers(&self, stream: &StreamName) -> u32 {
         let mut matched = Vec::new();
-        self.index.matches(stream, &mut matched);
+        self.index.selectors.matches(stream, &mut matched);
         matched.sort_unstable();
         matched.dedup();
         matched.iter().filter_map(|id| self.groups.get(id)).map(|group| group.total).sum()

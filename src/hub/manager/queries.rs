@@ -29,7 +29,7 @@ impl Handler<CountSubscribers> for ConnectionManager {
     fn handle(&mut self, query: CountSubscribers, _: &mut Self::Context) -> Vec<SubscriberCount> {
         let count = |stream| SubscriberCount {
             subscribers: self.subscribers(stream),
-            named: self.index.names(stream),
+            named: self.index.selectors.names(stream),
         };
         query.0.iter().map(count).collect()
     }
@@ -51,7 +51,7 @@ impl Handler<FindNames> for ConnectionManager {
     type Result = Vec<StreamName>;
 
     fn handle(&mut self, query: FindNames, _: &mut Self::Context) -> Vec<StreamName> {
-        let names = self.index.exact_names(&query.prefix, query.after.as_deref());
+        let names = self.index.selectors.exact_names(&query.prefix, query.after.as_deref());
         names.take(query.limit).cloned().collect()
     }
 }
@@ -108,7 +108,7 @@ impl Handler<GetPresence> for ConnectionManager {
 
     fn handle(&mut self, query: GetPresence, _: &mut Self::Context) -> Self::Result {
         let mut groups = Vec::new();
-        self.index.matches(&query.0, &mut groups);
+        self.index.selectors.matches(&query.0, &mut groups);
         let groups: FxHashSet<GroupId> = groups.into_iter().collect();
         let mut by_subject: FxHashMap<Option<Arc<str>>, u32> = FxHashMap::default();
         let sessions = self.shards.values().flat_map(|slot| slot.sessions.values());

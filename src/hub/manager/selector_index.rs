@@ -134,7 +134,7 @@ impl<T: Copy + PartialEq> Node<T> {
     /// Appends the values of the patterns that reach `name`, as [`Selector::reaches`] defines.
     /// Called on the root node.
     fn append_reaching(&self, name: &StreamName, out: &mut Vec<T>) {
-        if name.is_hidden() {
+        if name.is_reached_by_name_only() {
             return;
         }
         if !name.is_for_admins() {
@@ -194,15 +194,46 @@ mod tests {
     #[test]
     fn index_agrees_with_the_selectors_and_forgets_removed_ones() {
         let selectors: Vec<Selector> = [
-            "a", "a.b", "*", "**", "a.*", "a.**", "*.b", "a.*.c", "*.*", "a.b.**", "b.*.**",
-            "a..b", "hub.*", "hub.**", "hub.b", "chat.b", "chat.*", "chat.**",
+            "a",
+            "a.b",
+            "*",
+            "**",
+            "a.*",
+            "a.**",
+            "*.b",
+            "a.*.c",
+            "*.*",
+            "a.b.**",
+            "b.*.**",
+            "a..b",
+            "hub.*",
+            "hub.**",
+            "hub.b",
+            "hub.mercure",
+            "chat.b",
+            "chat.*",
+            "chat.**",
         ]
         .iter()
         .map(|text| Selector::parse(text).expect("a selector"))
         .collect();
         let names: Vec<StreamName> = [
-            "a", "b", "a.b", "a.b.c", "x.b", "a..b", "a.", "b.x.y", ".", "hub", "hub.b", "hub.b.c",
-            "chat", "chat.b", "chat.b.c",
+            "a",
+            "b",
+            "a.b",
+            "a.b.c",
+            "x.b",
+            "a..b",
+            "a.",
+            "b.x.y",
+            ".",
+            "hub",
+            "hub.b",
+            "hub.b.c",
+            "hub.mercure",
+            "chat",
+            "chat.b",
+            "chat.b.c",
         ]
         .iter()
         .filter_map(|text| StreamName::parse(text).ok())

@@ -88,7 +88,7 @@ impl CloseSchedule {
         let mut block = Vec::new();
         // Without control events nothing is sent: some clients take a lone `retry` for an empty
         // message.
-        if session.view.has_control() {
+        if session.view.has_closing() {
             wire::hub_error(&mut block, session.view.format, retry_ms, reason.as_str(), None);
         }
         session.close_block = Some(block.into());

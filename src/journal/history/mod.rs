@@ -9,6 +9,8 @@
 mod read;
 mod removal;
 mod start;
+#[cfg(feature = "mercure")]
+mod updates;
 
 pub use read::FirstEntry;
 pub use start::Start;

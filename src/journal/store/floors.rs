@@ -91,6 +91,7 @@ impl Inner {
                 entry.numbers.iter().all(|number| self.floors_of(*number).0 >= position)
             }
             keys::INDEX => self.floors_of(keys::number_of(key)?).1 >= keys::position_of(key)?,
+            keys::UPDATE_ID => self.floors_of(keys::number_of(key)?).0 >= keys::position_of(key)?,
             // Idempotency keys outlive a stream that retention emptied.
             keys::KEY => older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS),
             keys::TOMBSTONE => {

@@ -5,6 +5,8 @@ use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Tombstone};
 use super::super::kv::Changes;
 use super::quota::{NewStreams, Quota};
 use super::{Store, StreamRow, Totals};
+#[cfg(feature = "mercure")]
+use crate::event::topic::Update;
 use crate::event::{Body, Draft, EndReason, Entry, Key, Position, StreamName, Timestamp};
 use crate::journal::error::{Damaged, JournalError};
 use std::collections::HashMap;
@@ -286,6 +288,10 @@ impl<'a> Staging<'a> {
                 self.staged.changes.put(key, value);
             }
             self.staged.rows.insert(stream.clone(), Some(row));
+        }
+        #[cfg(feature = "mercure")]
+        if let Some(id) = Update::of(&entry).and_then(|update| update.id) {
+            self.staged.changes.put(keys::update_id(numbers[0], id, position), Vec::new());
         }
         self.staged.changes.put(keys::entry(position), value);
         self.staged.totals.bytes += bytes as u64;

@@ -14,12 +14,12 @@ async fn replace(cluster: &mut Cluster, clients: &Clients, hub: usize, program: 
     wait_for_progress(&clients.load, cluster, "a hub has been replaced").await;
 }
 
-/// `FANFARE_PREVIOUS` is a program of an earlier version, which `tests/run full` builds. Without it, hubs of one
+/// `PREVIOUS_HUB` is a program of an earlier version, which `tests/run full` builds. Without it, hubs of one
 /// version replace each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs nats-server"]
 async fn hubs_of_two_versions_run_together() {
-    let previous = std::env::var("FANFARE_PREVIOUS").unwrap_or_else(|_| program());
+    let previous = std::env::var("PREVIOUS_HUB").unwrap_or_else(|_| program());
     let mut cluster = Cluster::start().await;
     for hub in &mut cluster.hubs {
         hub.keep_address();

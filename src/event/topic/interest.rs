@@ -1,0 +1,44 @@
+//! Topics that a subscriber selects, and those whose private updates it may read.
+
+use super::{Topic, TopicMatcher, Update};
+
+/// Topics that a subscriber selects, and those whose private updates it may read. Equal sets of matchers are
+/// equal interests, in whatever order they were given.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TopicInterest {
+    matchers: Box<[TopicMatcher]>,
+    readable: Box<[TopicMatcher]>,
+}
+
+impl TopicInterest {
+    /// Creates an interest in the topics of some matchers. `readable` are the grants to read private updates.
+    pub fn new(matchers: Vec<TopicMatcher>, readable: Vec<TopicMatcher>) -> Self {
+        Self { matchers: sorted(matchers), readable: sorted(readable) }
+    }
+
+    /// Returns the matchers, sorted.
+    pub fn matchers(&self) -> &[TopicMatcher] {
+        &self.matchers
+    }
+
+    /// Returns true if the subscriber gets an update.
+    pub fn selects(&self, update: &Update<'_>) -> bool {
+        let topics: Vec<_> = update.topics().map(Topic::new).collect();
+        matches_any(&self.matchers, &topics) && self.may_read(update, &topics)
+    }
+
+    /// Returns true if the subscriber may read an update that it has selected.
+    pub fn may_read(&self, update: &Update<'_>, topics: &[Topic<'_>]) -> bool {
+        !update.is_private || matches_any(&self.readable, topics)
+    }
+}
+
+fn sorted(mut matchers: Vec<TopicMatcher>) -> Box<[TopicMatcher]> {
+    matchers.sort_unstable();
+    matchers.dedup();
+    matchers.into()
+}
+
+fn matches_any(matchers: &[TopicMatcher], topics: &[Topic<'_>]) -> bool {
+    matchers.iter().any(|matcher| topics.iter().any(|topic| matcher.matches(topic)))
+}

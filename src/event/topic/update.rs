@@ -1,0 +1,277 @@
+//! Updates: events with topics, all of one stream.
+//!
+//! The payload of such an event has the fields of the update in its first line, separated by the control
+//! character US, which no field can contain; the data follows unchanged.
+
+use super::{WILDCARD, check_clean};
+use crate::event::{Body, Draft, Entry, EventType, Invalid, StreamName, Timestamp};
+use percent_encoding::percent_decode_str;
+use std::sync::LazyLock;
+use url::Url;
+
+/// Stream of all updates. Only the hub writes to it, and no wildcard reaches it.
+pub const UPDATES: &str = "hub.mercure";
+/// Type of the events in it.
+pub const UPDATE_TYPE: &str = "update";
+/// Type of the updates about subscriptions, which only the hub publishes.
+const HUB_TYPE: &str = "mercure";
+/// The id that stands for the begin of the history.
+pub(crate) const EARLIEST: &str = "earliest";
+/// First character of the ids that the hub generates.
+pub(crate) const GENERATED: char = '#';
+/// Maximum number of topics of an update.
+pub const MAX_TOPICS: usize = 1_000;
+const SEPARATOR: char = '\u{1f}';
+const PRIVATE: &str = "p";
+
+/// Returns the stream of all updates.
+pub fn updates() -> &'static StreamName {
+    #[expect(clippy::expect_used, reason = "a constant")]
+    static NAME: LazyLock<StreamName> =
+        LazyLock::new(|| StreamName::parse(UPDATES).expect("a valid name"));
+    &NAME
+}
+
+/// A published update, as it was sent. Empty optional fields are absent.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PublishedUpdate {
+    /// Topics; the first is the canonical one.
+    pub topics: Vec<String>,
+    /// Data.
+    pub data: String,
+    /// True if only subscribers with a grant for a topic get it.
+    pub is_private: bool,
+    /// Id that the publisher gave it.
+    pub id: Option<String>,
+    /// Type, for the line `event:`.
+    pub kind: Option<String>,
+    /// Reconnection time in milliseconds, as decimal digits.
+    pub retry: Option<String>,
+}
+
+impl PublishedUpdate {
+    /// Checks the update of a publisher and returns its event (Mercure protocol, "Publication"). `hub` is the URL
+    /// of the hub.
+    pub fn into_draft(self, hub: &Url, now: Timestamp) -> Result<Draft, Invalid> {
+        let refuse = |field: &str, why: &str| Err(Invalid::new(field, why));
+        if self.topics.is_empty() {
+            return refuse("topic", "at least one topic is needed");
+        }
+        for topic in &self.topics {
+            check_clean("topic", topic)?;
+            if topic == WILDCARD {
+                return refuse("topic", "\"*\" is the matcher of all topics, and no topic");
+            }
+            if is_reserved(topic, hub) {
+                return refuse("topic", RESERVED_TOPIC);
+            }
+        }
+        if let Some(id) = &self.id {
+            check_clean("id", id)?;
+            if id.starts_with(GENERATED) {
+                return refuse("id", "an id that starts with \"#\" is one that the hub generates");
+            }
+            if id == EARLIEST {
+                return refuse("id", "\"earliest\" is reserved");
+            }
+        }
+        if let Some(kind) = &self.kind {
+            check_clean("type", kind)?;
+            if kind == HUB_TYPE {
+                return refuse("type", "\"mercure\" is the type of updates that the hub publishes");
+            }
+        }
+        if self.retry.as_ref().is_some_and(|retry| !retry.bytes().all(|b| b.is_ascii_digit())) {
+            return refuse("retry", "a reconnection time has only digits");
+        }
+        self.unchecked_draft(now)
+    }
+
+    /// Returns the event of an update of the hub itself.
+    pub fn into_hub_draft(self, now: Timestamp) -> Result<Draft, Invalid> {
+        Self { is_private: true, kind: Some(HUB_TYPE.to_owned()), ..self }.unchecked_draft(now)
+    }
+
+    fn unchecked_draft(self, now: Timestamp) -> Result<Draft, Invalid> {
+        let flags = if self.is_private { PRIVATE } else { "" };
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        let (id, kind, retry) = (text(&self.id), text(&self.kind), text(&self.retry));
+        let mut line = [flags, &id, &kind, &retry].join(&SEPARATOR.to_string());
+        for topic in &self.topics {
+            line.push(SEPARATOR);
+            line.push_str(topic);
+        }
+        line.push('\n');
+        line.push_str(&self.data);
+        Draft::from_text(vec![updates().clone()], EventType::parse(UPDATE_TYPE)?, &line, now)
+    }
+}
+
+/// Detail of the error of a topic that only the hub may publish to.
+pub(crate) const RESERVED_TOPIC: &str = "topics below the hub's own URL are reserved";
+
+/// Returns true if a topic addresses the hub or a resource below it, on whatever host.
+pub(crate) fn is_reserved(topic: &str, hub: &Url) -> bool {
+    let Ok(url) = hub.join(topic) else { return false };
+    // Characters that need no encoding are the same as their encoded form (RFC 3986 §6.2.2.2).
+    let path = percent_decode_str(url.path()).decode_utf8_lossy().replace('\\', "/");
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            ".." => {
+                parts.pop();
+            }
+            "." => {}
+            part => parts.push(part),
+        }
+    }
+    let path = parts.join("/");
+    let rest = path.strip_prefix(hub.path());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// An update of the journal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Update<'a> {
+    /// True if only subscribers with a grant for a topic get it.
+    pub is_private: bool,
+    /// Id that the publisher gave it.
+    pub id: Option<&'a str>,
+    /// Type, for the line `event:`.
+    pub kind: Option<&'a str>,
+    /// Reconnection time in milliseconds, as decimal digits.
+    pub retry: Option<&'a str>,
+    topics: &'a str,
+    /// Data.
+    pub data: &'a str,
+}
+
+impl<'a> Update<'a> {
+    /// Returns the update of an entry; `None` for an entry of another stream, and for an end.
+    pub fn of(entry: &'a Entry) -> Option<Self> {
+        match (&entry.streams[..], &entry.body) {
+            ([stream], Body::Event { payload, .. }) if stream.as_str() == UPDATES => {
+                Self::parse(payload.as_bytes())
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads a payload.
+    pub(crate) fn parse(payload: &'a [u8]) -> Option<Self> {
+        let (line, data) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
+        let mut fields = line.splitn(5, SEPARATOR);
+        let flags = fields.next()?;
+        let mut optional =
+            || Some(fields.next()?).map(|field| Some(field).filter(|f| !f.is_empty()));
+        let (id, kind, retry) = (optional()?, optional()?, optional()?);
+        let topics = fields.next()?;
+        Some(Self { is_private: flags == PRIVATE, id, kind, retry, topics, data })
+    }
+
+    /// Returns the topics; the first is the canonical one.
+    pub fn topics(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.topics.split(SEPARATOR)
+    }
+
+    /// Returns true for updates about subscriptions.
+    pub fn is_of_hub(&self) -> bool {
+        self.kind == Some(HUB_TYPE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub() -> Url {
+        Url::parse("https://hub.example/.well-known/mercure").expect("a URL")
+    }
+
+    fn update(topic: &str) -> PublishedUpdate {
+        PublishedUpdate { topics: vec![topic.to_owned()], ..PublishedUpdate::default() }
+    }
+
+    fn error(update: PublishedUpdate) -> Option<String> {
+        update.into_draft(&hub(), Timestamp::from_ms(0)).err().map(|invalid| invalid.field)
+    }
+
+    #[test]
+    fn an_update_is_stored_and_read_unchanged() {
+        let published = PublishedUpdate {
+            topics: vec!["https://example.com/é?x".to_owned(), "a b".to_owned()],
+            data: "1\n\u{1f}2\r\n\r3".to_owned(),
+            is_private: true,
+            id: Some("id-[\"x\"]".to_owned()),
+            kind: Some("my type".to_owned()),
+            retry: Some("0500".to_owned()),
+        };
+        let draft = published.clone().into_draft(&hub(), Timestamp::from_ms(0)).expect("valid");
+        assert_eq!(draft.streams(), [updates().clone()]);
+        let read = Update::parse(draft.payload().as_bytes()).expect("an update");
+        assert_eq!(read.topics().collect::<Vec<_>>(), published.topics);
+        assert_eq!((read.id, read.kind), (published.id.as_deref(), published.kind.as_deref()));
+        assert_eq!((read.retry, read.data), (Some("0500"), published.data.as_str()));
+        assert!(read.is_private && !read.is_of_hub());
+        let plain = update("a").into_draft(&hub(), Timestamp::from_ms(0)).expect("valid");
+        let read = Update::parse(plain.payload().as_bytes()).expect("an update");
+        assert_eq!((read.id, read.kind, read.retry, read.data), (None, None, None, ""));
+        assert!(!read.is_private);
+    }
+
+    #[test]
+    fn invalid_fields_are_named() {
+        let with = |change: &dyn Fn(&mut PublishedUpdate)| {
+            let mut changed = update("a");
+            change(&mut changed);
+            error(changed)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(error(PublishedUpdate::default()).as_deref(), Some("topic"));
+        assert_eq!(error(update("*")).as_deref(), Some("topic"));
+        assert_eq!(error(update("a\nb")).as_deref(), Some("topic"));
+        for id in ["#x", "earliest", "a\u{200b}"] {
+            assert_eq!(with(&|update| update.id = some(id)).as_deref(), Some("id"), "{id:?}");
+        }
+        for kind in ["mercure", "a\u{7f}"] {
+            let found = with(&|update| update.kind = some(kind));
+            assert_eq!(found.as_deref(), Some("type"), "{kind:?}");
+        }
+        for retry in ["1.5", "-1", " 1", "٣"] {
+            let found = with(&|update| update.retry = some(retry));
+            assert_eq!(found.as_deref(), Some("retry"), "{retry:?}");
+        }
+        assert_eq!(with(&|update| update.kind = some("error")), None);
+    }
+
+    #[test]
+    fn topics_of_the_hub_are_reserved_however_they_are_spelled() {
+        for reserved in [
+            "/.well-known/mercure",
+            ".well-known/mercure/../../.well-known/mercure",
+            "/.well-known/mercure/",
+            "/.well-known/mercure/subscriptions/exact/a/b",
+            "/.well-known/%6Dercure/x",
+            "/.well-known/x/../mercure/x",
+            "/.well-known/%2e%2e/.well-known/mercure",
+            "https://other.example/.well-known/mercure",
+            "https://other.example\\.well-known\\mercure\\x",
+            "foo:/.well-known/mercure",
+            "/.well-known/mercure?x#y",
+            "mercure",
+            "",
+        ] {
+            assert!(is_reserved(reserved, &hub()), "{reserved}");
+        }
+        for free in [
+            "/.well-known/mercurex",
+            "/x?u=/.well-known/mercure",
+            "a",
+            "https://example.com/books/1",
+            "http://[",
+            "/a/.well-known/mercure",
+        ] {
+            assert!(!is_reserved(free, &hub()), "{free}");
+        }
+    }
+}
