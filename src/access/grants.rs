@@ -168,6 +168,8 @@ impl Grants {
                 selectors.retain(|selector| !selector.is_for_admins());
                 if claims.admin {
                     selectors.push(Selector::parse(HUB_STREAMS)?);
+                    #[cfg(feature = "mercure")]
+                    selectors.push(Selector::Exact(crate::event::topic::updates().clone()));
                 }
                 // A caller that may run a job may read the output of its runs.
                 selectors.extend(claims.run.iter().filter_map(|job| job_runs_selector(job)));

@@ -4,7 +4,7 @@
 //! `mercure`.
 
 use super::jwt::Verifier;
-use super::{Caller, Denied, RevocationMark};
+use super::{Caller, Denied, GrantClaims, Grants, RevocationMark};
 use crate::event::Timestamp;
 use crate::event::topic::{MatcherKind, Topic, TopicMatcher};
 use jsonwebtoken::Header;
@@ -109,6 +109,9 @@ struct Claims {
     mercure: Option<OldClaim>,
     #[serde(default, rename = "https://mercure.rocks/")]
     namespaced: Option<OldClaim>,
+    /// Streams that the subscriber may read as topics.
+    #[serde(default)]
+    fanfare: GrantClaims,
 }
 
 /// The claim of the dialect 0.x.
@@ -174,7 +177,10 @@ impl MercureVerifier {
             Dialect::One => self.grants_of_details(claims.authorization_details)?,
             Dialect::Zero => self.grants_of_claim(claims.mercure.or(claims.namespaced))?,
         };
+        let readable =
+            GrantClaims { subscribe: claims.fanfare.subscribe, ..GrantClaims::default() };
         Ok(Caller {
+            grants: Grants::of(readable).map_err(|_| Denied::Claims)?,
             subject: claims.sub,
             jti: claims.jti,
             issued: claims.iat.map(ms).transpose()?.map(Timestamp::from_ms),

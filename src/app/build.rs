@@ -57,6 +57,8 @@ pub(super) async fn build(
         config.access.clone().with_tickets(tickets(config, &journal).await?, revocations.clone());
     let (access, new_secret) = with_admin_key(config, access)?;
     let node = cluster::node_name(config);
+    #[cfg(feature = "mercure")]
+    let subscriptions = subscriptions(config, &journal);
     let state = Data::new(AppState {
         #[cfg(feature = "chat")]
         chats: chats(config, &journal, limits.clone(), &telemetry)?,
@@ -75,6 +77,8 @@ pub(super) async fn build(
             node,
             &telemetry,
         ),
+        #[cfg(feature = "mercure")]
+        subscriptions,
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
         backup: journal.backup.clone(),
@@ -161,6 +165,14 @@ fn chats(
         telemetry,
     );
     chats.map_err(anyhow::Error::msg).context("cannot create HTTP clients")
+}
+
+/// Returns the list of the subscriptions of the Mercure protocol, if they are published.
+#[cfg(feature = "mercure")]
+fn subscriptions(config: &Config, journal: &Journal) -> Option<crate::source::Subscriptions> {
+    let settings = config.mercure.as_ref().filter(|settings| settings.subscriptions)?;
+    let (publisher, path) = (journal.publisher.clone(), settings.url.path().to_owned());
+    Some(crate::source::Subscriptions::new(publisher, cluster::node_name(config), path))
 }
 
 /// Adds an admin key where nobody could be an admin otherwise. Returns the secret of a new one.

@@ -120,6 +120,10 @@ fn end_runs_of(state: &AppState, node: &NodeName) -> anyhow::Result<()> {
     crate::source::end_orphaned_runs(&state.history, &state.publisher, node)?;
     #[cfg(feature = "chat")]
     state.chats.end_those_of(node)?;
+    #[cfg(feature = "mercure")]
+    if let Some(subscriptions) = &state.subscriptions {
+        subscriptions.end_those_of(&state.history, node)?;
+    }
     Ok(())
 }
 

@@ -209,6 +209,12 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
         let run = move |feed| chats.clone().follow_other_hubs(feed);
         actix::spawn(state.sources.clone().supervise("chats", run));
     }
+    #[cfg(feature = "mercure")]
+    if let Some(subscriptions) = state.subscriptions.clone() {
+        let history = state.history.clone();
+        let run = move |feed| subscriptions.clone().run(feed, history.clone());
+        actix::spawn(state.sources.clone().supervise("subscriptions", run));
+    }
     #[cfg(feature = "tail")]
     if !config.tails.is_empty() {
         let (history, specs) = (state.history.clone(), config.tails.clone());

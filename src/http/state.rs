@@ -88,6 +88,9 @@ pub struct AppState {
     /// Commands that are run by name.
     #[cfg(feature = "jobs")]
     pub jobs: crate::source::Jobs,
+    /// Active subscriptions of the Mercure protocol, if they are published.
+    #[cfg(feature = "mercure")]
+    pub subscriptions: Option<crate::source::Subscriptions>,
     /// Publishes to the journal.
     pub publisher: Publisher,
     /// Reads from the journal.

@@ -34,6 +34,8 @@ pub enum SubscribeRejection {
     ManagerQueue,
     /// The worker thread of the session has ended.
     WorkerGone,
+    /// The begin of the subscription could not be published.
+    Unpublished,
     /// This limit is reached.
     Limit(Limit),
 }

@@ -12,6 +12,7 @@ use crate::telemetry::CloseReason;
 use actix::Addr;
 use bytes::Bytes;
 use rand::Rng;
+use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct ShardHandle {
 pub struct Subscription {
     state: Rc<RefCell<ShardState>>,
     key: SessionKey,
+    /// Dropped when the session has ended.
+    guard: Option<Box<dyn Any>>,
 }
 
 /// A registered session that has not begun to read.
@@ -54,7 +57,7 @@ impl ShardHandle {
         let Some(key) = self.state.borrow_mut().admit(session) else {
             return Err(SubscribeRejection::ManagerQueue);
         };
-        let subscription = Subscription { state: self.state.clone(), key };
+        let subscription = Subscription { state: self.state.clone(), key, guard: None };
         match registration.await {
             Ok(Ok(through)) => Ok(PendingSession { subscription, through }),
             Ok(Err(refusal)) => Err(refusal),
@@ -67,6 +70,11 @@ impl Subscription {
     /// Returns the id of the session.
     pub fn id(&self) -> uuid::Uuid {
         self.state.borrow().members.session(self.key).map_or(uuid::Uuid::nil(), |s| s.id)
+    }
+
+    /// Keeps a value until the session has ended.
+    pub fn keep(&mut self, guard: impl Any) {
+        self.guard = Some(Box::new(guard));
     }
 
     /// Starts the session.
@@ -150,7 +158,7 @@ impl Subscription {
 impl Subscription {
     /// Creates the subscription of an existing session.
     pub(super) fn of(state: Rc<RefCell<ShardState>>, key: SessionKey) -> Self {
-        Self { state, key }
+        Self { state, key, guard: None }
     }
 }
 

@@ -19,6 +19,8 @@ mod output;
 mod own_streams;
 mod publish_with_retry;
 mod revocations;
+#[cfg(feature = "mercure")]
+mod subscriptions;
 mod supervisor;
 #[cfg(feature = "system")]
 mod system;
@@ -45,6 +47,8 @@ pub use own_streams::{
     TAIL_KEPT_EVENTS, TAIL_STREAM,
 };
 pub use revocations::{follow_revocations, revocation_item};
+#[cfg(feature = "mercure")]
+pub use subscriptions::{ActiveSubscription, SubscriptionGuard, Subscriptions, encoded};
 pub use supervisor::{SourceHandle, SourceView, Supervisor};
 #[cfg(feature = "system")]
 pub use system::watch as watch_system;

@@ -43,6 +43,10 @@ pub fn entry(
     view: &View,
     reader: Option<&Interest>,
 ) {
+    #[cfg(feature = "mercure")]
+    let as_json = if view.format == Format::Updates { None } else { updates::as_json(entry) };
+    #[cfg(feature = "mercure")]
+    let entry = as_json.as_ref().unwrap_or(entry);
     match view.format {
         Format::Sse => sse::entry(out, id, entry, view, reader),
         Format::Ndjson => lines::ndjson(out, id, entry, view.has_control(), reader),

@@ -3,9 +3,11 @@
 //! There are no events of the hub between them: clients would show them, and their ids would take the place of
 //! the last update's.
 
+use super::control::json;
 use super::sse::{data, line};
 use crate::event::topic::{GENERATED, Update};
-use crate::event::{Body, Entry, EventId};
+use crate::event::{Body, Entry, EventId, Payload};
+use serde::Serialize;
 
 /// Appends the block of an update, or of an event of another stream; an end has none.
 pub(super) fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry) {
@@ -28,6 +30,34 @@ pub(super) fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry) {
     }
     data(out, update.map_or(payload.as_bytes(), |update| update.data.as_bytes()));
     out.push(b'\n');
+}
+
+/// Returns an update as an event with JSON data, for readers of its stream; `None` for other entries.
+pub(super) fn as_json(entry: &Entry) -> Option<Entry> {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        topics: Vec<&'a str>,
+        private: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        r#type: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry: Option<&'a str>,
+        data: &'a str,
+    }
+    let update = Update::of(entry)?;
+    let Body::Event { kind, .. } = &entry.body else { return None };
+    let data = Data {
+        topics: update.topics().collect(),
+        private: update.is_private,
+        id: update.id,
+        r#type: update.kind,
+        retry: update.retry,
+        data: update.data,
+    };
+    let payload = Payload::from_stored(json(&data).into(), true);
+    Some(Entry { body: Body::Event { kind: kind.clone(), payload }, ..entry.clone() })
 }
 
 #[cfg(test)]

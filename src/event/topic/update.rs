@@ -23,6 +23,8 @@ pub(crate) const GENERATED: char = '#';
 pub const MAX_TOPICS: usize = 1_000;
 const SEPARATOR: char = '\u{1f}';
 const PRIVATE: &str = "p";
+/// Character before the name of the hub that published an update, after [`PRIVATE`].
+const NODE: char = '@';
 
 /// Returns the stream of all updates.
 pub fn updates() -> &'static StreamName {
@@ -87,13 +89,28 @@ impl PublishedUpdate {
         self.unchecked_draft(now)
     }
 
-    /// Returns the event of an update of the hub itself.
-    pub fn into_hub_draft(self, now: Timestamp) -> Result<Draft, Invalid> {
-        Self { is_private: true, kind: Some(HUB_TYPE.to_owned()), ..self }.unchecked_draft(now)
+    /// Returns the event of an update of the hub itself, which is private. `node` is the name of the hub in its
+    /// cluster.
+    pub fn into_hub_draft(
+        self,
+        is_typed: bool,
+        node: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Draft, Invalid> {
+        let kind = is_typed.then(|| HUB_TYPE.to_owned());
+        let update = Self { is_private: true, kind, ..self };
+        match node {
+            Some(node) => update.encode(&format!("{PRIVATE}{NODE}{node}"), now),
+            None => update.unchecked_draft(now),
+        }
     }
 
     fn unchecked_draft(self, now: Timestamp) -> Result<Draft, Invalid> {
         let flags = if self.is_private { PRIVATE } else { "" };
+        self.encode(flags, now)
+    }
+
+    fn encode(self, flags: &str, now: Timestamp) -> Result<Draft, Invalid> {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         let (id, kind, retry) = (text(&self.id), text(&self.kind), text(&self.retry));
         let mut line = [flags, &id, &kind, &retry].join(&SEPARATOR.to_string());
@@ -141,6 +158,7 @@ pub struct Update<'a> {
     pub kind: Option<&'a str>,
     /// Reconnection time in milliseconds, as decimal digits.
     pub retry: Option<&'a str>,
+    hub: Option<&'a str>,
     topics: &'a str,
     /// Data.
     pub data: &'a str,
@@ -166,7 +184,11 @@ impl<'a> Update<'a> {
             || Some(fields.next()?).map(|field| Some(field).filter(|f| !f.is_empty()));
         let (id, kind, retry) = (optional()?, optional()?, optional()?);
         let topics = fields.next()?;
-        Some(Self { is_private: flags == PRIVATE, id, kind, retry, topics, data })
+        let (flags, hub) = match flags.split_once(NODE) {
+            Some((flags, hub)) => (flags, Some(hub)),
+            None => (flags, None),
+        };
+        Some(Self { is_private: flags == PRIVATE, id, kind, retry, hub, topics, data })
     }
 
     /// Returns the topics; the first is the canonical one.
@@ -174,9 +196,9 @@ impl<'a> Update<'a> {
         self.topics.split(SEPARATOR)
     }
 
-    /// Returns true for updates about subscriptions.
-    pub fn is_of_hub(&self) -> bool {
-        self.kind == Some(HUB_TYPE)
+    /// Returns the name of the hub that published it, if it is about a subscription at a hub of a cluster.
+    pub fn hub(&self) -> Option<&'a str> {
+        self.hub
     }
 }
 
@@ -212,7 +234,11 @@ mod tests {
         assert_eq!(read.topics().collect::<Vec<_>>(), published.topics);
         assert_eq!((read.id, read.kind), (published.id.as_deref(), published.kind.as_deref()));
         assert_eq!((read.retry, read.data), (Some("0500"), published.data.as_str()));
-        assert!(read.is_private && !read.is_of_hub());
+        assert!(read.is_private && read.hub().is_none());
+        let own = PublishedUpdate { retry: None, ..published };
+        let own = own.into_hub_draft(true, Some("h1"), Timestamp::from_ms(0)).expect("valid");
+        let read = Update::parse(own.payload().as_bytes()).expect("an update");
+        assert!(read.is_private && read.hub() == Some("h1") && read.kind == Some("mercure"));
         let plain = update("a").into_draft(&hub(), Timestamp::from_ms(0)).expect("valid");
         let read = Update::parse(plain.payload().as_bytes()).expect("an update");
         assert_eq!((read.id, read.kind, read.retry, read.data), (None, None, None, ""));

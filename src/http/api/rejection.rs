@@ -22,7 +22,9 @@ fn rejection_of(refusal: SubscribeRejection) -> (Code, SubscribeRejectReason) {
         SubscribeRejection::ManagerQueue => {
             (Code::ResourceExhausted, SubscribeRejectReason::ManagerBusy)
         }
-        SubscribeRejection::WorkerGone => (Code::Unresponsive, SubscribeRejectReason::Error),
+        SubscribeRejection::WorkerGone | SubscribeRejection::Unpublished => {
+            (Code::Unresponsive, SubscribeRejectReason::Error)
+        }
         SubscribeRejection::Limit(limit) => {
             (Code::of_limit(limit), SubscribeRejectReason::Limit(limit))
         }
@@ -57,6 +59,9 @@ pub(crate) fn reject_subscriber(
                 "the hub is cut off from the log of its cluster; use another hub".to_owned()
             }
             SubscribeRejection::WorkerGone => "a worker thread has ended; retry".to_owned(),
+            SubscribeRejection::Unpublished => {
+                "the begin of the subscription could not be published; retry".to_owned()
+            }
             SubscribeRejection::ManagerQueue | SubscribeRejection::Limit(_) => {
                 format!("the limit {} is reached", reason.as_str())
             }

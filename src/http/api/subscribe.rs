@@ -239,6 +239,20 @@ fn refuse_chats(_: &AppState, selectors: &[Selector]) -> Result<(), Problem> {
     }
 }
 
+/// Refuses the stream of the updates of the Mercure protocol, unless admins may read it.
+#[cfg(feature = "mercure")]
+fn refuse_updates(state: &AppState, selectors: &[Selector]) -> Result<(), Problem> {
+    let settings = state.settings.mercure.as_ref();
+    let is_readable = settings.is_some_and(|settings| settings.is_readable_as_stream);
+    let is_of_updates =
+        |selector: &Selector| selector.exact().is_some_and(StreamName::is_of_updates);
+    if !is_readable && selectors.iter().any(is_of_updates) {
+        let why = "updates are read as a stream only with --mercure-updates";
+        return Err(Problem::new(Code::Forbidden, why).field("stream"));
+    }
+    Ok(())
+}
+
 /// Narrows a subscription to what the caller may read.
 pub(crate) fn narrow_to_grants(
     state: &AppState,
@@ -253,6 +267,8 @@ pub(crate) fn narrow_to_grants(
             "wildcards do not match the streams of {unmatchable}; subscribe to them by name"
         ));
     }
+    #[cfg(feature = "mercure")]
+    refuse_updates(state, interest.selectors())?;
     #[cfg(feature = "chat")]
     authorization::refuse_redacted(state, interest.selectors())?;
     let readable = caller.grants.readable(interest.selectors())?;

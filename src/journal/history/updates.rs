@@ -6,23 +6,35 @@ use crate::event::topic::{GENERATED, Update, updates};
 use crate::event::{Body, EventId};
 use crate::journal::error::JournalError;
 use crate::journal::keys;
+use crate::journal::store::StreamRow;
 
 impl History {
     /// Returns the position of the update with an id, if it is stored. Of several updates to which publishers
-    /// gave the same id it is the first that is stored.
-    pub fn find_update(&self, id: &str) -> Result<Option<Position>, JournalError> {
-        let Some(row) = self.streams.get(updates()) else { return Ok(None) };
-        let after_floor = Position::from_stored(row.floor.get() + 1);
+    /// gave the same id it is the first that is stored. With `any_stream`, a generated id may be that of an event
+    /// of any stream.
+    pub fn find_update(
+        &self,
+        id: &str,
+        any_stream: bool,
+    ) -> Result<Option<Position>, JournalError> {
+        let row = self.streams.get(updates());
+        let after_floor = |row: &StreamRow| Position::from_stored(row.floor.get() + 1);
         if let Some(generated) = id.strip_prefix(GENERATED) {
             let known = EventId::parse(generated).ok().and_then(|id| self.resolve(id));
-            let Some(position) = known.filter(|position| *position >= after_floor) else {
-                return Ok(None);
-            };
-            let is_ahead = position > self.head();
-            let is_stored = is_ahead || self.kv.get(&keys::index(row.number, position))?.is_some();
-            return Ok(is_stored.then_some(position));
+            let Some(position) = known else { return Ok(None) };
+            if position > self.head() {
+                return Ok(Some(position));
+            }
+            if let Some(row) = row.filter(|row| position >= after_floor(row))
+                && self.kv.get(&keys::index(row.number, position))?.is_some()
+            {
+                return Ok(Some(position));
+            }
+            let is_stored = any_stream && !self.streams_at(position)?.is_empty();
+            return Ok(Some(position).filter(|_| is_stored));
         }
-        let from = keys::update_id(row.number, id, after_floor);
+        let Some(row) = row else { return Ok(None) };
+        let from = keys::update_id(row.number, id, after_floor(&row));
         let until = keys::update_id(row.number, id, Position::from_stored(u64::MAX));
         let Some((key, _)) = self.kv.walk(from, until).next().transpose()? else { return Ok(None) };
         let position = keys::position_of(&key).ok_or_else(|| damaged(&key))?;

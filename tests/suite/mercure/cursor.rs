@@ -33,7 +33,8 @@ async fn r21_the_header_beats_the_query() {
 async fn r22_the_response_names_the_update_before_the_first_one() {
     let hub = start().await;
     let ids = publish_many(&hub, 3).await;
-    publish_id(&hub, &[("topic", "b"), ("data", "own"), ("id", "urn:own")]).await;
+    publish_id(&hub, &[("topic", "b"), ("id", "urn:own")]).await;
+    publish_id(&hub, &[("topic", "b"), ("id", "urn:é")]).await;
     for (matcher, header, other) in [
         ("match", "mercure-last-event-id", "last-event-id"),
         ("topic", "last-event-id", "mercure-last-event-id"),
@@ -42,6 +43,7 @@ async fn r22_the_response_names_the_update_before_the_first_one() {
         for (requested, named, first) in [
             (ids[1].as_str(), ids[1].as_str(), "2"),
             ("urn:own", "urn:own", ""),
+            ("urn:é", "urn:é", ""),
             ("earliest", "earliest", "0"),
             ("unknown", "earliest", "0"),
             ("#00000000-0000000000000000", "earliest", "0"),

@@ -1,10 +1,12 @@
 //! The Mercure protocol: a test for each requirement, in both dialects, named after its number.
 
+mod bridges;
 mod cursor;
 mod delivery;
 mod discovery;
 mod publishing;
 mod selection;
+mod subscriptions;
 mod tokens;
 
 use crate::credentials::{SECRET, in_seconds};

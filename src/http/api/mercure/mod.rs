@@ -6,12 +6,14 @@ mod form;
 mod metadata;
 mod publish;
 mod subscribe;
+mod subscriptions;
 
 use crate::config::MercureSettings;
 use crate::http::extract::mercure::{METADATA_PREFIX, hub_paths};
 use crate::http::resource::resource;
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
+use subscriptions::COLLECTION;
 
 /// Methods of the hub.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "QUERY"];
@@ -28,6 +30,10 @@ pub(crate) fn configure(config: &mut ServiceConfig, settings: &MercureSettings) 
                 .route(web::head().to(subscribe::head))
                 .route(web::method(query()).to(subscribe::query))
                 .route(web::post().to(publish::publish)),
+        );
+        config.service(
+            resource(&format!("{path}{COLLECTION}{{rest:(/.*)?}}"), &["GET"])
+                .route(web::get().to(subscriptions::get)),
         );
         config.service(
             resource(&format!("{METADATA_PREFIX}{path}"), &["GET"])

@@ -14,7 +14,8 @@ use crate::http::extract::mercure::MercureRequest;
 use crate::http::extract::query::{self, Pairs};
 use crate::http::history::read_history;
 use crate::http::state::AppState;
-use crate::hub::{Heartbeat, SessionStart};
+use crate::hub::{Heartbeat, SessionStart, SubscribeRejection, Subscription};
+use crate::source::ActiveSubscription;
 use crate::wire::{self, Format, Resume, View};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Data, Payload};
@@ -217,10 +218,21 @@ async fn subscribe(
         caller: &caller,
         rejected_by_status: false,
     };
-    let registration = match session::register(state, request, subscriber).await {
+    let mut registration = match session::register(state, request, subscriber).await {
         Ok(registration) => registration,
         Err(response) => return Ok(response),
     };
+    if let Some(subscriptions) = &state.subscriptions {
+        let begun = active(&registration.subscription, &caller, plan.dialect, &plan.matchers);
+        match subscriptions.begin(begun).await {
+            Ok(guard) => registration.subscription.keep(guard),
+            Err(error) => {
+                tracing::warn!(%error, "failed to publish the begin of a subscription");
+                let refusal = SubscribeRejection::Unpublished;
+                return Ok(reject_subscriber(state, request, refusal, Format::Updates, false));
+            }
+        }
+    }
     let seen_removals = state.history.removals();
     let cursor = find_cursor(state, plan.requested).await?;
     let mut prefix = Vec::new();
@@ -246,6 +258,28 @@ async fn subscribe(
         wrap: None,
     };
     Ok(session::start(state, request, registration.subscription, start, head))
+}
+
+/// Returns the subscriptions of a session, one for each matcher.
+fn active(
+    subscription: &Subscription,
+    caller: &Caller,
+    dialect: Dialect,
+    matchers: &[TopicMatcher],
+) -> Vec<ActiveSubscription> {
+    let subscriber = format!("urn:uuid:{}", subscription.id());
+    let topics = caller.topics.as_ref();
+    let of = |matcher: &TopicMatcher| ActiveSubscription {
+        dialect,
+        match_type: matcher.kind().as_str(),
+        matcher: matcher.as_str().to_owned(),
+        subscriber: subscriber.clone(),
+        payload: topics.and_then(|topics| topics.payload(matcher)).cloned(),
+    };
+    let mut distinct: Vec<_> = matchers.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct.iter().map(of).collect()
 }
 
 /// Start of a subscription.
@@ -295,9 +329,10 @@ async fn find_cursor(state: &Data<AppState>, requested: Option<String>) -> Resul
     if id == EARLIEST {
         return Ok(Cursor::Earliest { is_requested: true });
     }
+    let any_stream = state.settings.mercure.as_ref().is_some_and(|own| own.selects_streams);
     let find = || {
         let id = id.clone();
-        read_history(state, move |history| history.find_update(&id))
+        read_history(state, move |history| history.find_update(&id, any_stream))
     };
     let mut position = find().await?;
     if position.is_none() && wait_for_log(state).await {
