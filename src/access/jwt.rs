@@ -10,7 +10,7 @@ use crate::event::Timestamp;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +58,22 @@ struct Claims {
     #[serde(default)]
     sub: Option<String>,
     #[serde(default)]
-    fanfare: GrantClaims,
+    fanfare: Option<GrantClaims>,
+    /// Claims of tokens of the Mercure protocol.
+    #[serde(default)]
+    mercure: Option<IgnoredAny>,
+    #[serde(default, rename = "https://mercure.rocks/")]
+    namespaced: Option<IgnoredAny>,
+    #[serde(default)]
+    authorization_details: Option<IgnoredAny>,
+}
+
+impl Claims {
+    /// Returns true for a token that is made for the Mercure protocol only.
+    fn is_of_mercure(&self) -> bool {
+        let own = [&self.mercure, &self.namespaced, &self.authorization_details];
+        self.fanfare.is_none() && own.into_iter().any(Option::is_some)
+    }
 }
 
 impl std::fmt::Debug for Verifier {
@@ -142,7 +157,10 @@ impl Verifier {
         if claims.nbf.map(ms).transpose()?.is_some_and(|not_before| not_before > now) {
             return Err(Denied::Early);
         }
-        let grants = Grants::of(claims.fanfare).map_err(|_| Denied::Claims)?;
+        if claims.is_of_mercure() {
+            return Err(Denied::Claims);
+        }
+        let grants = Grants::of(claims.fanfare.unwrap_or_default()).map_err(|_| Denied::Claims)?;
         let expires = Some(Timestamp::from_ms(expires));
         let issued = issued.map(Timestamp::from_ms);
         let (subject, jti) = (claims.sub, claims.jti);
@@ -155,6 +173,30 @@ impl Verifier {
             mark: Some(mark),
             ..Caller::anonymous_caller()
         })
+    }
+
+    /// Returns false for tokens that name another issuer or another audience than the configured ones. A token of
+    /// Mercure 0.x usually names none.
+    #[cfg(feature = "mercure")]
+    pub(super) fn may_be_for(
+        &self,
+        issuer: &Option<String>,
+        audience: &Option<serde_json::Value>,
+        hub: &url::Url,
+    ) -> bool {
+        let is_issuer = match (&self.issuer, issuer) {
+            (Some(own), Some(issuer)) => own == issuer,
+            _ => true,
+        };
+        let is_own = |text: &str| Some(text) == self.audience.as_deref() || text == hub.as_str();
+        let is_audience = match audience {
+            None => true,
+            Some(serde_json::Value::Array(all)) => {
+                all.iter().filter_map(serde_json::Value::as_str).any(is_own)
+            }
+            Some(one) => one.as_str().is_some_and(is_own),
+        };
+        is_issuer && is_audience
     }
 
     /// Returns the claims of a token whose times are not checked, and the mark of the key that signed it. An

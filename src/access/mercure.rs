@@ -43,7 +43,7 @@ pub struct TopicGrants {
     publish: Vec<TopicMatcher>,
     subscribe: Vec<TopicMatcher>,
     /// Payloads of the subscriptions that match; the first applies.
-    payloads: Vec<(Vec<TopicMatcher>, Value)>,
+    payloads: Vec<(Vec<TopicMatcher>, Option<Value>)>,
 }
 
 impl TopicGrants {
@@ -68,7 +68,8 @@ impl TopicGrants {
             matchers.iter().any(|granted| granted == matcher)
                 || matches_any(matchers, matcher.as_str())
         };
-        self.payloads.iter().find(|(matchers, _)| applies(matchers)).map(|(_, payload)| payload)
+        let first = self.payloads.iter().find(|(matchers, _)| applies(matchers));
+        first.and_then(|(_, payload)| payload.as_ref())
     }
 }
 
@@ -104,6 +105,10 @@ struct Claims {
     #[serde(default)]
     sub: Option<String>,
     #[serde(default)]
+    iss: Option<String>,
+    #[serde(default)]
+    aud: Option<Value>,
+    #[serde(default)]
     authorization_details: Option<Value>,
     #[serde(default)]
     mercure: Option<OldClaim>,
@@ -137,13 +142,13 @@ impl MercureVerifier {
         Self { publisher, subscriber, ..self }
     }
 
-    fn verifier(&self, dialect: Dialect, operation: Operation) -> Option<&Verifier> {
-        let own = match (dialect, operation) {
+    /// Returns the verifier of tokens of one dialect for one operation, if it is not the common one.
+    fn own_verifier(&self, dialect: Dialect, operation: Operation) -> Option<&Verifier> {
+        match (dialect, operation) {
             (Dialect::One, _) => None,
             (Dialect::Zero, Operation::Publish) => self.publisher.as_ref(),
             (Dialect::Zero, Operation::Subscribe) => self.subscriber.as_ref(),
-        };
-        own.or(self.common.as_ref())
+        }
     }
 
     /// Returns true if there is any key.
@@ -165,7 +170,8 @@ impl MercureVerifier {
         operation: Operation,
         now: Timestamp,
     ) -> Result<Caller, Denied> {
-        let verifier = self.verifier(dialect, operation).ok_or(Denied::Unknown)?;
+        let own = self.own_verifier(dialect, operation);
+        let verifier = own.or(self.common.as_ref()).ok_or(Denied::Unknown)?;
         let header = jsonwebtoken::decode_header(token).map_err(|_| Denied::Malformed)?;
         if header.crit.is_some() || dialect == Dialect::One && !is_access_token(&header) {
             return Err(Denied::Malformed);
@@ -175,10 +181,21 @@ impl MercureVerifier {
         let expires = self.check_times(&claims, dialect, now)?;
         let topics = match dialect {
             Dialect::One => self.grants_of_details(claims.authorization_details)?,
-            Dialect::Zero => self.grants_of_claim(claims.mercure.or(claims.namespaced))?,
+            Dialect::Zero => {
+                let claim = claims.mercure.or(claims.namespaced);
+                self.grants_of_claim(claim.ok_or(Denied::Claims)?)?
+            }
         };
-        let readable =
-            GrantClaims { subscribe: claims.fanfare.subscribe, ..GrantClaims::default() };
+        if own.is_none()
+            && dialect == Dialect::Zero
+            && !verifier.may_be_for(&claims.iss, &claims.aud, &self.url)
+        {
+            return Err(Denied::Audience);
+        }
+        let mut readable = GrantClaims::default();
+        if own.is_none() {
+            readable.subscribe = claims.fanfare.subscribe;
+        }
         Ok(Caller {
             grants: Grants::of(readable).map_err(|_| Denied::Claims)?,
             subject: claims.sub,
@@ -249,7 +266,7 @@ impl MercureVerifier {
             }
             if actions.contains(&"subscribe") {
                 grants.subscribe.extend_from_slice(&topics);
-                grants.payloads.extend(payload.map(|payload| (topics, payload.clone())));
+                grants.payloads.push((topics, payload.cloned()));
             }
         }
         Ok(grants)
@@ -265,8 +282,7 @@ impl MercureVerifier {
         TopicMatcher::parse("match", kind, text, &self.url).map_err(|_| Denied::Claims)
     }
 
-    fn grants_of_claim(&self, claim: Option<OldClaim>) -> Result<TopicGrants, Denied> {
-        let Some(claim) = claim else { return Ok(TopicGrants::default()) };
+    fn grants_of_claim(&self, claim: OldClaim) -> Result<TopicGrants, Denied> {
         let matchers = |texts: Option<Vec<String>>| -> Result<Vec<_>, Denied> {
             let texts = texts.unwrap_or_default();
             if texts.len() > MAX_MATCHERS {
@@ -278,7 +294,7 @@ impl MercureVerifier {
             texts.iter().map(parse).collect::<Result<_, _>>().map_err(|_| Denied::Claims)
         };
         let all = TopicMatcher::parse("topic", MatcherKind::Selector, "*", &self.url);
-        let payloads = claim.payload.zip(all.ok()).map(|(payload, all)| (vec![all], payload));
+        let payloads = all.ok().map(|all| (vec![all], claim.payload));
         Ok(TopicGrants {
             publish: matchers(claim.publish)?,
             subscribe: matchers(claim.subscribe)?,

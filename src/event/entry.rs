@@ -49,6 +49,12 @@ impl EndReason {
 }
 
 impl Entry {
+    /// Returns true for events, false for ends.
+    #[cfg(feature = "mercure")]
+    pub fn is_event(&self) -> bool {
+        matches!(self.body, Body::Event { .. })
+    }
+
     /// Returns its approximate size in memory, in bytes.
     pub fn footprint_bytes(&self) -> usize {
         /// The struct, its reference counts and its place in an index.

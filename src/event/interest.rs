@@ -53,11 +53,26 @@ impl Interest {
         })
     }
 
-    /// Restricts the updates of the interest to some topics.
+    /// Creates an interest in the updates of some topics, and in the events of `streams`, of which there are no more
+    /// than topics.
     #[cfg(feature = "mercure")]
-    #[must_use]
-    pub fn with_topics(self, topics: super::topic::TopicInterest) -> Self {
-        Self { topics: Some(topics), ..self }
+    pub fn in_updates(topics: super::topic::TopicInterest, streams: Vec<StreamName>) -> Self {
+        let updates = Selector::Exact(super::topic::updates().clone());
+        let mut selectors: Vec<_> = streams.into_iter().map(Selector::Exact).collect();
+        selectors.push(updates);
+        selectors.sort_unstable();
+        selectors.dedup();
+        Self { selectors: selectors.into(), types: None, topics: Some(topics) }
+    }
+
+    /// Returns the number of entries that a read may examine, of at most `max`: fewer if many matchers are tried
+    /// for each.
+    pub fn examined(&self, max: usize) -> usize {
+        #[cfg(feature = "mercure")]
+        if let Some(topics) = &self.topics {
+            return (max / topics.cost()).max(1);
+        }
+        max
     }
 
     /// Returns the topics to which its updates are restricted, if they are.
@@ -85,9 +100,12 @@ impl Interest {
     pub fn passes(&self, entry: &Entry) -> bool {
         #[cfg(feature = "mercure")]
         if let Some(topics) = &self.topics
-            && let Some(update) = super::topic::Update::of(entry)
+            && entry.is_event()
+            && entry.streams.iter().any(StreamName::is_of_updates)
         {
-            return topics.selects(&update);
+            // A damaged update is sent to nobody: it may be private.
+            let update = super::topic::Update::of(entry);
+            return update.is_some_and(|update| topics.selects(&update));
         }
         match (&entry.body, &self.types) {
             (Body::Event { kind, .. }, Some(types)) => types.contains(kind),

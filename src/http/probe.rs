@@ -22,3 +22,9 @@ pub fn pairs(query: &str) -> Result<Vec<(String, String)>, Invalid> {
 pub fn host_name(host: &str) -> Option<&str> {
     site::host_name(host)
 }
+
+/// Reads the form of a publisher of the Mercure protocol; `None` if it is invalid.
+#[cfg(feature = "mercure")]
+pub fn mercure_form(body: &[u8]) -> Option<crate::event::topic::PublishedUpdate> {
+    crate::http::api::mercure::read_form(body, usize::MAX).ok()
+}

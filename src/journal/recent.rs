@@ -95,7 +95,8 @@ impl Recent {
     ) -> Option<Position> {
         match interest.exact_streams() {
             Some(names) => {
-                let selected = self.lock().of_streams(streams, &names, after, until)?;
+                let max = interest.examined(MAX_EXAMINED_ENTRIES);
+                let selected = self.lock().of_streams(streams, &names, max, after..until)?;
                 Some(selected.visit(interest, visit))
             }
             None => {
@@ -162,19 +163,19 @@ impl Ring {
         found.collect()
     }
 
-    /// Returns entries of `names` in `(after, until]`, in order, and the position that they reach; `None`
-    /// if the ring does not hold the whole range.
+    /// Returns at most about `max` entries of `names` in `(after, until]`, in order, and the position that they
+    /// reach; `None` if the ring does not hold the whole range.
     fn of_streams(
         &self,
         streams: &Streams,
         names: &[&StreamName],
-        after: Position,
-        mut until: Position,
+        max: usize,
+        std::ops::Range { start: after, end: mut until }: std::ops::Range<Position>,
     ) -> Option<Selected> {
         if after < self.floor {
             return None;
         }
-        let max_per_stream = (MAX_EXAMINED_ENTRIES / names.len()).max(1);
+        let max_per_stream = (max / names.len()).max(1);
         let mut positions: Vec<Position> = Vec::new();
         for name in names {
             let Some(stream_positions) = self.by_stream.get(*name) else { continue };

@@ -1,7 +1,7 @@
 //! Active subscriptions of the Mercure protocol: an update when one begins and ends, and a list of all.
 //!
 //! Promises: a subscription whose begin was published gets its end published, also if the hub is killed
-//! meanwhile: the next start, or another hub of the cluster, publishes it.
+//! meanwhile: the next start, or another hub of the cluster, publishes it, if retention has kept the begin.
 
 use super::last_values::{off_thread, read_stream};
 use super::own_streams::NodeName;
@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 const VARIABLE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Maximum number of ends in one unit.
 const MAX_ENDS: usize = 1_000;
+/// Size of the ends in one unit, in bytes, from which on it is full.
+const MAX_UNIT_BYTES: usize = 256 * 1024;
 /// Overhead of an update in the publish queue, in bytes.
 const OVERHEAD_BYTES: usize = 256;
 
@@ -57,7 +59,16 @@ struct State {
     /// Active subscriptions by their topic.
     active: BTreeMap<String, ActiveSubscription>,
     /// Ends that are not published yet. There are no more than subscriptions whose begin was published.
-    ended: Vec<(String, Value)>,
+    ended: Vec<End>,
+}
+
+/// End of a subscription that is not published yet.
+#[derive(Clone)]
+struct End {
+    topic: String,
+    document: Value,
+    /// Name of the hub that had the subscription. Whichever hub publishes the end, the update is the same.
+    hub: Option<String>,
 }
 
 /// Ends the subscriptions of a session when it is dropped.
@@ -138,26 +149,34 @@ impl Subscriptions {
         let unit: Result<Vec<_>, Invalid> = topics
             .iter()
             .zip(documents)
-            .map(|(topic, document)| self.draft(topic, &document).map(Item::Event))
+            .map(|(topic, document)| Self::draft(topic, &document, self.0.node.name()))
+            .map(|draft| draft.map(Item::Event))
             .collect();
         let unit = unit.map_err(|invalid| PublishError::TooLarge(invalid.detail))?;
         self.state().active.extend(topics.iter().cloned().zip(subscriptions));
-        // It ends them also if the publish fails, because its outcome may be unknown.
-        let guard = SubscriptionGuard { subscriptions: self.clone(), topics };
-        let bytes = unit.len() * OVERHEAD_BYTES;
-        self.0.publisher.publish(unit, bytes).await?;
-        Ok(guard)
+        let mut guard = SubscriptionGuard { subscriptions: self.clone(), topics };
+        let bytes = unit.iter().map(|item| OVERHEAD_BYTES + size(item)).sum();
+        match self.0.publisher.publish(unit, bytes).await {
+            Ok(_) => Ok(guard),
+            Err(error) => {
+                if !matches!(error, PublishError::Unconfirmed | PublishError::Poisoned(_)) {
+                    guard.forget();
+                }
+                // Otherwise the begin may be published, and the end follows.
+                Err(error)
+            }
+        }
     }
 
-    /// Returns the update about a subscription.
-    fn draft(&self, topic: &str, document: &Value) -> Result<Draft, Invalid> {
+    /// Returns the update about a subscription of a hub.
+    fn draft(topic: &str, document: &Value, hub: Option<&str>) -> Result<Draft, Invalid> {
         let update = PublishedUpdate {
             topics: vec![topic.to_owned()],
             data: document.to_string(),
             ..PublishedUpdate::default()
         };
         let is_typed = document["type"] == "subscription";
-        update.into_hub_draft(is_typed, self.0.node.name(), now())
+        update.into_hub_draft(is_typed, hub, now())
     }
 
     /// Returns the documents of the active subscriptions that a filter selects, by their topics.
@@ -173,23 +192,37 @@ impl Subscriptions {
         let left = off_thread(move || own.left_active(&history, node.as_deref())).await?;
         self.state().ended.extend(left);
         loop {
-            let ended: Vec<_> = {
-                let mut state = self.state();
-                let count = state.ended.len().min(MAX_ENDS);
-                state.ended.drain(..count).collect()
-            };
+            let ended = self.take_ended();
             if ended.is_empty() {
                 self.0.has_ended.notified().await;
                 continue;
             }
-            let drafts: Result<Vec<_>, Invalid> =
-                ended.iter().map(|(topic, document)| self.end(topic, document)).collect();
-            if let Err(error) = source.publish_with_retry(drafts?).await {
-                // The next run begins with them.
-                self.state().ended.extend(ended);
-                return Err(error.into());
+            let drafts: Result<Vec<_>, Invalid> = ended.iter().map(End::draft).collect();
+            match source.publish_with_retry(drafts?).await {
+                Ok(()) => {}
+                Err(error @ (PublishError::Refused(_) | PublishError::TooLarge(_))) => {
+                    tracing::warn!(%error, count = ended.len(), "refused the ends of subscriptions");
+                }
+                Err(error) => {
+                    // The next run begins with them.
+                    self.state().ended.extend(ended);
+                    return Err(error.into());
+                }
             }
         }
+    }
+
+    /// Takes ends for one unit.
+    fn take_ended(&self) -> Vec<End> {
+        let mut state = self.state();
+        let mut bytes = 0;
+        let count = state.ended.iter().take(MAX_ENDS).take_while(|end| {
+            let is_within = bytes < MAX_UNIT_BYTES;
+            bytes += 2 * end.topic.len() + end.document.to_string().len();
+            is_within
+        });
+        let count = count.count();
+        state.ended.drain(..count).collect()
     }
 
     /// Publishes the ends of the subscriptions of a hub that is gone.
@@ -200,19 +233,8 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Returns the update about an end. Several hubs may publish it; only the first one counts.
-    fn end(&self, topic: &str, document: &Value) -> Result<Draft, Invalid> {
-        let hash = xxhash_rust::xxh3::xxh3_128(topic.as_bytes());
-        let key = Key::parse("key", &format!("end of {hash:032x}"))?;
-        Ok(self.draft(topic, document)?.with_key(Some(key)))
-    }
-
     /// Returns the ends of the subscriptions of a hub that are active in the journal and not here.
-    fn left_active(
-        &self,
-        history: &History,
-        node: Option<&str>,
-    ) -> Result<Vec<(String, Value)>, SourceError> {
+    fn left_active(&self, history: &History, node: Option<&str>) -> Result<Vec<End>, SourceError> {
         let prefix = format!("{}/subscriptions/", self.0.path);
         let mut left = BTreeMap::new();
         read_stream(history, UPDATES, &mut |entry| {
@@ -231,10 +253,39 @@ impl Subscriptions {
         // A subscription of this process is listed before its begin is published.
         let state = self.state();
         left.retain(|topic, _| !state.active.contains_key(topic));
-        for document in left.values_mut() {
+        let end = |(topic, mut document): (String, Value)| {
             document["active"] = json!(false);
+            End { topic, document, hub: node.map(str::to_owned) }
+        };
+        Ok(left.into_iter().map(end).collect())
+    }
+}
+
+impl End {
+    /// Returns the update. Several hubs may publish it; only the first one counts.
+    fn draft(&self) -> Result<Draft, Invalid> {
+        let hash = xxhash_rust::xxh3::xxh3_128(self.topic.as_bytes());
+        let key = Key::parse("key", &format!("end of {hash:032x}"))?;
+        let draft = Subscriptions::draft(&self.topic, &self.document, self.hub.as_deref())?;
+        Ok(draft.with_key(Some(key)))
+    }
+}
+
+/// Returns the size of an event's data, in bytes.
+fn size(item: &Item) -> usize {
+    match item {
+        Item::Event(draft) => draft.payload().as_bytes().len(),
+        Item::End(_) | Item::Delete { .. } => 0,
+    }
+}
+
+impl SubscriptionGuard {
+    /// Removes the subscriptions from the list without an end, because their begin was not published.
+    fn forget(&mut self) {
+        let mut state = self.subscriptions.state();
+        for topic in self.topics.drain(..) {
+            state.active.remove(&topic);
         }
-        Ok(left.into_iter().collect())
     }
 }
 
@@ -244,7 +295,8 @@ impl Drop for SubscriptionGuard {
         for topic in &self.topics {
             if let Some(ended) = state.active.remove(topic) {
                 let document = ended.document(&self.subscriptions.0.path, false);
-                state.ended.push((topic.clone(), document));
+                let hub = self.subscriptions.0.node.name().map(str::to_owned);
+                state.ended.push(End { topic: topic.clone(), document, hub });
             }
         }
         drop(state);

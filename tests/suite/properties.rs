@@ -9,6 +9,8 @@ mod chats;
 mod credentials;
 mod events;
 mod settings;
+#[cfg(feature = "mercure")]
+mod topics;
 mod words;
 
 #[path = "../../src/properties.rs"]

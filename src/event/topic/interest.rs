@@ -21,6 +21,14 @@ impl TopicInterest {
         &self.matchers
     }
 
+    /// Returns how much more it costs to try an entry than with exact matchers only.
+    pub fn cost(&self) -> usize {
+        /// Number of patterns that cost as much as the rest of a try.
+        const PATTERNS: usize = 4;
+        let all = self.matchers.iter().chain(&self.readable);
+        1 + all.filter(|matcher| matcher.is_compiled()).count() / PATTERNS
+    }
+
     /// Returns true if the subscriber gets an update.
     pub fn selects(&self, update: &Update<'_>) -> bool {
         let topics: Vec<_> = update.topics().map(Topic::new).collect();

@@ -100,6 +100,11 @@ impl TopicMatcher {
         matches!(self.form, Form::All)
     }
 
+    /// Returns true for patterns and templates, which cost more than texts.
+    pub fn is_compiled(&self) -> bool {
+        matches!(self.form, Form::UrlPattern(_) | Form::Template(_))
+    }
+
     /// Returns true if it matches a topic.
     pub fn matches(&self, topic: &Topic<'_>) -> bool {
         match &self.form {

@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 use std::fmt::Write as _;
 
 /// Maximum size of a compiled template, in bytes. Matching takes time linear in the topic.
-const MAX_COMPILED_BYTES: usize = 1 << 18;
+const MAX_COMPILED_BYTES: usize = 1 << 17;
 /// Maximum number of variables of an expression whose variables have names in the URI.
 const MAX_NAMED_VARIABLES: usize = 32;
 /// A character of a value that is not reserved (RFC 6570 §1.5).
@@ -61,7 +61,9 @@ impl Template {
         }
         push_literal(&mut pattern, rest);
         pattern.push_str(r"\z");
-        let regex = RegexBuilder::new(&pattern).size_limit(MAX_COMPILED_BYTES).build()?;
+        let mut builder = RegexBuilder::new(&pattern);
+        let regex =
+            builder.size_limit(MAX_COMPILED_BYTES).dfa_size_limit(MAX_COMPILED_BYTES).build()?;
         // Other characters than those of a URI may be escaped in a topic.
         let plain = prefix.find(|c: char| !c.is_ascii_graphic()).unwrap_or(prefix.len());
         Ok(Some(Self { prefix: prefix[..plain].to_owned(), regex }))

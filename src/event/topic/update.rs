@@ -5,7 +5,6 @@
 
 use super::{WILDCARD, check_clean};
 use crate::event::{Body, Draft, Entry, EventType, Invalid, StreamName, Timestamp};
-use percent_encoding::percent_decode_str;
 use std::sync::LazyLock;
 use url::Url;
 
@@ -130,21 +129,39 @@ pub(crate) const RESERVED_TOPIC: &str = "topics below the hub's own URL are rese
 /// Returns true if a topic addresses the hub or a resource below it, on whatever host.
 pub(crate) fn is_reserved(topic: &str, hub: &Url) -> bool {
     let Ok(url) = hub.join(topic) else { return false };
-    // Characters that need no encoding are the same as their encoded form (RFC 3986 §6.2.2.2).
-    let path = percent_decode_str(url.path()).decode_utf8_lossy().replace('\\', "/");
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            ".." => {
-                parts.pop();
+    let (path, hub) = (normalized(url.path()), normalized(hub.path()));
+    let rest = path.strip_prefix(&hub);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Returns a path with its characters decoded that need no encoding (RFC 3986 §6.2.2.2), and without dot segments.
+fn normalized(path: &str) -> String {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        let mut rest = bytes.clone();
+        let value = digit(rest.next()).zip(digit(rest.next()));
+        let value = value.filter(|_| byte == b'%').map(|(high, low)| (high * 16 + low) as u8);
+        match value {
+            Some(value) if value.is_ascii_alphanumeric() || b"-._~".contains(&value) => {
+                decoded.push(value);
+                bytes = rest;
             }
+            _ if byte == b'\\' => decoded.push(b'/'),
+            _ => decoded.push(byte),
+        }
+    }
+    let decoded = String::from_utf8_lossy(&decoded);
+    let mut parts = Vec::new();
+    for part in decoded.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
             "." => {}
             part => parts.push(part),
         }
     }
-    let path = parts.join("/");
-    let rest = path.strip_prefix(hub.path());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    parts.join("/")
 }
 
 /// An update of the journal.
@@ -176,7 +193,7 @@ impl<'a> Update<'a> {
     }
 
     /// Reads a payload.
-    pub(crate) fn parse(payload: &'a [u8]) -> Option<Self> {
+    pub fn parse(payload: &'a [u8]) -> Option<Self> {
         let (line, data) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
         let mut fields = line.splitn(5, SEPARATOR);
         let flags = fields.next()?;
@@ -274,7 +291,7 @@ mod tests {
     fn topics_of_the_hub_are_reserved_however_they_are_spelled() {
         for reserved in [
             "/.well-known/mercure",
-            ".well-known/mercure/../../.well-known/mercure",
+            "mercure/../mercure",
             "/.well-known/mercure/",
             "/.well-known/mercure/subscriptions/exact/a/b",
             "/.well-known/%6Dercure/x",
@@ -296,8 +313,13 @@ mod tests {
             "https://example.com/books/1",
             "http://[",
             "/a/.well-known/mercure",
+            "/.well-known%2Fmercure",
         ] {
             assert!(!is_reserved(free, &hub()), "{free}");
+        }
+        let encoded = Url::parse("https://hub.example/h%C3%BCb/%7Emercure").expect("a URL");
+        for reserved in ["/h%C3%BCb/~mercure/x", "/h\u{fc}b/%7emercure", "/h%C3%BCb/%7Emercure"] {
+            assert!(is_reserved(reserved, &encoded), "{reserved}");
         }
     }
 }

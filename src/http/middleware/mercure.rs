@@ -54,30 +54,40 @@ struct Presented {
     old_cookie: Option<String>,
 }
 
-/// A token, and true if a browser may have added it to the request of any page.
+/// A token with its dialect, and true if a browser may have added it to the request of any page.
 struct Token<'a> {
     text: &'a str,
+    dialect: Dialect,
     is_ambient: bool,
 }
 
 impl Presented {
-    /// Returns the token that counts in a dialect: the header before the query before the cookie.
+    /// Returns the token that counts in a dialect: the header before the query before the cookie. If there is only
+    /// the cookie of the other dialect, it counts, so that an invalid token is never taken for none.
     fn of(&self, dialect: Dialect) -> Result<Option<Token<'_>>, Denied> {
         if let Some(text) = &self.header {
-            return Ok(Some(Token { text, is_ambient: false }));
+            return Ok(Some(Token { text, dialect, is_ambient: false }));
         }
+        let one = self.cookie.as_deref().map(|text| (text, Dialect::One));
+        let zero = self.old_cookie.as_deref().map(|text| (text, Dialect::Zero));
         let cookie = match (dialect, &self.query) {
             (Dialect::One, Some(_)) => return Err(Denied::InQuery),
-            (Dialect::Zero, Some(text)) => return Ok(Some(Token { text, is_ambient: false })),
-            (Dialect::One, None) => &self.cookie,
-            (Dialect::Zero, None) => &self.old_cookie,
+            (Dialect::Zero, Some(text)) => {
+                return Ok(Some(Token { text, dialect, is_ambient: false }));
+            }
+            (Dialect::One, None) => one.or(zero),
+            (Dialect::Zero, None) => zero.or(one),
         };
-        Ok(cookie.as_deref().map(|text| Token { text, is_ambient: true }))
+        Ok(cookie.map(|(text, dialect)| Token { text, dialect, is_ambient: true }))
     }
 
-    fn any(&self) -> Option<&str> {
-        let all = [&self.header, &self.query, &self.cookie, &self.old_cookie];
-        all.into_iter().find_map(|token| token.as_deref())
+    /// Returns the dialect of the token, if there is one.
+    fn dialect(&self) -> Option<Dialect> {
+        let by_type = self.header.as_deref().or(self.query.as_deref()).map(dialect_of);
+        let is_shared = self.cookie == self.old_cookie;
+        let by_name = |text: &String| if is_shared { dialect_of(text) } else { Dialect::One };
+        let by_cookie = || self.cookie.as_ref().map(by_name);
+        by_type.or_else(by_cookie).or_else(|| self.old_cookie.as_ref().map(|_| Dialect::Zero))
     }
 }
 
@@ -112,7 +122,7 @@ fn dialect(own: &MercureRequest, request: &HttpRequest, presented: &Presented) -
     }
     let is_subscription = own.is_hub(request.path()) && request.method() != Method::POST;
     if !is_subscription {
-        return presented.any().map_or(Dialect::One, dialect_of);
+        return presented.dialect().unwrap_or(Dialect::One);
     }
     let pairs = query::pairs(request.query_string()).unwrap_or_default();
     let has = |is_named: fn(&str) -> bool| pairs.iter().any(|(name, _)| is_named(name));
@@ -133,7 +143,7 @@ async fn verify(
     let is_publish = request.method() == Method::POST;
     let operation = if is_publish { Operation::Publish } else { Operation::Subscribe };
     let verify = || -> Result<Caller, Denied> {
-        state.access.load().verify_mercure(token.text, own.dialect, operation, now())
+        state.access.load().verify_mercure(token.text, token.dialect, operation, now())
     };
     let mut verified = verify();
     if was_key_fetched(state, token.text, &verified).await {

@@ -42,6 +42,10 @@ pub(crate) fn scope(method: &Method, path: &str) -> Scope {
         | ("POST", ["chats", _, "stop"] | ["v1", "chat", "completions", _, "cancel"]) => Scope::Any,
         (_, ["stats" | "sessions" | "cluster" | "jobs" | "log-filter" | "readyz" | "version"])
         | (_, ["presence", _] | ["journal", "losses"] | ["jobs", _, "runs"]) => Scope::Named,
+        // Subscriptions of the Mercure protocol, below the path of its hub.
+        ("GET", [first, .., _]) if *first != "streams" && parts.contains(&"subscriptions") => {
+            Scope::Named
+        }
         _ => Scope::This,
     }
 }

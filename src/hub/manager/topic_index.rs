@@ -161,10 +161,10 @@ mod tests {
     use super::*;
     use crate::event::topic::MatcherKind;
 
-    fn interest(kind: MatcherKind, text: &str) -> TopicInterest {
-        let base = Url::parse("https://hub.example/.well-known/mercure").expect("a URL");
-        let matcher = TopicMatcher::parse("match", kind, text, &base).expect("a matcher");
-        TopicInterest::new(vec![matcher], Vec::new())
+    fn interest(kind: MatcherKind, text: &str) -> Option<TopicInterest> {
+        let base = Url::parse("http://[::1]/.well-known/mercure").expect("a URL");
+        let matcher = TopicMatcher::parse("match", kind, text, &base).ok()?;
+        Some(TopicInterest::new(vec![matcher], Vec::new()))
     }
 
     #[test]
@@ -187,15 +187,18 @@ mod tests {
             &format!("{long}/{{id}}"),
         ];
         let kinds = [MatcherKind::Exact, MatcherKind::UrlPattern, MatcherKind::Selector];
-        let interests: Vec<_> =
-            kinds.iter().flat_map(|kind| texts.map(|text| interest(*kind, text))).collect();
+        let interests: Vec<_> = kinds
+            .iter()
+            .flat_map(|kind| texts.map(|text| interest(*kind, text)))
+            .flatten()
+            .collect();
         let topics = [
             "a",
             "b",
             "éx",
             "%C3%A9x",
             "/books/1",
-            "https://hub.example/books/1",
+            "http://[::1]/books/1",
             "https://example.com/books/1",
             "https://EXAMPLE.com/books/1",
             "https://a.example.com/books/1",

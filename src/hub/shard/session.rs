@@ -193,6 +193,11 @@ impl Session {
     /// Returns true if every stream it selects by name has ended at or before its cursor. A stream that
     /// was deleted and exists again has not ended.
     pub(in crate::hub) fn is_finished(&self, history: &History) -> bool {
+        // The stream of updates begins again after its deletion.
+        #[cfg(feature = "mercure")]
+        if self.interest.topics().is_some() {
+            return false;
+        }
         let Some(names) = self.interest.exact_streams() else { return false };
         self.cursor <= history.head()
             && names.iter().all(|name| {

@@ -158,7 +158,7 @@ impl History {
             examined += 1;
             let entry = self.entry(position)?.filter(|entry| interest.passes(entry));
             if entry.is_some_and(|entry| visit(&entry).is_break())
-                || examined == MAX_EXAMINED_ENTRIES
+                || examined >= interest.examined(MAX_EXAMINED_ENTRIES)
             {
                 return Ok(Some(position));
             }

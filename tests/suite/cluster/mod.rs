@@ -13,6 +13,8 @@ mod join;
 mod jwt;
 mod limits;
 mod log_faults;
+#[cfg(feature = "mercure")]
+mod mercure;
 mod nats;
 mod network;
 mod partitions;

@@ -50,6 +50,12 @@ async fn a_topic_selects_the_stream_of_its_name() {
     }
     assert_eq!(reader.next().await.unwrap().data, "own.1");
     assert_eq!(reader.next().await.unwrap().data, "own.2");
+    // Each matcher may be the name of a stream.
+    let names: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    let parameters: Vec<_> = names.iter().map(|name| ("match", name.as_str())).collect();
+    let mut reader = subscribe(&hub, &parameters, &[]).await;
+    hub.publish("99", "x").await;
+    assert_eq!(reader.next().await.unwrap().data, "x");
     let off = start().await;
     let mut reader = subscribe(&off, &[("match", "deploys"), ("match", "last")], &[]).await;
     off.http.post(off.url("/streams/deploys/events")).body("x").send().await.unwrap();

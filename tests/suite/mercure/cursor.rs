@@ -1,9 +1,10 @@
 //! Requirements 21 to 25: the cursor.
 
 use super::{
-    all_tokens, detail, old_token, publish_id, start, start_with, subscribe, subscribe_as,
+    all_tokens, detail, old_token, publish_id, send, start, start_with, subscribe, subscribe_as,
     token_with,
 };
+use crate::credentials::file_with_keys;
 use crate::hub::Hub;
 use serde_json::json;
 
@@ -146,6 +147,24 @@ async fn r25_the_names_of_clients_for_the_last_id() {
         let mut reader = subscribe(&hub, parameters, &[]).await;
         assert_eq!(reader.next().await.unwrap().data, data, "{parameters:?}");
     }
+}
+
+#[tokio::test]
+async fn a_resume_after_the_deletion_of_all_updates_stays_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = file_with_keys(
+        folder.path(),
+        &[("ops", "admin-secret", "admin = true\nend = [\"hub.**\"]")],
+    );
+    let hub = start_with(&["--config", &keys]).await;
+    let id = publish_id(&hub, &[("topic", "a"), ("data", "1")]).await;
+    let bearer = [("Authorization", "Bearer admin-secret")];
+    let deleted = send(&hub, ("DELETE", "/streams/hub.mercure"), &bearer, "").await;
+    let mut reader = subscribe(&hub, &[("match", "a")], &[("Last-Event-ID", &id)]).await;
+    publish_id(&hub, &[("topic", "a"), ("data", "2")]).await;
+    let first = reader.next().await.unwrap();
+    // Without the deletion, for which no grant may be enough, it is a resume.
+    assert_eq!(first.data, "2", "{}", deleted.status);
 }
 
 #[tokio::test]

@@ -90,6 +90,12 @@ async fn r03_malformed_matchers_and_too_many_are_refused() {
     let many = |count: usize| vec!["match=a"; count].join("&");
     assert_eq!(subscribe_status(&hub, &many(100)).await.0, 200);
     assert_eq!(subscribe_status(&hub, &many(101)).await.0, 400);
+    let templates = |count: usize| {
+        let all = (0..count).map(|n| format!("topic=%7Bv{n}%7D")).collect::<Vec<_>>();
+        all.join("&")
+    };
+    assert_eq!(subscribe_status(&hub, &templates(100)).await.0, 200);
+    assert_eq!(subscribe_status(&hub, &templates(101)).await.0, 400);
     let long = |bytes: usize| format!("match={}", "x".repeat(bytes));
     assert_eq!(subscribe_status(&hub, &long(4_096)).await.0, 200);
     assert_eq!(subscribe_status(&hub, &long(4_097)).await.0, 400);

@@ -44,6 +44,14 @@ async fn r31_a_subscription_is_published_when_it_begins_and_ends() {
         { "type": super::DETAIL, "actions": ["subscribe"], "topics": [{ "match": "*" }],
           "payload": { "user": 2 } },
     ]);
+    // The first detail that matches counts, also if it has no payload.
+    let masked = json!([
+        detail("subscribe", json!([{ "match": "masked" }])),
+        { "type": super::DETAIL, "actions": ["subscribe"], "topics": [{ "match": "*" }],
+          "payload": { "user": 3 } },
+    ]);
+    let _masked = subscribe_as(&hub, &token_with(masked), &[("match", "masked")]).await;
+    assert_eq!(next_about(&mut watch, "masked").await.get("payload"), None);
     let parameters = [("match", "a b%"), ("match_urlpattern", "https://example.com/:id")];
     let reader = subscribe_as(&hub, &token_with(granted), &parameters).await;
     let begun = next_about(&mut watch, "a b%").await;

@@ -256,17 +256,58 @@ async fn r30_refusals_have_a_challenge() {
 
 #[tokio::test]
 async fn a_token_of_the_protocol_opens_no_other_route() {
-    let hub = Hub::start(&["--mercure", "0.x", "--jwt-secret", SECRET]).await;
-    let token = sign(
-        "JWT",
-        &json!({ "exp": in_seconds(600), "mercure": { "publish": ["*"], "subscribe": ["*"] } }),
-    );
-    let bearer = format!("Bearer {token}");
-    let headers = [("Authorization", bearer.as_str())];
-    let answer = send(&hub, ("POST", "/streams/a/events"), &headers, "x").await;
-    assert_eq!(answer.status, 403, "{}", answer.body);
-    let answer = send(&hub, ("GET", "/streams/a/events"), &headers, "").await;
-    assert_eq!(answer.status, 403, "{}", answer.body);
+    let hub = start().await;
+    let access = {
+        let mut claims = claims();
+        claims["sub"] = json!("ann");
+        claims["authorization_details"] = json!([detail("publish", json!([{ "match": "*" }]))]);
+        access_token(&claims)
+    };
+    let old = json!({ "exp": in_seconds(600), "sub": "ann", "mercure": { "publish": ["*"] } });
+    for token in [access, sign("JWT", &old)] {
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", bearer.as_str())];
+        for request in
+            [("POST", "/streams/a/events"), ("GET", "/streams/a/events"), ("GET", "/chats/x")]
+        {
+            let answer = send(&hub, request, &headers, "").await;
+            assert_eq!(answer.status, 401, "{request:?} {}", answer.body);
+        }
+    }
     let api_key = [("Authorization", "Bearer not a token")];
     assert_eq!(send(&hub, ("POST", HUB), &api_key, "topic=a").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_token_of_0x_for_another_issuer_or_audience_is_refused() {
+    let hub = start_with(&["--jwt-audience", "fanfare"]).await;
+    let mercure = json!({ "publish": ["*"] });
+    for (name, value, status) in [
+        ("iss", json!(super::ISSUER), 200),
+        ("iss", json!("https://other.example"), 401),
+        ("aud", json!("fanfare"), 200),
+        ("aud", json!([URL]), 200),
+        ("aud", json!("another app"), 401),
+    ] {
+        let token = sign("JWT", &json!({ "mercure": mercure, name: value }));
+        assert_eq!(publish_status(&hub, &token).await, status, "{name} {value}");
+    }
+    // Other tokens of the issuer are not accepted.
+    let other = sign("JWT", &json!({ "iss": super::ISSUER, "exp": in_seconds(600), "sub": "ann" }));
+    let bearer = format!("Bearer {other}");
+    let reader = subscribe(&hub, &[("topic", "a")], &[("Authorization", &bearer)]).await;
+    assert_eq!(reader.status, 401);
+}
+
+#[tokio::test]
+async fn an_invalid_cookie_is_never_taken_for_none() {
+    let hub = start().await;
+    for name in ["__Secure-mercure_access_token", "mercureAuthorization"] {
+        let cookie = format!("{name}=garbage");
+        let headers = [("Cookie", cookie.as_str()), ("Accept", "text/event-stream")];
+        for path in [format!("{HUB}?match=a"), format!("{HUB}?topic=a")] {
+            assert_invalid_token(&send(&hub, ("GET", &path), &headers, "").await);
+        }
+        assert_invalid_token(&send(&hub, ("POST", HUB), &headers, "topic=a").await);
+    }
 }

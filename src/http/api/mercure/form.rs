@@ -31,7 +31,7 @@ pub(super) fn pairs(body: &[u8]) -> Result<query::Pairs, Problem> {
 }
 
 /// Reads the form of a publisher. Unknown fields are ignored, and empty optional ones are absent.
-pub(super) fn read(body: &[u8], max_event_bytes: usize) -> Result<PublishedUpdate, Problem> {
+pub(crate) fn read(body: &[u8], max_event_bytes: usize) -> Result<PublishedUpdate, Problem> {
     let mut update = PublishedUpdate::default();
     for (name, value) in pairs(body)? {
         let max = if name == "data" { max_event_bytes } else { MAX_FIELD_BYTES };

@@ -8,6 +8,8 @@ mod publish;
 mod subscribe;
 mod subscriptions;
 
+pub(crate) use form::read as read_form;
+
 use crate::config::MercureSettings;
 use crate::http::extract::mercure::{METADATA_PREFIX, hub_paths};
 use crate::http::resource::resource;

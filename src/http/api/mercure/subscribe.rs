@@ -3,23 +3,24 @@
 use super::form;
 use crate::access::{Caller, Denied, Dialect};
 use crate::event::topic::{EARLIEST, MatcherKind, TopicInterest, TopicMatcher, updates};
-use crate::event::{Interest, Invalid, Position, Selector, StreamName};
+use crate::event::{Interest, Invalid, Position, StreamName};
 use crate::http::api::rejection::{count_rejection, reject_subscriber};
 use crate::http::api::session::{self, SessionHead, Subscriber};
 use crate::http::error::Problem;
 use crate::http::extract::body::read_body_up_to;
-use crate::http::extract::identity::identity;
+use crate::http::extract::identity::{identity, quota_owner};
 use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
 use crate::http::extract::mercure::MercureRequest;
 use crate::http::extract::query::{self, Pairs};
 use crate::http::history::read_history;
 use crate::http::state::AppState;
 use crate::hub::{Heartbeat, SessionStart, SubscribeRejection, Subscription};
-use crate::source::ActiveSubscription;
+use crate::source::{ActiveSubscription, SubscriptionGuard};
 use crate::wire::{self, Format, Resume, View};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +83,8 @@ async fn read_parameters(
     request: &HttpRequest,
     body: Payload,
 ) -> Result<Pairs, Problem> {
+    // Fails before the body is read.
+    authorized(state, request)?;
     form::check_content_type(request)?;
     let max = MAX_BODY_BYTES.min(state.settings.max_body_bytes);
     form::pairs(&read_body_up_to(state, request, body, max).await?)
@@ -101,42 +104,42 @@ fn plan(
     request: &HttpRequest,
     in_body: Pairs,
 ) -> Result<(Arc<Caller>, Plan), Problem> {
-    let own = MercureRequest::of(request)?;
-    let may_read = |caller: &Arc<Caller>| caller.topics.is_some() || reads_all(caller);
-    let Some(caller) = identity(request).filter(may_read) else {
-        return Err(own.refused(state, Denied::Missing));
-    };
+    let (own, caller) = authorized(state, request)?;
     let in_query = query::pairs(request.query_string()).map_err(Problem::query)?;
     let all: Vec<_> = in_query.iter().chain(&in_body).collect();
     let matchers = matchers(&own, &all).map_err(Problem::query)?;
     // The query precedes the body, because names are found from the front.
     let requested = requested_id(request, last_id(own.dialect, &all));
-    let interest = interest(state, &own, &caller, &matchers)?;
+    let interest = interest(state, &own, &caller, &matchers);
     let plan = Plan { dialect: own.dialect, interest, matchers, requested };
     Ok((caller, plan))
 }
 
-/// Returns true for a caller without a token that may read all streams.
-fn reads_all(caller: &Caller) -> bool {
-    caller.grants.subscribe.includes_all()
+/// Returns the caller of a subscription: one with a token, or one that may read all streams without.
+fn authorized(
+    state: &AppState,
+    request: &HttpRequest,
+) -> Result<(MercureRequest, Arc<Caller>), Problem> {
+    let own = MercureRequest::of(request)?;
+    let may_read =
+        |caller: &Arc<Caller>| caller.topics.is_some() || caller.grants.subscribe.includes_all();
+    match identity(request).filter(may_read) {
+        Some(caller) => Ok((own, caller)),
+        None => Err(own.refused(state, Denied::Missing)),
+    }
 }
 
-/// Returns the matchers of a subscription.
+/// Returns the matchers of a subscription, each once. They are counted before any of them is compiled.
 fn matchers(
     own: &MercureRequest,
     pairs: &[&(String, String)],
 ) -> Result<Vec<TopicMatcher>, Invalid> {
-    let parse =
-        |name: &str, kind, text: &str| TopicMatcher::parse(name, kind, text, &own.settings.url);
-    let mut found = Vec::new();
+    let mut found = BTreeSet::new();
+    let mut count = 0;
     for (name, value) in pairs {
-        match (own.dialect, name.as_str()) {
-            (Dialect::One, "match" | "match_exact") => {
-                found.push(parse(name, MatcherKind::Exact, value)?);
-            }
-            (Dialect::One, "match_urlpattern") => {
-                found.push(parse(name, MatcherKind::UrlPattern, value)?);
-            }
+        let kind = match (own.dialect, name.as_str()) {
+            (Dialect::One, "match" | "match_exact") => MatcherKind::Exact,
+            (Dialect::One, "match_urlpattern") => MatcherKind::UrlPattern,
             (Dialect::One, other) if is_reserved_name(other) => {
                 let why = "unknown matcher; there are match, match_exact and match_urlpattern";
                 return Err(Invalid::new(other, why));
@@ -145,19 +148,34 @@ fn matchers(
                 let why = "topics are selected with match or match_urlpattern in the version 1.0";
                 return Err(Invalid::new("topic", why));
             }
-            (Dialect::Zero, "topic") => found.push(parse(name, MatcherKind::Selector, value)?),
-            _ => {}
-        }
+            (Dialect::Zero, "topic") => MatcherKind::Selector,
+            _ => continue,
+        };
+        count += 1;
+        found.insert((kind, value.as_str(), name.as_str()));
     }
     let (name, max) = match own.dialect {
         Dialect::One => ("match", MAX_MATCHERS),
         Dialect::Zero => ("topic", MAX_OLD_MATCHERS),
     };
-    if (1..=max).contains(&found.len()) {
-        Ok(found)
-    } else {
-        Err(Invalid::new(name, format!("1 to {max} are needed, got {}", found.len())))
+    if !(1..=max).contains(&count) {
+        return Err(Invalid::new(name, format!("1 to {max} are needed, got {count}")));
     }
+    let mut matchers: Vec<TopicMatcher> = Vec::with_capacity(found.len());
+    let mut compiled = 0;
+    for (kind, text, name) in found {
+        let matcher = TopicMatcher::parse(name, kind, text, &own.settings.url)?;
+        compiled += usize::from(matcher.is_compiled());
+        if compiled > MAX_MATCHERS {
+            let why = format!("a subscription has at most {MAX_MATCHERS} patterns and templates");
+            return Err(Invalid::new(name, why));
+        }
+        // `match` and `match_exact` are the same.
+        if matchers.last() != Some(&matcher) {
+            matchers.push(matcher);
+        }
+    }
+    Ok(matchers)
 }
 
 /// Returns true for names that only matchers may have (Mercure protocol, "Subscription").
@@ -183,8 +201,8 @@ fn interest(
     own: &MercureRequest,
     caller: &Caller,
     matchers: &[TopicMatcher],
-) -> Result<Interest, Problem> {
-    let mut selectors = vec![Selector::Exact(updates().clone())];
+) -> Interest {
+    let mut streams = Vec::new();
     if own.settings.selects_streams {
         let anonymous = state.access.load().anonymous();
         let may_read = |name: &StreamName| {
@@ -192,14 +210,13 @@ fn interest(
             let is_granted = is_public || caller.grants.subscribe.covers(name);
             is_granted && !name.is_for_admins() && !name.is_reached_by_name_only()
         };
-        let is_exact = |matcher: &&TopicMatcher| matcher.kind() != MatcherKind::UrlPattern;
-        let names = matchers.iter().filter(is_exact);
-        let names = names.filter_map(|matcher| StreamName::parse(matcher.as_str()).ok());
-        selectors.extend(names.filter(may_read).map(Selector::Exact));
+        let exact = matchers.iter().filter(|matcher| matcher.kind() != MatcherKind::UrlPattern);
+        let names = exact.filter_map(|matcher| StreamName::parse(matcher.as_str()).ok());
+        streams.extend(names.filter(may_read));
     }
     let readable = caller.topics.as_ref().map(|topics| topics.readable().to_vec());
     let topics = TopicInterest::new(matchers.to_vec(), readable.unwrap_or_default());
-    Ok(Interest::new(selectors, None).map_err(Problem::query)?.with_topics(topics))
+    Interest::in_updates(topics, streams)
 }
 
 async fn subscribe(
@@ -222,15 +239,12 @@ async fn subscribe(
         Ok(registration) => registration,
         Err(response) => return Ok(response),
     };
-    if let Some(subscriptions) = &state.subscriptions {
-        let begun = active(&registration.subscription, &caller, plan.dialect, &plan.matchers);
-        match subscriptions.begin(begun).await {
-            Ok(guard) => registration.subscription.keep(guard),
-            Err(error) => {
-                tracing::warn!(%error, "failed to publish the begin of a subscription");
-                let refusal = SubscribeRejection::Unpublished;
-                return Ok(reject_subscriber(state, request, refusal, Format::Updates, false));
-            }
+    let begun = active(&registration.subscription, &caller, plan.dialect, &plan.matchers);
+    match begin(state, request, &caller, begun).await {
+        Ok(Some(guard)) => registration.subscription.keep(guard),
+        Ok(None) => {}
+        Err(refusal) => {
+            return Ok(reject_subscriber(state, request, refusal, Format::Updates, false));
         }
     }
     let seen_removals = state.history.removals();
@@ -260,6 +274,25 @@ async fn subscribe(
     Ok(session::start(state, request, registration.subscription, start, head))
 }
 
+/// Publishes that subscriptions begin, if that is configured. Their begin and their end count as publishes of the
+/// subscriber.
+async fn begin(
+    state: &AppState,
+    request: &HttpRequest,
+    caller: &Caller,
+    begun: Vec<ActiveSubscription>,
+) -> Result<Option<SubscriptionGuard>, SubscribeRejection> {
+    let Some(subscriptions) = &state.subscriptions else { return Ok(None) };
+    let (owner, stream) = (quota_owner(state, request, caller), [updates().clone()]);
+    let events = begun.iter().flat_map(|one| [one.matcher.len(); 2]).map(|len| (&stream[..], len));
+    let spent = state.rates.load().spend(&owner, events);
+    spent.map_err(|exceeded| SubscribeRejection::Limit(exceeded.limit))?;
+    subscriptions.begin(begun).await.map(Some).map_err(|error| {
+        tracing::warn!(%error, "failed to publish the begin of a subscription");
+        SubscribeRejection::Unpublished
+    })
+}
+
 /// Returns the subscriptions of a session, one for each matcher.
 fn active(
     subscription: &Subscription,
@@ -276,10 +309,7 @@ fn active(
         subscriber: subscriber.clone(),
         payload: topics.and_then(|topics| topics.payload(matcher)).cloned(),
     };
-    let mut distinct: Vec<_> = matchers.to_vec();
-    distinct.sort_unstable();
-    distinct.dedup();
-    distinct.iter().map(of).collect()
+    matchers.iter().map(of).collect()
 }
 
 /// Start of a subscription.

@@ -71,11 +71,12 @@ pub(super) async fn get(
         return Err(own.insufficient(why));
     }
     let selection = Selection::parse(own.dialect, rest).ok_or_else(not_found)?;
+    // First, so that what changes meanwhile follows it.
+    let last_id = read_history(&state, |history| history.last_update_id()).await?;
+    let last_id = last_id.unwrap_or_else(|| EARLIEST.to_owned());
     let mut found = active.documents(|_, one| selection.selects(one));
     let answers = peers::ask_all(&state, &request).await.bodies;
     let elsewhere = answers.iter().filter_map(|body| serde_json::from_slice::<Value>(body).ok());
-    let last_id = read_history(&state, |history| history.last_update_id()).await?;
-    let last_id = last_id.unwrap_or_else(|| EARLIEST.to_owned());
     let mut document = if selection.subscriber.is_some() {
         found.extend(elsewhere);
         found.into_iter().next().ok_or_else(not_found)?

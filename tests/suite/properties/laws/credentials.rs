@@ -53,7 +53,7 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-fn signed(header: &str, claims: &[u8], secret: &[u8]) -> String {
+pub(super) fn signed(header: &str, claims: &[u8], secret: &[u8]) -> String {
     let message = format!("{}.{}", base64(header.as_bytes()), base64(claims));
     let key = EncodingKey::from_secret(secret);
     let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256);

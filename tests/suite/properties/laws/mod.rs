@@ -10,4 +10,6 @@ pub mod clients;
 pub mod credentials;
 pub mod settings;
 pub mod sse;
+#[cfg(feature = "mercure")]
+pub mod topics;
 pub mod words;
