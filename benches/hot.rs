@@ -117,6 +117,50 @@ fn matching(c: &mut Criterion) {
     }
 }
 
+/// Times the search for the subscribers of an update: among 100,000 with different exact topics, 10,000 with different
+/// URL patterns of one host, and 100 with hostile ones.
+#[cfg(feature = "mercure")]
+fn topics(c: &mut Criterion) {
+    use fanfare::event::topic::{MatcherKind, PublishedUpdate, TopicInterest, TopicMatcher};
+    use fanfare::hub::probe::TopicProbe;
+
+    let hub = url::Url::parse("https://hub.example/.well-known/mercure").unwrap();
+    let interest = |kind: MatcherKind, text: String| {
+        let matcher = TopicMatcher::parse("match", kind, &text, &hub).unwrap();
+        Interest::in_updates(TopicInterest::new(vec![matcher], Vec::new()), Vec::new())
+    };
+    let exact = (0..100_000).map(|n| format!("https://example.com/exact/{n}"));
+    let patterns = (0..10_000).map(|n| format!("https://example.com/users/{n}/:item"));
+    let hostile = (0..100).map(|n| format!("https://example.com/h/(a+a+a+a+a+a+a+b{n})"));
+    let sets = [
+        ("100,000 exact topics", exact.map(|t| interest(MatcherKind::Exact, t)).collect()),
+        ("10,000 URL patterns", patterns.map(|t| interest(MatcherKind::UrlPattern, t)).collect()),
+        (
+            "100 hostile URL patterns",
+            hostile.map(|t| interest(MatcherKind::UrlPattern, t)).collect(),
+        ),
+    ];
+    let long = format!("https://example.com/h/{}", "a".repeat(1_000));
+    let topics = ["https://example.com/exact/77777", "https://example.com/users/7777/x", &long];
+    let mut group = c.benchmark_group("topic");
+    for ((name, interests), topic) in sets.into_iter().zip(topics) {
+        let index = TopicProbe::of(interests);
+        let published = PublishedUpdate {
+            topics: vec![topic.to_owned()],
+            data: payload(),
+            ..PublishedUpdate::default()
+        };
+        let draft = published.into_draft(&hub, Timestamp::from_ms(1)).unwrap();
+        let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
+        let (position, streams) = (Position::of(1, 0), draft.streams().into());
+        let entry = Entry { position, time: Timestamp::from_ms(1), streams, body };
+        group.bench_function(name, |b| b.iter(|| index.count(black_box(&entry))));
+    }
+}
+
+#[cfg(not(feature = "mercure"))]
+fn topics(_: &mut Criterion) {}
+
 /// Times only `step`, with a new batch in each round.
 fn time_steps(
     rounds: u64,
@@ -237,6 +281,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = frame, matching, fan_out, append, resume
+    targets = frame, matching, topics, fan_out, append, resume
 }
 criterion_main!(hot);

@@ -39,6 +39,16 @@ pub enum LogError {
         /// Reason of the server.
         reason: String,
     },
+    /// The servers did not answer a request about the stream.
+    #[error("cannot {action} stream {stream}: {reason}")]
+    Lost {
+        /// Attempted action.
+        action: &'static str,
+        /// Name of the stream.
+        stream: String,
+        /// Reason of the client.
+        reason: String,
+    },
     /// The stream is configured in a way that may lose events.
     #[error("stream {stream} has {setting} {found}; it must be {required}")]
     Unfit {

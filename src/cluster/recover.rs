@@ -4,8 +4,8 @@ use super::connection::{connect, epoch_of, is_missing};
 use super::error::LogError;
 use super::report::HubReport;
 use super::settings::ClusterSettings;
-use async_nats::jetstream::context::Context;
-use async_nats::jetstream::stream::Config;
+use async_nats::jetstream::context::{Context, GetStreamErrorKind};
+use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use std::collections::BTreeSet;
@@ -64,21 +64,42 @@ impl LogRecovery {
     }
 
     /// Returns the log with its message `number`; `None` if there is none. Fails if a stream with its name is not
-    /// the log of a cluster.
+    /// the log of a cluster. While the servers elect a leader, requests get lost, so that they are repeated.
     pub async fn find(&self, number: u64) -> Result<Option<FoundLog>, LogError> {
+        let began = Instant::now();
+        loop {
+            match self.try_find(number).await {
+                Err(error @ LogError::Lost { .. }) if began.elapsed() < DONE_WITHIN => {
+                    tracing::debug!(%error, "the servers did not answer; asking them again");
+                    tokio::time::sleep(POLL).await;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    async fn try_find(&self, number: u64) -> Result<Option<FoundLog>, LogError> {
         let mut stream = match self.context.get_stream(&self.settings.name).await {
             Ok(stream) => stream,
             Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) if error.kind() == GetStreamErrorKind::Request => {
+                return Err(self.lost("find", &error));
+            }
             Err(error) => return Err(self.failed("find", &error)),
         };
-        let info = stream.info().await.map_err(|error| self.failed("read", &error))?.clone();
+        let info = stream.info().await.map_err(|error| self.lost("read", &error))?.clone();
         let is_log = info.config.subjects == [self.settings.subject()];
         let Some(epoch) = epoch_of(&info.config).filter(|_| is_log) else {
             return Err(self.failed("use", &"it is not the log of a cluster of hubs"));
         };
         let (first, end) = (info.state.first_sequence, info.state.last_sequence);
-        let content = stream.get_raw_message(number.min(end)).await.ok();
-        let content = content.map(|message| message.payload);
+        let content = match stream.get_raw_message(number.min(end)).await {
+            Ok(message) => Some(message.payload),
+            Err(error) if error.kind() == LastRawMessageErrorKind::Other => {
+                return Err(self.lost("read", &error));
+            }
+            Err(_) => None,
+        };
         Ok(Some(FoundLog { epoch, first, end, messages: info.state.messages, content }))
     }
 
@@ -141,6 +162,11 @@ impl LogRecovery {
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(self.failed("find", &error)),
         }
+    }
+
+    fn lost(&self, action: &'static str, error: &dyn std::fmt::Display) -> LogError {
+        let (stream, reason) = (self.settings.name.clone(), error.to_string());
+        LogError::Lost { action, stream, reason }
     }
 
     fn failed(&self, action: &'static str, error: &dyn std::fmt::Display) -> LogError {

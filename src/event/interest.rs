@@ -81,6 +81,15 @@ impl Interest {
         self.topics.as_ref()
     }
 
+    /// Returns its matchers of topics as text; none if it selects streams only.
+    pub fn topic_texts(&self) -> Vec<String> {
+        #[cfg(feature = "mercure")]
+        if let Some(topics) = &self.topics {
+            return topics.matchers().iter().map(|matcher| matcher.as_str().to_owned()).collect();
+        }
+        Vec::new()
+    }
+
     /// Returns the selectors, sorted.
     pub fn selectors(&self) -> &[Selector] {
         &self.selectors

@@ -5,7 +5,7 @@ use crate::http::error::Problem;
 use crate::http::state::AppState;
 use crate::journal::{Item, PublishError, PublishUnit};
 use crate::limits::{QuotaOwner, RateExceeded};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Protocol, Telemetry};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ pub(crate) struct PublishSource<'a> {
     pub(crate) body_bytes: usize,
     /// The time from which the publish is measured.
     pub(crate) started: Instant,
+    pub(crate) protocol: Protocol,
 }
 
 /// Publishes events. The caller has checked the publisher's grants.
@@ -31,13 +32,16 @@ pub(crate) async fn ingest(
     refuse_in_drain(state)?;
     let sizes = drafts.iter().map(|draft| (draft.streams(), draft.payload().as_bytes().len()));
     charge_rates(state, source.owner, sizes)?;
-    let bytes = source.body_bytes + drafts.len() * EVENT_OVERHEAD_BYTES;
+    let events = drafts.len();
+    let bytes = source.body_bytes + events * EVENT_OVERHEAD_BYTES;
     let unit: PublishUnit = drafts.into_iter().map(Item::Event).collect();
     let mut timer =
         PublishTimer { telemetry: &state.telemetry, started: source.started, was_refused: false };
     let answer = state.publisher.publish(unit, bytes).await;
     timer.was_refused = answer.is_err();
-    Ok(answer?)
+    let receipts = answer?;
+    state.telemetry.accepted(source.protocol, events as u64);
+    Ok(receipts)
 }
 
 /// Measures a publish until its receipt, even if its client gives up: the slowest publishes are the

@@ -3,12 +3,16 @@
 //! Only benchmarks and tests use this module.
 
 use super::ids::{GroupId, SessionKey};
+#[cfg(feature = "mercure")]
+use super::manager::InterestIndex;
 use super::manager::{ConnectionManager, SelectorIndex};
 use super::messages::Registered;
 use super::retry_pacer::RetryPacer;
 use super::shard::{
     CatchUp, DirectSink, Mode, Session, Shard, ShardSettings, ShardState, WriteOutcome,
 };
+#[cfg(feature = "mercure")]
+use crate::event::Entry;
 use crate::event::{Interest, Position, Selector, StreamName};
 use crate::journal::{CommittedBatch, History};
 use crate::limits::Client;
@@ -17,6 +21,8 @@ use crate::telemetry::Telemetry;
 use crate::wire::View;
 use actix::Addr;
 use bytes::Bytes;
+#[cfg(feature = "mercure")]
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -83,6 +89,34 @@ impl SelectorProbe {
         let mut matched = Vec::new();
         self.0.matches(stream, &mut matched);
         matched.len()
+    }
+}
+
+/// Index of subscribers by topic that counts those that get an update.
+#[cfg(feature = "mercure")]
+pub struct TopicProbe {
+    index: InterestIndex,
+    interests: FxHashMap<GroupId, Interest>,
+}
+
+#[cfg(feature = "mercure")]
+impl TopicProbe {
+    /// Creates an index of `interests`.
+    pub fn of(interests: Vec<Interest>) -> Self {
+        let interests: FxHashMap<_, _> = (1..).map(GroupId::of).zip(interests).collect();
+        let mut index = InterestIndex::default();
+        for (id, interest) in &interests {
+            index.insert(interest, *id);
+        }
+        Self { index, interests }
+    }
+
+    /// Returns the number of subscribers that get an entry.
+    pub fn count(&self, entry: &Entry) -> usize {
+        let mut found = Vec::new();
+        let interest_of = |id: GroupId| self.interests.get(&id);
+        self.index.find(entry, interest_of, &mut found);
+        found.len()
     }
 }
 

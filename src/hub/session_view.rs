@@ -1,6 +1,7 @@
 //! Sessions as operators see them: plain values without references to a session.
 
 use crate::event::{EventId, Selector, StreamName};
+use crate::telemetry::Protocol;
 use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -27,6 +28,10 @@ pub struct SessionView {
     pub id: Uuid,
     /// The streams and patterns that it reads.
     pub streams: Vec<Selector>,
+    /// Protocol of the session.
+    pub protocol: Protocol,
+    /// Topics that it selects, in the Mercure protocol.
+    pub topics: Vec<String>,
     /// Subject that it is counted for.
     pub subject: Option<Arc<str>>,
     /// Address of the client.

@@ -22,5 +22,5 @@ pub use metrics::{
 };
 pub use reasons::{
     BoundHit, ChatRefused, CloseReason, ConnectionRefused, CredentialRefused, FileOutcome, Limit,
-    PublishRefused, ReplaySource, RequestRefused, SearchOutcome, SubscribeRejectReason,
+    Protocol, PublishRefused, ReplaySource, RequestRefused, SearchOutcome, SubscribeRejectReason,
 };

@@ -348,3 +348,13 @@ reasons! {
         Disk = "disk",
     }
 }
+
+reasons! {
+    /// Protocol of a session or a publish.
+    Protocol {
+        /// The hub's own.
+        Native = "native",
+        /// The Mercure protocol.
+        Mercure = "mercure",
+    }
+}

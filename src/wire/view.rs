@@ -2,6 +2,7 @@
 
 use super::csv::{self, Columns};
 use crate::event::Entry;
+use crate::telemetry::Protocol;
 use std::sync::Arc;
 
 /// Format of a subscription's body.
@@ -62,6 +63,15 @@ impl Format {
             Self::Ndjson => "application/x-ndjson",
             Self::Text => "text/plain",
             Self::Csv => "text/csv",
+        }
+    }
+
+    /// Returns the protocol that has the format.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            #[cfg(feature = "mercure")]
+            Self::Updates => Protocol::Mercure,
+            _ => Protocol::Native,
         }
     }
 

@@ -74,6 +74,7 @@ async fn a_session_is_listed_with_its_state() {
         json!({
             "id": id, "streams": ["a.x", "a.y.*"], "subject": "sub ann", "hub": null, "address": "192.0.2.7",
             "position": last, "state": "live", "lag": 0, "queued_bytes": 0, "sent_events": 1,
+            "protocol": "native",
             "resume": "live",
         })
     );

@@ -6,6 +6,7 @@ use crate::http::limits::Download;
 use crate::http::state::AppState;
 use crate::journal::now;
 use crate::limits::QuotaOwner;
+use crate::telemetry::Protocol;
 use crate::telemetry::Telemetry;
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -128,7 +129,8 @@ async fn publish_progress(
         let Some(draft) = draft else { return };
         let is_last = status != Status::Sending;
         for _ in 0..if is_last { LAST_EVENT_ATTEMPTS } else { 1 } {
-            let source = PublishSource { owner: &owner, body_bytes: file.len(), started };
+            let (body_bytes, protocol) = (file.len(), Protocol::Native);
+            let source = PublishSource { owner: &owner, body_bytes, started, protocol };
             if ingest(&state, source, vec![draft.clone()]).await.is_ok() || !is_last {
                 break;
             }

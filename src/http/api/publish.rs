@@ -14,7 +14,7 @@ use crate::http::openapi::shapes::{Events, LogMessage, Receipt as ReceiptShape, 
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
 use crate::journal::now;
-use crate::telemetry::{BoundHit, PublishRefused};
+use crate::telemetry::{BoundHit, Protocol, PublishRefused};
 use crate::wire::{self, Publish};
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
@@ -215,7 +215,8 @@ async fn ingest_for_request(
         check_publish(caller, stream)?;
     }
     let owner = quota_owner(state, request, caller);
-    ingest(state, PublishSource { owner: &owner, body_bytes, started }, drafts).await
+    let protocol = Protocol::Native;
+    ingest(state, PublishSource { owner: &owner, body_bytes, started, protocol }, drafts).await
 }
 
 /// Refuses a caller who may not publish to `stream`.

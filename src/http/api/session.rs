@@ -80,7 +80,7 @@ pub(crate) fn start(
     let socket = session_socket(request).filter(|_| head.wrap.is_none());
     let sink = socket.clone().map(|socket| socket as Rc<dyn DirectSink>);
     subscription.begin(SessionStart { sink, ..start });
-    state.telemetry.session_opened(resume);
+    state.telemetry.session_opened(head.format.protocol(), resume);
     let mut response = stream_response(head.format);
     for header in head.headers {
         response.insert_header(header);

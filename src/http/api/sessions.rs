@@ -64,6 +64,11 @@ pub(crate) struct Session {
     hub: Option<String>,
     /// The streams and patterns that it reads.
     streams: Vec<String>,
+    /// `native` or `mercure`.
+    protocol: Cow<'static, str>,
+    /// Matchers of topics of a session of the Mercure protocol, whose updates are events of the stream `hub.mercure`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    topics: Vec<String>,
     /// Subject: `key NAME`, or `sub SUB` of a token; null for anonymous readers.
     subject: Option<String>,
     address: String,
@@ -90,6 +95,8 @@ impl Session {
             hub: hub.map(str::to_owned),
             id: view.id.to_string(),
             streams: view.streams.iter().map(ToString::to_string).collect(),
+            protocol: view.protocol.as_str().into(),
+            topics: view.topics,
             subject: view.subject.map(|subject| subject.to_string()),
             address: view.address.to_string(),
             since: Timestamp::from_ms(view.since_ms).to_string(),

@@ -152,6 +152,7 @@ pub(crate) fn sessions() -> Value {
             "id": "d0071534-438d-4d8c-9535-e3bc4cf60b02",
             "hub": null,
             "streams": ["builds.**"],
+            "protocol": "native",
             "subject": "key ci",
             "address": "192.0.2.7",
             "since": "2026-11-30T08:00:01.250Z",

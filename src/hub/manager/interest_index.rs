@@ -10,14 +10,14 @@ use crate::hub::ids::GroupId;
 
 /// Groups by interest.
 #[derive(Default)]
-pub(super) struct InterestIndex {
+pub(in crate::hub) struct InterestIndex {
     pub(super) selectors: SelectorIndex<GroupId>,
     #[cfg(feature = "mercure")]
     topics: TopicIndex<GroupId>,
 }
 
 impl InterestIndex {
-    pub(super) fn insert(&mut self, interest: &Interest, id: GroupId) {
+    pub(in crate::hub) fn insert(&mut self, interest: &Interest, id: GroupId) {
         for selector in selectors_by_stream(interest) {
             self.selectors.insert(selector, id);
         }
@@ -27,7 +27,7 @@ impl InterestIndex {
         }
     }
 
-    pub(super) fn remove(&mut self, interest: &Interest, id: GroupId) {
+    pub(in crate::hub) fn remove(&mut self, interest: &Interest, id: GroupId) {
         for selector in selectors_by_stream(interest) {
             self.selectors.remove(selector, id);
         }
@@ -38,7 +38,7 @@ impl InterestIndex {
     }
 
     /// Replaces `found` with the groups that select an entry, each once.
-    pub(super) fn find<'a>(
+    pub(in crate::hub) fn find<'a>(
         &self,
         entry: &Entry,
         interest_of: impl Fn(GroupId) -> Option<&'a Interest>,

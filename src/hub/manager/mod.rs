@@ -14,6 +14,7 @@ mod shard_slot;
 #[cfg(feature = "mercure")]
 mod topic_index;
 
+pub(in crate::hub) use interest_index::InterestIndex;
 pub use queries::{
     ChangeLimits, CountSubscribers, FindNames, GetPresence, GetSharedCounts, GetUsage,
     SetCountsElsewhere, SubscriberCount,
@@ -29,7 +30,6 @@ use crate::limits::QuotaOwner;
 use crate::telemetry::{CloseReason, Published, Telemetry};
 use actix::prelude::{Actor, AsyncContext, Context, Handler, Message, StreamHandler};
 use admission::Admission;
-use interest_index::InterestIndex;
 use pattern_metrics::PatternMetrics;
 use rustc_hash::FxHashMap;
 use shard_slot::ShardSlot;

@@ -52,6 +52,8 @@ fn view(members: &Members, history: &History, session: &Session) -> Option<Sessi
     Some(SessionView {
         id: session.id,
         streams: session.interest.selectors().to_vec(),
+        protocol: session.view.format.protocol(),
+        topics: session.interest.topic_texts(),
         subject: session.owner.subject.clone(),
         address: session.owner.client.address,
         since_ms: origin.at.ms(),

@@ -1,6 +1,6 @@
 //! Published events, and refused publishes.
 
-use super::super::reasons::PublishRefused;
+use super::super::reasons::{Protocol, PublishRefused};
 use super::factory::LATENCY_BUCKETS;
 use super::{MetricFactory, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec};
@@ -14,6 +14,7 @@ const OTHER: &str = "other";
 pub(super) struct PublishMetrics {
     /// Counters by type, those of [`TYPES`] first.
     pub(super) events: Vec<IntCounter>,
+    by_protocol: IntCounterVec,
     pub(super) bytes: IntCounter,
     pub(super) refused: IntCounterVec,
     latency: Histogram,
@@ -65,6 +66,12 @@ impl PublishMetrics {
         )?;
         Ok(Self {
             events: labels.map(|label| events.with_label_values(&[label])).collect(),
+            by_protocol: make.counters(
+                "fanfare_published_by_protocol_total",
+                "Events published by clients, by protocol",
+                "protocol",
+                Protocol::ALL.iter().map(|protocol| protocol.as_str()),
+            )?,
             bytes: make
                 .counter("fanfare_published_bytes_total", "Bytes of the data of published events")?,
             refused: make.counters(
@@ -94,6 +101,11 @@ impl PublishMetrics {
 }
 
 impl Telemetry {
+    /// Counts events of a client that were published.
+    pub fn accepted(&self, protocol: Protocol, events: u64) {
+        self.0.publishes.by_protocol.with_label_values(&[protocol.as_str()]).inc_by(events);
+    }
+
     /// Counts a published batch.
     pub fn events_published(&self, published: &Published) {
         let publishes = &self.0.publishes;

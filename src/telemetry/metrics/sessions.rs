@@ -1,6 +1,6 @@
 //! Metrics of sessions: their number, how they opened and closed, and what they were sent.
 
-use super::super::reasons::{CloseReason, ReplaySource, SubscribeRejectReason};
+use super::super::reasons::{CloseReason, Protocol, ReplaySource, SubscribeRejectReason};
 use super::factory::LATENCY_BUCKETS;
 use super::{MetricFactory, Telemetry};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
@@ -9,6 +9,7 @@ pub(super) struct SessionMetrics {
     pub(super) live: IntGauge,
     pub(super) catching_up: IntGauge,
     pub(super) opened: IntCounterVec,
+    pub(super) by_protocol: IntCounterVec,
     pub(super) closed: IntCounterVec,
     pub(super) refused: IntCounterVec,
     pub(super) replayed: IntCounterVec,
@@ -30,6 +31,9 @@ impl SessionMetrics {
             opened: make.counters( "fanfare_sessions_opened_total", "Sessions opened, by the result of their resume",
                 "resume",
                 ["live", "resumed", "gap", "reset"].into_iter())?,
+            by_protocol: make.counters( "fanfare_sessions_opened_by_protocol_total", "Sessions opened, by protocol",
+                "protocol",
+                Protocol::ALL.iter().map(|r| r.as_str()))?,
             closed: make.counters( "fanfare_sessions_closed_total", "Sessions closed, by reason",
                 "reason",
                 CloseReason::ALL.iter().map(|r| r.as_str()))?,
@@ -68,8 +72,9 @@ impl SessionMetrics {
 
 impl Telemetry {
     /// Counts an opened session; `resume` is the result of its resume.
-    pub fn session_opened(&self, resume: &str) {
+    pub fn session_opened(&self, protocol: Protocol, resume: &str) {
         self.0.sessions.live.inc();
+        self.0.sessions.by_protocol.with_label_values(&[protocol.as_str()]).inc();
         self.0.sessions.opened.with_label_values(&[resume]).inc();
     }
 

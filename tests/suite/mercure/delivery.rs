@@ -1,10 +1,10 @@
 //! Requirements 17 to 20: delivery.
 
 use super::{
-    access_token, claims, detail, old_token, publish_id, sign, start, start_with, subscribe,
-    subscribe_as, token_with,
+    HUB, access_token, claims, detail, old_token, publish_id, send, sign, start, start_with,
+    subscribe, subscribe_as, token_with,
 };
-use crate::credentials::in_seconds;
+use crate::credentials::{file_with_keys, in_seconds};
 use crate::hub::TEST_TIMEOUT;
 use serde_json::json;
 
@@ -91,5 +91,66 @@ async fn r20_the_connection_ends_with_its_token_and_has_heartbeats() {
     let mut reader = subscribe(&hub, &[("match", "*")], &[]).await;
     while reader.comments() < 2 {
         assert!(reader.read_more().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn sessions_and_metrics_name_the_protocol() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = file_with_keys(folder.path(), &[("ops", "admin-secret", "admin = true")]);
+    let hub = start_with(&["--config", &keys, "--anonymous", "metrics"]).await;
+    let _reader = subscribe(&hub, &[("match", "a"), ("match_urlpattern", "/b/:id")], &[]).await;
+    publish_id(&hub, &[("topic", "a")]).await;
+    let opened = "fanfare_sessions_opened_by_protocol_total{protocol=\"mercure\"}";
+    assert_eq!(hub.metric(opened).await, 1.0);
+    let published = "fanfare_published_by_protocol_total{protocol=\"mercure\"}";
+    assert_eq!(hub.metric(published).await, 1.0);
+    let bearer = [("Authorization", "Bearer admin-secret")];
+    let list = send(&hub, ("GET", "/sessions"), &bearer, "").await;
+    let list: serde_json::Value = serde_json::from_str(&list.body).unwrap();
+    let session = &list["sessions"][0];
+    assert_eq!(
+        (&session["protocol"], &session["topics"]),
+        (&json!("mercure"), &json!(["a", "/b/:id"]))
+    );
+}
+
+#[tokio::test]
+async fn a_reached_limit_leaves_an_eventsource_alive() {
+    let hub = start_with(&["--max-connections", "1", "--anonymous", "metrics"]).await;
+    for parameter in ["match", "topic"] {
+        let mut first = subscribe(&hub, &[(parameter, "a")], &[]).await;
+        let mut refused = subscribe(&hub, &[(parameter, "a")], &[]).await;
+        assert_eq!(refused.status, 200);
+        assert_eq!(refused.rest().await, []);
+        let text = String::from_utf8(refused.bytes.clone()).unwrap();
+        let retry = text.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix('\n'));
+        assert!(retry.is_some_and(|ms| ms.parse::<u64>().is_ok()), "{text:?}");
+        // Other clients get a status.
+        let path = format!("{HUB}?{parameter}=a");
+        let answer = send(&hub, ("GET", &path), &[("Accept", "application/json")], "").await;
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        publish_id(&hub, &[("topic", "a"), ("data", "x")]).await;
+        assert_eq!(first.next().await.unwrap().data, "x");
+        drop(first);
+        hub.wait_for_metric("fanfare_sessions", |sessions| sessions == 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_misses_nothing_and_delays_nobody() {
+    let hub = start_with(&["--recent-bytes", "1KiB"]).await;
+    let mut stalled = subscribe(&hub, &[("match", "a")], &[]).await;
+    let mut other = subscribe(&hub, &[("match", "last")], &[]).await;
+    let data = "x".repeat(100_000);
+    // More than the sockets and the queue of a session take.
+    for n in 0..200 {
+        publish_id(&hub, &[("topic", "a"), ("data", &format!("{n} {data}"))]).await;
+    }
+    publish_id(&hub, &[("topic", "last"), ("data", "last")]).await;
+    assert_eq!(other.next().await.unwrap().data, "last");
+    for n in 0..200 {
+        let event = stalled.next().await.expect("an update");
+        assert!(event.data.starts_with(&format!("{n} ")), "{n}: {}", &event.data[..10]);
     }
 }

@@ -12,6 +12,7 @@ use crate::http::ingest::{PublishSource, ingest};
 use crate::http::outcome::{self, RequestOutcome};
 use crate::http::state::AppState;
 use crate::journal::now;
+use crate::telemetry::Protocol;
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -54,7 +55,8 @@ async fn publish_form(
         return Err(own.insufficient(why));
     }
     let owner = quota_owner(state, request, &caller);
-    let source = PublishSource { owner: &owner, body_bytes: body.len(), started };
+    let protocol = Protocol::Mercure;
+    let source = PublishSource { owner: &owner, body_bytes: body.len(), started, protocol };
     let receipts = ingest(state, source, vec![draft]).await?;
     let id = match (own_id, receipts.first()) {
         (Some(id), _) => id,
