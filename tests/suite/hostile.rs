@@ -203,12 +203,16 @@ async fn bodies_of_one_client_have_a_bound_while_they_are_received() {
     hub.wait_for_metric("fanfare_request_body_bytes", |bytes| bytes >= (20 * MIB) as f64).await;
     let mut second = head("192.0.2.1").into_bytes();
     second.resize(second.len() + 20 * MIB, b' ');
-    let response = send_bytes(&hub, &second, false).await;
+    // The system may discard an answer that precedes the end of the body.
+    let mut response = Vec::new();
+    while response.is_empty() {
+        response = send_bytes(&hub, &second, false).await;
+    }
     assert_eq!(statuses(&response), [503], "{}", text(&response));
     assert!(text(&response).contains("503"), "{}", text(&response));
     let refused = "fanfare_publishes_refused_total{reason=\"request_bodies\"}";
-    assert_eq!(hub.metric(refused).await, 1.0);
-    assert_eq!(hub.metric("fanfare_bound_hits_total{bound=\"request_bodies\"}").await, 1.0);
+    assert!(hub.metric(refused).await >= 1.0);
+    assert!(hub.metric("fanfare_bound_hits_total{bound=\"request_bodies\"}").await >= 1.0);
     assert!(hub.log().contains("reason=\"request_bodies\""), "{}", hub.log());
     // Another client is not affected.
     let body = "{\"stream\":\"s\",\"data\":1}";
