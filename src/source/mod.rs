@@ -48,7 +48,7 @@ pub use own_streams::{
 };
 pub use revocations::{follow_revocations, revocation_item};
 #[cfg(feature = "mercure")]
-pub use subscriptions::{ActiveSubscription, SubscriptionGuard, Subscriptions, encoded};
+pub use subscriptions::{ActiveSubscription, SubscriptionGuard, Subscriptions};
 pub use supervisor::{SourceHandle, SourceView, Supervisor};
 #[cfg(feature = "system")]
 pub use system::watch as watch_system;

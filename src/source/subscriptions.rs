@@ -119,7 +119,7 @@ impl ActiveSubscription {
 }
 
 /// Returns a text as the value of a variable in a path.
-pub fn encoded(text: &str) -> String {
+fn encoded(text: &str) -> String {
     utf8_percent_encode(text, VARIABLE).to_string()
 }
 
@@ -180,10 +180,10 @@ impl Subscriptions {
     }
 
     /// Returns the documents of the active subscriptions that a filter selects, by their topics.
-    pub fn documents(&self, selects: impl Fn(&str, &ActiveSubscription) -> bool) -> Vec<Value> {
+    pub fn documents(&self, selects: impl Fn(&ActiveSubscription) -> bool) -> Vec<Value> {
         let state = self.state();
-        let selected = state.active.iter().filter(|(topic, one)| selects(topic, one));
-        selected.map(|(_, one)| one.document(&self.0.path, true)).collect()
+        let selected = state.active.values().filter(|one| selects(one));
+        selected.map(|one| one.document(&self.0.path, true)).collect()
     }
 
     /// Publishes ends until the hub stops; at first those of an earlier process.

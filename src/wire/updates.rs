@@ -1,7 +1,7 @@
 //! Updates as Server-Sent Events (Mercure protocol, "Subscription").
 //!
-//! There are no events of the hub between them: clients would show them, and their ids would take the place of
-//! the last update's.
+//! No event of the hub is sent between updates: clients would show it, and its id would take the place of the last
+//! update's.
 
 use super::control::json;
 use super::sse::{data, line};

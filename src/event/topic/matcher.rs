@@ -130,21 +130,21 @@ impl TopicMatcher {
     }
 }
 
-/// Place of a matcher in an index.
+/// Place of a matcher in an index: the topics that it may match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place<'a> {
-    /// It matches all topics.
+    /// All topics.
     All,
-    /// It matches the topic of this text.
+    /// The topic of this text.
     Exact(&'a str),
-    /// It matches only topics whose host and path, relative to `base`, begin with `prefix`.
+    /// Topics whose host and path, relative to `base`, begin with `prefix`.
     UrlPattern {
         /// Begin of the host and the path.
         prefix: &'a str,
         /// URL of the hub.
         base: &'a Url,
     },
-    /// It matches only topics that begin with `prefix`.
+    /// Topics that begin with `prefix`.
     Template {
         /// Begin of the topic.
         prefix: &'a str,

@@ -1,7 +1,7 @@
 //! Authentication of requests of the Mercure protocol.
 //!
-//! Their tokens grant topics and nothing else, so they are accepted on these paths only, and other credentials are
-//! not.
+//! A token of the protocol grants topics and nothing else: it is accepted on these paths only, and no other
+//! credential is.
 
 use crate::access::{Caller, Denied, Dialect, Operation, dialect_of};
 use crate::http::error::{Code, Problem};

@@ -106,7 +106,7 @@ async fn sessions_and_metrics_name_the_protocol() {
     let published = "fanfare_published_by_protocol_total{protocol=\"mercure\"}";
     assert_eq!(hub.metric(published).await, 1.0);
     let bearer = [("Authorization", "Bearer admin-secret")];
-    let list = send(&hub, ("GET", "/sessions"), &bearer, "").await;
+    let list = send(&hub, "GET", "/sessions", &bearer, "").await;
     let list: serde_json::Value = serde_json::from_str(&list.body).unwrap();
     let session = &list["sessions"][0];
     assert_eq!(
@@ -128,7 +128,7 @@ async fn a_reached_limit_leaves_an_eventsource_alive() {
         assert!(retry.is_some_and(|ms| ms.parse::<u64>().is_ok()), "{text:?}");
         // Other clients get a status.
         let path = format!("{HUB}?{parameter}=a");
-        let answer = send(&hub, ("GET", &path), &[("Accept", "application/json")], "").await;
+        let answer = send(&hub, "GET", &path, &[("Accept", "application/json")], "").await;
         assert_eq!(answer.status, 503, "{}", answer.body);
         publish_id(&hub, &[("topic", "a"), ("data", "x")]).await;
         assert_eq!(first.next().await.unwrap().data, "x");

@@ -9,7 +9,7 @@ const METADATA: &str = "/.well-known/oauth-protected-resource/.well-known/mercur
 #[tokio::test]
 async fn r33_the_hub_describes_itself() {
     let hub = start().await;
-    let answer = send(&hub, ("GET", METADATA), &[], "").await;
+    let answer = send(&hub, "GET", METADATA, &[], "").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
     assert_eq!(answer.header("link"), format!("<{URL}>; rel=\"mercure\""));
     let expected = json!({
@@ -21,7 +21,7 @@ async fn r33_the_hub_describes_itself() {
     });
     assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), expected);
     let old = Hub::start(&["--mercure", "0.x"]).await;
-    assert_eq!(send(&old, ("GET", METADATA), &[], "").await.status, 404);
+    assert_eq!(send(&old, "GET", METADATA, &[], "").await.status, 404);
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn r34_pages_of_allowed_origins_may_read_and_send_credentials() {
     let hub = start_with(&["--cors-origin", "https://app.example"]).await;
     let origin = ("Origin", "https://app.example");
     let path = format!("{HUB}?match=a&last_event_id=earliest");
-    let answer = send(&hub, ("GET", &path), &[origin, ("Accept", "text/event-stream")], "").await;
+    let answer = send(&hub, "GET", &path, &[origin, ("Accept", "text/event-stream")], "").await;
     assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
     assert_eq!(answer.header("access-control-allow-credentials"), "true");
     let exposed = answer.header("access-control-expose-headers").to_lowercase();
@@ -42,18 +42,18 @@ async fn r34_pages_of_allowed_origins_may_read_and_send_credentials() {
             ("Access-Control-Request-Method", method),
             ("Access-Control-Request-Headers", "authorization,cache-control,last-event-id"),
         ];
-        let answer = send(&hub, ("OPTIONS", HUB), &headers, "").await;
+        let answer = send(&hub, "OPTIONS", HUB, &headers, "").await;
         assert_eq!(answer.status, 200, "{method}");
         let allowed = answer.header("access-control-allow-methods");
         assert!(allowed.contains(method), "{allowed}");
     }
     let evil = [("Origin", "https://evil.example"), ("Accept", "text/event-stream")];
-    let answer = send(&hub, ("GET", &path), &evil, "").await;
+    let answer = send(&hub, "GET", &path, &evil, "").await;
     assert_eq!(answer.header("access-control-allow-origin"), "");
     let any = start_with(&["--cors-origin", "*"]).await;
     let bearer = format!("Bearer {}", all_tokens()[0]);
     let headers = [origin, ("Authorization", bearer.as_str()), ("Accept", "text/event-stream")];
-    let answer = send(&any, ("GET", &path), &headers, "").await;
+    let answer = send(&any, "GET", &path, &headers, "").await;
     assert_eq!(answer.header("access-control-allow-origin"), "*");
     assert_eq!(answer.header("access-control-allow-credentials"), "");
 }

@@ -100,7 +100,8 @@ impl Answer {
 /// Sends a request with headers and a body.
 pub async fn send(
     hub: &Hub,
-    (method, path): (&str, &str),
+    method: &str,
+    path: &str,
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
@@ -126,7 +127,7 @@ pub async fn publish(hub: &Hub, token: &str, fields: &[(&str, &str)]) -> Answer 
     let bearer = format!("Bearer {token}");
     let headers =
         [("Authorization", bearer.as_str()), ("Content-Type", "application/x-www-form-urlencoded")];
-    send(hub, ("POST", HUB), &headers, &form(fields)).await
+    send(hub, "POST", HUB, &headers, &form(fields)).await
 }
 
 /// Publishes an update that must be accepted, and returns its id.
@@ -153,6 +154,6 @@ pub async fn subscribe_as(hub: &Hub, token: &str, parameters: &[(&str, &str)]) -
 /// Returns the status of a subscription, and its body if it is refused.
 pub async fn subscribe_status(hub: &Hub, query: &str) -> (u16, String) {
     let answer =
-        send(hub, ("GET", &format!("{HUB}?{query}")), &[("Accept", "text/event-stream")], "").await;
+        send(hub, "GET", &format!("{HUB}?{query}"), &[("Accept", "text/event-stream")], "").await;
     (answer.status, answer.body)
 }

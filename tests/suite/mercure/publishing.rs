@@ -31,9 +31,9 @@ async fn r09_a_form_has_topics_and_optional_fields() {
         assert_eq!((answer.status, &problem["field"]), (400, &json!("topic")));
         let bearer = format!("Bearer {token}");
         let bad = [("Authorization", bearer.as_str())];
-        assert_eq!(send(&hub, ("POST", HUB), &bad, "topic=%ff").await.status, 400);
+        assert_eq!(send(&hub, "POST", HUB, &bad, "topic=%ff").await.status, 400);
         let json = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
-        assert_eq!(send(&hub, ("POST", HUB), &json, "{\"topic\":\"a\"}").await.status, 400);
+        assert_eq!(send(&hub, "POST", HUB, &json, "{\"topic\":\"a\"}").await.status, 400);
     }
 }
 
@@ -164,6 +164,6 @@ async fn r16_publishing_must_be_granted_on_every_topic() {
     }
     let none = token_with(json!([detail("subscribe", json!([{ "match": "*" }]))]));
     assert_eq!(publish(&hub, &none, &[("topic", "a")]).await.status, 403);
-    let answer = send(&hub, ("POST", HUB), &[], "topic=a").await;
+    let answer = send(&hub, "POST", HUB, &[], "topic=a").await;
     assert_eq!(answer.status, 401, "{}", answer.body);
 }

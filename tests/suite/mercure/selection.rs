@@ -25,20 +25,20 @@ async fn assert_selects(hub: &Hub, parameters: &[(&str, &str)], topics: &[(&str,
 async fn r01_get_head_and_query_subscribe_and_post_publishes() {
     let hub = start().await;
     for path in [format!("{HUB}?match=a"), format!("{HUB}?topic=a")] {
-        let head = send(&hub, ("HEAD", &path), &[], "").await;
+        let head = send(&hub, "HEAD", &path, &[], "").await;
         assert_eq!((head.status, head.header("content-type")), (200, "text/event-stream"));
-        let get = send(&hub, ("GET", &path), &[("Accept", "text/event-stream")], "").await;
+        let get = send(&hub, "GET", &path, &[("Accept", "text/event-stream")], "").await;
         assert_eq!((get.status, get.header("content-type")), (200, "text/event-stream"));
     }
-    let query = send(&hub, ("QUERY", HUB), &[], "match=a").await;
+    let query = send(&hub, "QUERY", HUB, &[], "match=a").await;
     assert_eq!((query.status, query.header("content-type")), (200, "text/event-stream"));
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
-        let refused = send(&hub, (method, HUB), &[], "").await;
+        let refused = send(&hub, method, HUB, &[], "").await;
         assert_eq!((refused.status, refused.header("allow")), (405, "GET, HEAD, POST, QUERY"));
     }
     let off = Hub::start(&[]).await;
-    assert_eq!(send(&off, ("GET", &format!("{HUB}?match=a")), &[], "").await.status, 404);
-    assert_eq!(send(&off, ("POST", HUB), &[], "topic=a").await.status, 404);
+    assert_eq!(send(&off, "GET", &format!("{HUB}?match=a"), &[], "").await.status, 404);
+    assert_eq!(send(&off, "POST", HUB, &[], "topic=a").await.status, 404);
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn r04_a_query_has_parameters_in_its_body_and_in_its_url() {
     publish_id(&hub, &[("topic", "b"), ("data", "4")]).await;
     assert_eq!(reader.next().await.unwrap().data, "4");
     let json = [("Content-Type", "application/json")];
-    assert_eq!(send(&hub, ("QUERY", HUB), &json, "{}").await.status, 400);
+    assert_eq!(send(&hub, "QUERY", HUB, &json, "{}").await.status, 400);
 }
 
 #[tokio::test]
@@ -197,6 +197,6 @@ async fn the_hub_serves_the_path_of_its_url_too() {
     let flags = ["--mercure", "1.0", "--mercure-url", "https://example.com/hub"];
     let hub = Hub::start(&flags).await;
     for path in ["/hub?match=a", "/.well-known/mercure?match=a"] {
-        assert_eq!(send(&hub, ("HEAD", path), &[], "").await.status, 200, "{path}");
+        assert_eq!(send(&hub, "HEAD", path, &[], "").await.status, 200, "{path}");
     }
 }

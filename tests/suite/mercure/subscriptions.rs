@@ -31,7 +31,7 @@ async fn next_about(reader: &mut Reader, matcher: &str) -> Value {
 
 async fn get(hub: &Hub, token: &str, path: &str) -> Answer {
     let bearer = format!("Bearer {token}");
-    send(hub, ("GET", path), &[("Authorization", &bearer)], "").await
+    send(hub, "GET", path, &[("Authorization", &bearer)], "").await
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn r32_the_list_is_granted_on_its_own_path() {
     assert_eq!(get(&hub, &pattern, &collection).await.status, 403);
     let publisher = token_with(json!([detail("publish", json!([{ "match": "*" }]))]));
     assert_eq!(get(&hub, &publisher, &collection).await.status, 403);
-    assert_eq!(send(&hub, ("GET", &collection), &[], "").await.status, 401);
+    assert_eq!(send(&hub, "GET", &collection, &[], "").await.status, 401);
     let off = start().await;
     assert_eq!(get(&off, &all_tokens()[0], &collection).await.status, 404);
 }

@@ -74,7 +74,7 @@ pub(super) async fn get(
     // First, so that what changes meanwhile follows it.
     let last_id = read_history(&state, |history| history.last_update_id()).await?;
     let last_id = last_id.unwrap_or_else(|| EARLIEST.to_owned());
-    let mut found = active.documents(|_, one| selection.selects(one));
+    let mut found = active.documents(|one| selection.selects(one));
     let answers = peers::ask_all(&state, &request).await.bodies;
     let elsewhere = answers.iter().filter_map(|body| serde_json::from_slice::<Value>(body).ok());
     let mut document = if selection.subscriber.is_some() {
