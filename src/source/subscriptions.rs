@@ -241,7 +241,7 @@ impl Subscriptions {
             let update = Update::of(entry).filter(|update| update.hub() == node);
             let Some(update) = update else { return };
             let topic = update.topics().next().filter(|topic| topic.starts_with(&prefix));
-            let (Some(topic), Ok(document)) = (topic, serde_json::from_str::<Value>(update.data))
+            let (Some(topic), Ok(document)) = (topic, serde_json::from_slice::<Value>(update.data))
             else {
                 return;
             };

@@ -8,6 +8,7 @@ use super::sse::{data, line};
 use crate::event::topic::{GENERATED, Update};
 use crate::event::{Body, Entry, EventId, Payload};
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// Appends the block of an update, or of an event of another stream; an end has none.
 pub(super) fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry) {
@@ -28,7 +29,7 @@ pub(super) fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry) {
     if let Some(retry) = update.and_then(|update| update.retry) {
         line(out, b"retry: ", retry.as_bytes());
     }
-    data(out, update.map_or(payload.as_bytes(), |update| update.data.as_bytes()));
+    data(out, update.map_or(payload.as_bytes(), |update| update.data));
     out.push(b'\n');
 }
 
@@ -44,7 +45,7 @@ pub(super) fn as_json(entry: &Entry) -> Option<Entry> {
         r#type: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         retry: Option<&'a str>,
-        data: &'a str,
+        data: Cow<'a, str>,
     }
     let update = Update::of(entry)?;
     let Body::Event { kind, .. } = &entry.body else { return None };
@@ -54,7 +55,7 @@ pub(super) fn as_json(entry: &Entry) -> Option<Entry> {
         id: update.id,
         r#type: update.kind,
         retry: update.retry,
-        data: update.data,
+        data: String::from_utf8_lossy(update.data),
     };
     let payload = Payload::from_stored(json(&data).into(), true);
     Some(Entry { body: Body::Event { kind: kind.clone(), payload }, ..entry.clone() })

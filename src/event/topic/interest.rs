@@ -31,13 +31,17 @@ impl TopicInterest {
 
     /// Returns true if the subscriber gets an update.
     pub fn selects(&self, update: &Update<'_>) -> bool {
-        let topics: Vec<_> = update.topics().map(Topic::new).collect();
-        matches_any(&self.matchers, &topics) && self.may_read(update, &topics)
+        let (mut is_selected, mut is_readable) = (false, !update.is_private);
+        update.topics().map(Topic::new).any(|topic| {
+            is_selected = is_selected || matches_any(&self.matchers, &topic);
+            is_readable = is_readable || matches_any(&self.readable, &topic);
+            is_selected && is_readable
+        })
     }
 
     /// Returns true if the subscriber may read an update that it has selected.
     pub fn may_read(&self, update: &Update<'_>, topics: &[Topic<'_>]) -> bool {
-        !update.is_private || matches_any(&self.readable, topics)
+        !update.is_private || topics.iter().any(|topic| matches_any(&self.readable, topic))
     }
 }
 
@@ -47,6 +51,6 @@ fn sorted(mut matchers: Vec<TopicMatcher>) -> Box<[TopicMatcher]> {
     matchers.into()
 }
 
-fn matches_any(matchers: &[TopicMatcher], topics: &[Topic<'_>]) -> bool {
-    matchers.iter().any(|matcher| topics.iter().any(|topic| matcher.matches(topic)))
+fn matches_any(matchers: &[TopicMatcher], topic: &Topic<'_>) -> bool {
+    matchers.iter().any(|matcher| matcher.matches(topic))
 }

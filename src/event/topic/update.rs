@@ -177,8 +177,8 @@ pub struct Update<'a> {
     pub retry: Option<&'a str>,
     hub: Option<&'a str>,
     topics: &'a str,
-    /// Data.
-    pub data: &'a str,
+    /// Data: UTF-8, as the publisher's was.
+    pub data: &'a [u8],
 }
 
 impl<'a> Update<'a> {
@@ -194,7 +194,8 @@ impl<'a> Update<'a> {
 
     /// Reads a payload.
     pub fn parse(payload: &'a [u8]) -> Option<Self> {
-        let (line, data) = std::str::from_utf8(payload).ok()?.split_once('\n')?;
+        let (line, data) = payload.split_at_checked(memchr::memchr(b'\n', payload)?)?;
+        let (line, data) = (std::str::from_utf8(line).ok()?, data.get(1..)?);
         let mut fields = line.splitn(5, SEPARATOR);
         let flags = fields.next()?;
         let mut optional =
@@ -250,7 +251,7 @@ mod tests {
         let read = Update::parse(draft.payload().as_bytes()).expect("an update");
         assert_eq!(read.topics().collect::<Vec<_>>(), published.topics);
         assert_eq!((read.id, read.kind), (published.id.as_deref(), published.kind.as_deref()));
-        assert_eq!((read.retry, read.data), (Some("0500"), published.data.as_str()));
+        assert_eq!((read.retry, read.data), (Some("0500"), published.data.as_bytes()));
         assert!(read.is_private && read.hub().is_none());
         let own = PublishedUpdate { retry: None, ..published };
         let own = own.into_hub_draft(true, Some("h1"), Timestamp::from_ms(0)).expect("valid");
@@ -258,7 +259,7 @@ mod tests {
         assert!(read.is_private && read.hub() == Some("h1") && read.kind == Some("mercure"));
         let plain = update("a").into_draft(&hub(), Timestamp::from_ms(0)).expect("valid");
         let read = Update::parse(plain.payload().as_bytes()).expect("an update");
-        assert_eq!((read.id, read.kind, read.retry, read.data), (None, None, None, ""));
+        assert_eq!((read.id, read.kind, read.retry, read.data), (None, None, None, &b""[..]));
         assert!(!read.is_private);
     }
 

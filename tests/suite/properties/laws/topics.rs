@@ -59,7 +59,7 @@ pub fn form(body: &[u8]) {
     let Ok(draft) = update.clone().into_draft(&hub, now()) else { return };
     let read = Update::parse(draft.payload().as_bytes()).expect("an update");
     assert_eq!(read.topics().collect::<Vec<_>>(), update.topics);
-    assert_eq!((read.data, read.is_private), (update.data.as_str(), update.is_private));
+    assert_eq!((read.data, read.is_private), (update.data.as_bytes(), update.is_private));
     assert_eq!((read.id, read.kind), (update.id.as_deref(), update.kind.as_deref()));
     assert_eq!(read.retry, update.retry.as_deref());
     assert!(read.hub().is_none(), "only the hub publishes for itself");
