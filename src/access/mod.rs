@@ -71,6 +71,12 @@ impl Caller {
         }
     }
 
+    /// Returns true if the caller has presented no credential.
+    #[cfg(feature = "durable-streams")]
+    pub fn is_anonymous(&self) -> bool {
+        self.mark.is_none()
+    }
+
     /// Creates a caller without a credential and without grants.
     pub fn anonymous_caller() -> Self {
         Self {

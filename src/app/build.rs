@@ -57,8 +57,6 @@ pub(super) async fn build(
         config.access.clone().with_tickets(tickets(config, &journal).await?, revocations.clone());
     let (access, new_secret) = with_admin_key(config, access)?;
     let node = cluster::node_name(config);
-    #[cfg(feature = "mercure")]
-    let subscriptions = subscriptions(config, &journal);
     let state = Data::new(AppState {
         #[cfg(feature = "chat")]
         chats: chats(config, &journal, limits.clone(), &telemetry)?,
@@ -78,7 +76,9 @@ pub(super) async fn build(
             &telemetry,
         ),
         #[cfg(feature = "mercure")]
-        subscriptions,
+        subscriptions: subscriptions(config, &journal),
+        #[cfg(feature = "durable-streams")]
+        lifetimes: crate::source::Lifetimes::new(journal.publisher.clone()),
         publisher: journal.publisher.clone(),
         history: journal.history.clone(),
         backup: journal.backup.clone(),
@@ -255,6 +255,8 @@ fn http_settings(config: &Config) -> HttpSettings {
         public_hosts: config.public_hosts.clone(),
         #[cfg(feature = "mercure")]
         mercure: config.mercure.clone().map(Arc::new),
+        #[cfg(feature = "durable-streams")]
+        durable: config.durable.clone().map(Arc::new),
         #[cfg(feature = "files")]
         folders: config
             .folders

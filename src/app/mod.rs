@@ -215,6 +215,12 @@ async fn start_background_tasks(state: &Data<AppState>, config: &Config) {
         let run = move |feed| subscriptions.clone().run(feed, history.clone());
         actix::spawn(state.sources.clone().supervise("subscriptions", run));
     }
+    #[cfg(feature = "durable-streams")]
+    if config.durable.is_some() {
+        let (history, lifetimes) = (state.history.clone(), state.lifetimes.clone());
+        let run = move |feed| lifetimes.clone().run(feed, history.clone());
+        actix::spawn(state.sources.clone().supervise("lifetimes", run));
+    }
     #[cfg(feature = "tail")]
     if !config.tails.is_empty() {
         let (history, specs) = (state.history.clone(), config.tails.clone());

@@ -30,6 +30,7 @@ features! {
     "cli" [], [];
     "cluster" ["cluster-", "node"], [];
     "dashboard" [], [];
+    "durable-streams" ["durable-streams", "durable-streams-"], [];
     "files" [], ["files"];
     "jobs" [], ["job"];
     "mercure" ["mercure", "mercure-"], [];

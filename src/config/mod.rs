@@ -10,6 +10,8 @@ mod chats;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod documentation;
+#[cfg(feature = "durable-streams")]
+mod durable;
 mod features;
 #[cfg(feature = "files")]
 mod files;
@@ -29,6 +31,8 @@ mod tls;
 mod units;
 
 pub use documentation::markdown;
+#[cfg(feature = "durable-streams")]
+pub use durable::DurableSettings;
 pub use features::{FEATURES, enabled_features};
 pub use invalid_value::InvalidValue;
 #[cfg(feature = "mercure")]

@@ -104,6 +104,9 @@ pub struct Config {
     /// Settings of the Mercure protocol, if it is on.
     #[cfg(feature = "mercure")]
     pub mercure: Option<super::mercure::MercureSettings>,
+    /// Settings of the Durable Streams protocol, if it is on.
+    #[cfg(feature = "durable-streams")]
+    pub durable: Option<super::durable::DurableSettings>,
     /// Host names of the hub, besides those of its own machine.
     pub public_hosts: Vec<String>,
     /// Keys and grants that credentials are checked against.
@@ -125,7 +128,6 @@ impl Config {
     /// Resolves all settings, or returns all errors.
     pub fn resolve(raw: RawConfig) -> Result<Self, Vec<ConfigError>> {
         let mut r = Resolver::of(raw);
-        let fixed = r.raw.fixed();
         let durability = r.value("durability", parse_durability).unwrap_or(Durability::Sync);
         #[cfg(feature = "chat")]
         let chats = r.chats();
@@ -143,15 +145,13 @@ impl Config {
         #[cfg(feature = "mercure")]
         let (mercure, access) = r.with_mercure(access);
         let config = Self {
-            fixed,
+            fixed: r.raw.fixed(),
             listen: r.list("listen", parse_address).concat(),
             metrics_listen: r.list("metrics-listen", parse_address).concat(),
             metrics_streams: r.list("metrics-streams", parse_selector),
             tls: r.tls(),
             h2c: r.value("h2c", parse_switch).unwrap_or_default(),
-            data_dir: r
-                .value("data-dir", |t| Ok::<_, InvalidValue>(PathBuf::from(t)))
-                .unwrap_or_default(),
+            data_dir: r.value("data-dir", path).unwrap_or_default(),
             durability,
             retry: r.value("retry", units::duration).unwrap_or_default(),
             heartbeat: r.value("heartbeat", parse_heartbeat).unwrap_or_default(),
@@ -186,6 +186,8 @@ impl Config {
             cluster: r.cluster(durability),
             #[cfg(feature = "mercure")]
             mercure,
+            #[cfg(feature = "durable-streams")]
+            durable: r.durable(),
             public_hosts: r.list("public-host", parse_host),
             needs_admin_key: access.has_no_credentials() && r.is_reachable(),
             access,
@@ -339,7 +341,7 @@ fn parse_log_format(text: &str) -> Result<LogFormat, InvalidValue> {
     }
 }
 
-fn parse_heartbeat(text: &str) -> Result<Duration, InvalidValue> {
+pub(super) fn parse_heartbeat(text: &str) -> Result<Duration, InvalidValue> {
     let duration = units::duration(text)?;
     if HEARTBEAT_RANGE.contains(&duration) {
         Ok(duration)

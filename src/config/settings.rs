@@ -116,6 +116,14 @@ settings! {
          stream.";
     "mercure-updates" "on|off" = "off":
         "Let admins read all Mercure updates as the stream `hub.mercure`.";
+    "durable-streams" "on|off" = "off":
+        "Serve the Durable Streams protocol.";
+    "durable-streams-path" "PATH" = "/v1/stream":
+        "Path below which the Durable Streams protocol has its streams.";
+    "durable-streams-poll" "DURATION" = "30s":
+        "Time for which a long-poll of the Durable Streams protocol waits for data (1s to 1h).";
+    "durable-streams-sse" "DURATION" = "60s":
+        "Time after which a stream of Server-Sent Events of the Durable Streams protocol is closed, so that its          reader continues with a new request (1s to 1h).";
     "retry" "DURATION" = "3s":
         "Time that clients wait before they reconnect; each client gets a random value within 20 % \
          of it.";

@@ -1,6 +1,7 @@
 //! Drafts: published events, checked and ready for the journal.
 
-use super::{EventType, Invalid, Payload, StreamName, Timestamp, shape};
+use super::{EventType, Invalid, Payload, PayloadKind, StreamName, Timestamp, shape};
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -58,7 +59,7 @@ impl Draft {
         } else {
             Payload::json(raw)
         };
-        Self::new(streams, kind, payload, raw)
+        Self::new(streams, kind, payload, raw.as_bytes())
     }
 
     /// Creates an event whose data is plain text. For a type with a shape, the text must be its
@@ -75,14 +76,34 @@ impl Draft {
         } else {
             Payload::text(text)
         };
-        Self::new(streams, kind, payload, text)
+        Self::new(streams, kind, payload, text.as_bytes())
+    }
+
+    /// Creates an event whose data is bytes. A type with a shape has none.
+    pub fn from_binary(
+        streams: Vec<StreamName>,
+        kind: EventType,
+        data: Bytes,
+    ) -> Result<Self, Invalid> {
+        if shape::is_shaped(&kind) {
+            let why = format!("an event of type {:?} has JSON data", kind.as_str());
+            return Err(Invalid::new("encoding", why));
+        }
+        let source = data.clone();
+        Self::new(streams, kind, Payload::bytes(data, false), &source)
+    }
+
+    /// Creates an event of the default type on one stream.
+    pub fn message(stream: StreamName, payload: Payload) -> Self {
+        let streams = [stream].into();
+        Self { streams, kind: EventType::default(), payload, key: None, fingerprint: 0 }
     }
 
     fn new(
         streams: Vec<StreamName>,
         kind: EventType,
         payload: Payload,
-        source_text: &str,
+        source: &[u8],
     ) -> Result<Self, Invalid> {
         if streams.is_empty() || streams.len() > MAX_STREAMS_PER_EVENT {
             return Err(Invalid::new(
@@ -95,7 +116,7 @@ impl Draft {
                 return Err(Invalid::new("stream", format!("duplicate stream {name:?}")));
             }
         }
-        let fingerprint = fingerprint(&streams, &kind, payload.is_json(), source_text);
+        let fingerprint = fingerprint(&streams, &kind, payload.kind(), source);
         Ok(Self { streams: streams.into(), kind, payload, key: None, fingerprint })
     }
 
@@ -147,7 +168,12 @@ impl Draft {
     }
 }
 
-fn fingerprint(streams: &[StreamName], kind: &EventType, is_json: bool, source_text: &str) -> u128 {
+fn fingerprint(
+    streams: &[StreamName],
+    kind: &EventType,
+    payload_kind: PayloadKind,
+    source: &[u8],
+) -> u128 {
     let mut names: Vec<&StreamName> = streams.iter().collect();
     names.sort_unstable();
     let mut hash = Xxh3::new();
@@ -155,11 +181,14 @@ fn fingerprint(streams: &[StreamName], kind: &EventType, is_json: bool, source_t
         hash.update(&(part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
-    hash.update(&[u8::from(is_json)]);
-    if is_json {
-        hash.update(&super::json::compact(source_text));
-    } else {
-        hash.update(source_text.as_bytes());
+    hash.update(&[match payload_kind {
+        PayloadKind::Text => 0,
+        PayloadKind::Json => 1,
+        PayloadKind::Binary => 2,
+    }]);
+    match std::str::from_utf8(source) {
+        Ok(text) if payload_kind == PayloadKind::Json => hash.update(&super::json::compact(text)),
+        _ => hash.update(source),
     }
     hash.digest128()
 }

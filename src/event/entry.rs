@@ -1,4 +1,4 @@
-//! Entries of the journal: an event, or the end of a stream.
+//! Entries of the journal: an event, or the creation or the end of a stream.
 
 use super::{EventType, Payload, Position, StreamName, Timestamp};
 
@@ -9,7 +9,7 @@ pub struct Entry {
     pub position: Position,
     /// Time of the commit; earlier than that of an entry before it only after the clock was set back.
     pub time: Timestamp,
-    /// The streams it belongs to, as published; one for an end.
+    /// The streams it belongs to, as published; one for a creation or an end.
     pub streams: Box<[StreamName]>,
     /// Content of the entry.
     pub body: Body,
@@ -25,6 +25,8 @@ pub enum Body {
         /// Data of the event.
         payload: Payload,
     },
+    /// Creation of the stream with properties. Readers do not see it.
+    Created,
     /// End of the stream.
     End(EndReason),
 }
@@ -49,8 +51,7 @@ impl EndReason {
 }
 
 impl Entry {
-    /// Returns true for events, false for ends.
-    #[cfg(feature = "mercure")]
+    /// Returns true for events, false for creations and ends.
     pub fn is_event(&self) -> bool {
         matches!(self.body, Body::Event { .. })
     }
@@ -62,7 +63,7 @@ impl Entry {
         let names = self.streams.len() * size_of::<StreamName>();
         match &self.body {
             Body::Event { payload, .. } => FIXED + names + payload.as_bytes().len(),
-            Body::End(_) => FIXED + names,
+            Body::Created | Body::End(_) => FIXED + names,
         }
     }
 }

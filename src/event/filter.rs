@@ -240,6 +240,7 @@ fn compares(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::PayloadKind;
     use crate::properties::cases;
     use proptest::prelude::*;
 
@@ -247,7 +248,7 @@ mod tests {
         let filter = Filter::parse(filter).unwrap_or_else(|e| panic!("{filter}: {}", e.detail));
         let streams = [StreamName::parse("api.eu").expect("a name")];
         let payload = match serde_json::from_str::<serde_json::Value>(data) {
-            Ok(_) => Payload::from_stored(data.to_owned().into(), true),
+            Ok(_) => Payload::from_stored(data.to_owned().into(), PayloadKind::Json),
             Err(_) => Payload::text(data),
         };
         let kind = EventType::parse(kind).expect("a type");

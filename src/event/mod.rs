@@ -5,6 +5,7 @@
 //! Never: I/O, locks, clocks (the time is a parameter).
 
 mod draft;
+pub mod durable;
 mod entry;
 mod event_type;
 #[cfg(feature = "search")]
@@ -35,7 +36,7 @@ pub use invalid::Invalid;
 #[cfg(any(feature = "cli", feature = "jobs", feature = "search", feature = "tail"))]
 pub(crate) use level::level_of;
 pub use lines::{Line, LineSplitter, MAX_LINE_BYTES};
-pub use payload::Payload;
+pub use payload::{Payload, PayloadKind};
 pub use position::{Epoch, EventId, MAX_ENTRIES_PER_BATCH, Position};
 pub use receipt::Receipt;
 pub use selector::Selector;

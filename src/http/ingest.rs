@@ -1,8 +1,14 @@
 //! Publishing: charges the publisher's rates, then writes to the journal.
 
+#[cfg(feature = "durable-streams")]
+use crate::event::durable::{CommandRefusal, StreamCommand};
 use crate::event::{Draft, Receipt, StreamName};
+#[cfg(feature = "durable-streams")]
+use crate::http::error::Code;
 use crate::http::error::Problem;
 use crate::http::state::AppState;
+#[cfg(feature = "durable-streams")]
+use crate::journal::Refusal;
 use crate::journal::{Item, PublishError, PublishUnit};
 use crate::limits::{QuotaOwner, RateExceeded};
 use crate::telemetry::{Protocol, Telemetry};
@@ -42,6 +48,39 @@ pub(crate) async fn ingest(
     let receipts = answer?;
     state.telemetry.accepted(source.protocol, events as u64);
     Ok(receipts)
+}
+
+/// Changes a stream by a command. The caller has checked the publisher's grants.
+#[cfg(feature = "durable-streams")]
+pub(crate) async fn ingest_command(
+    state: &AppState,
+    source: PublishSource<'_>,
+    command: StreamCommand,
+) -> Result<Result<Receipt, CommandRefusal>, Problem> {
+    refuse_in_drain(state)?;
+    let stream = [command.stream.clone()];
+    let size = |draft: &Draft| (&stream[..], draft.payload().as_bytes().len());
+    let events = command.drafts().len();
+    match command.drafts() {
+        // Its readers get an end or a creation as an event, so it is metered as one.
+        [] => charge_rates(state, source.owner, std::iter::once((&stream[..], 0)))?,
+        drafts => charge_rates(state, source.owner, drafts.iter().map(size))?,
+    }
+    let bytes = source.body_bytes + (events + 1) * EVENT_OVERHEAD_BYTES;
+    let unit = vec![Item::Command(Box::new(command))];
+    let mut timer =
+        PublishTimer { telemetry: &state.telemetry, started: source.started, was_refused: false };
+    let answer = state.publisher.publish(unit, bytes).await;
+    timer.was_refused = answer.is_err();
+    match answer {
+        Ok(receipts) => {
+            state.telemetry.accepted(source.protocol, events as u64);
+            let missing = || Problem::new(Code::ServerError, "the journal returned no receipt");
+            receipts.into_iter().next().map(Ok).ok_or_else(missing)
+        }
+        Err(PublishError::Refused(Refusal::Command(refusal))) => Ok(Err(refusal)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Measures a publish until its receipt, even if its client gives up: the slowest publishes are the

@@ -4,6 +4,8 @@
 use crate::http::api::chats;
 #[cfg(feature = "cluster")]
 use crate::http::api::cluster;
+#[cfg(feature = "durable-streams")]
+use crate::http::api::durable;
 #[cfg(feature = "files")]
 use crate::http::api::files;
 #[cfg(feature = "jobs")]
@@ -59,6 +61,14 @@ pub(crate) fn app(
         }
         None => cors,
     };
+    #[cfg(feature = "durable-streams")]
+    let cors = match &state.settings.durable {
+        Some(_) => cors
+            .allowed_methods(durable::CORS_METHODS)
+            .allowed_headers(durable::REQUEST_HEADERS)
+            .expose_headers(durable::RESPONSE_HEADERS),
+        None => cors,
+    };
     let cors = Condition::new(!origins.is_empty() && !is_admin_listener, cors);
     let guarded = Condition::new(!is_admin_listener, from_fn(auth::authenticate));
     let admin_host_check = Condition::new(is_admin_listener, from_fn(auth::check_admin_host));
@@ -68,6 +78,11 @@ pub(crate) fn app(
     let app = {
         let settings = state.settings.mercure.clone().filter(|_| !is_admin_listener);
         app.configure(|config| settings.iter().for_each(|own| mercure::configure(config, own)))
+    };
+    #[cfg(feature = "durable-streams")]
+    let app = {
+        let settings = state.settings.durable.clone().filter(|_| !is_admin_listener);
+        app.configure(|config| settings.iter().for_each(|own| durable::configure(config, own)))
     };
     #[cfg(feature = "cluster")]
     let app = app.wrap(Condition::new(

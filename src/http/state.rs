@@ -55,6 +55,9 @@ pub struct HttpSettings {
     /// Settings of the Mercure protocol, if it is on.
     #[cfg(feature = "mercure")]
     pub mercure: Option<Arc<crate::config::MercureSettings>>,
+    /// Settings of the Durable Streams protocol, if it is on.
+    #[cfg(feature = "durable-streams")]
+    pub durable: Option<Arc<crate::config::DurableSettings>>,
 }
 
 /// Bounds of concurrent reads that may wait for the disk.
@@ -91,6 +94,9 @@ pub struct AppState {
     /// Active subscriptions of the Mercure protocol, if they are published.
     #[cfg(feature = "mercure")]
     pub subscriptions: Option<crate::source::Subscriptions>,
+    /// Lifetimes of streams of the Durable Streams protocol.
+    #[cfg(feature = "durable-streams")]
+    pub lifetimes: crate::source::Lifetimes,
     /// Publishes to the journal.
     pub publisher: Publisher,
     /// Reads from the journal.

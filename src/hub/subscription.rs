@@ -104,7 +104,8 @@ impl Subscription {
         // The credential may have been revoked after it was verified, and the shard may have
         // checked its sessions for that revocation already.
         let is_over = state.settings.access.load().is_over(&start.caller);
-        state.expiries.bind(self.key, session, start.caller);
+        let end = start.max_time.map(|time| crate::journal::now().plus_ms(time.as_millis() as u64));
+        state.expiries.bind(self.key, session, start.caller, end);
         if is_over {
             state.close(self.key, CloseReason::Revoked);
         }

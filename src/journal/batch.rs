@@ -1,6 +1,7 @@
 //! Batches of units, as the sequencer orders them, and their outcomes.
 
 use super::store::LogStep;
+use crate::event::durable::{CommandRefusal, StreamCommand};
 use crate::event::{Draft, Entry, Position, StreamName, Timestamp};
 use crate::limits::Limits;
 use std::time::Instant;
@@ -19,6 +20,28 @@ pub enum Item {
         /// True if subscribers wait for the stream, which can then be deleted even without history.
         has_readers: bool,
     },
+    /// Change a stream by a command, which is a unit of its own.
+    Command(Box<StreamCommand>),
+}
+
+impl Item {
+    /// Returns the bytes of the data that it adds.
+    pub fn data_bytes(&self) -> usize {
+        let size = |draft: &Draft| draft.payload().as_bytes().len();
+        match self {
+            Self::Event(draft) => size(draft),
+            Self::End(_) | Self::Delete { .. } => 0,
+            Self::Command(command) => command.drafts().iter().map(size).sum(),
+        }
+    }
+
+    /// Returns the maximum number of entries that it adds.
+    pub(super) fn max_entries(&self) -> usize {
+        match self {
+            Self::Event(_) | Self::End(_) | Self::Delete { .. } => 1,
+            Self::Command(command) => command.max_entries(),
+        }
+    }
 }
 
 /// Items of one request; either all of them are applied or none.
@@ -68,7 +91,7 @@ pub struct ItemResult {
 /// Outcome of a unit: a position for each item, or the reason why the whole unit was refused.
 pub type Outcome = Result<Vec<ItemResult>, Refusal>;
 
-/// Reason why a unit was refused.
+/// Reason why a unit was refused, or had no effect.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// A stream of the unit has ended.
@@ -83,4 +106,7 @@ pub enum Refusal {
     /// The limit on the number of streams is reached.
     #[error("max_streams ({0}) reached; raise --max-streams or delete streams")]
     TooManyStreams(u64),
+    /// A command was not applied.
+    #[error(transparent)]
+    Command(#[from] CommandRefusal),
 }

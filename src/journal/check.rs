@@ -11,7 +11,8 @@ use super::loss::LossRecord;
 use super::open::OpenError;
 use super::sealing::{KeyFile, StreamKeys};
 use super::store::{DeletedStreams, Epochs, MAX_LEAD_MS, StreamRow, Streams, Totals};
-use crate::event::{Body, EventId, Position, StreamName, Timestamp};
+use super::stream_record::{ProducerState, StreamRecord};
+use crate::event::{Body, EventId, PayloadKind, Position, StreamName, Timestamp};
 use crate::journal::error::JournalError;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -259,10 +260,15 @@ impl<'a> Inspection<'a> {
                 Some(entry) if is_live => {
                     if let Body::Event { kind, payload } = &entry.body {
                         *self.types.entry(kind.as_str().to_owned()).or_default() += 1;
-                        let text = std::str::from_utf8(payload.as_bytes());
-                        let is_json =
-                            |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-                        if !text.is_ok_and(|text| !payload.is_json() || is_json(text)) {
+                        let data = payload.as_bytes();
+                        let is_whole = match payload.kind() {
+                            PayloadKind::Text => std::str::from_utf8(data).is_ok(),
+                            PayloadKind::Json => {
+                                serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
+                            }
+                            PayloadKind::Binary => true,
+                        };
+                        if !is_whole {
                             self.report.add_error(format!("the data of event {id} is damaged"));
                         }
                     }
@@ -298,10 +304,16 @@ impl<'a> Inspection<'a> {
     /// Checks the items beside the entries: keys, times, tombstones, names and heads.
     fn check_other_records(&mut self) -> Result<(), JournalError> {
         type IsValid = fn(&[u8], &[u8]) -> bool;
-        let kinds: [(u8, &str, IsValid); 7] = [
+        let kinds: [(u8, &str, IsValid); 9] = [
             (keys::KEY, "idempotency key", |_, value| KeyItem::read(value).is_some()),
             (keys::UPDATE_ID, "id of an update", |key, _| {
                 keys::position_of(key).is_some() && keys::number_of(key).is_some()
+            }),
+            (keys::RECORD, "properties of a stream", |key, value| {
+                keys::number_of(key).is_some() && StreamRecord::read(value).is_some()
+            }),
+            (keys::PRODUCER, "record of a producer", |key, value| {
+                keys::number_of(key).is_some() && ProducerState::read(value).is_some()
             }),
             (keys::TOMBSTONE, "tombstone", |_, value| Tombstone::read(value).is_some()),
             (keys::TIME, "time mark", |key, value| key.len() == 9 && value.len() == 8),

@@ -55,6 +55,9 @@ pub enum Damaged {
     /// An idempotency key.
     #[error("the idempotency key {0:?} is damaged")]
     IdempotencyKey(String),
+    /// The last append of a producer.
+    #[error("the record of the producer {0:?} is damaged")]
+    Producer(String),
     /// A table or record of the journal.
     #[error("{0} is damaged")]
     Record(&'static str),

@@ -3,6 +3,7 @@
 use super::batch::{Item, PublishUnit};
 use super::history::History;
 use super::publisher::{PublishError, Reply};
+use crate::event::durable::StreamChange;
 use crate::event::{MAX_ENTRIES_PER_BATCH, StreamName};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -36,6 +37,11 @@ impl PendingPublish {
             Item::Event(_) => false,
             Item::End(stream) => history.has_history(stream),
             Item::Delete { .. } => true,
+            Item::Command(command) => match &command.change {
+                StreamChange::Append(append) => append.close && append.drafts.is_empty(),
+                StreamChange::Expire { .. } => true,
+                StreamChange::Create(_) | StreamChange::Touch { .. } => false,
+            },
         })
     }
 
@@ -44,6 +50,7 @@ impl PendingPublish {
         let streams = self.unit.iter().map(|item| match item {
             Item::Event(draft) => draft.streams().into(),
             Item::End(stream) | Item::Delete { stream, .. } => [stream.clone()].into(),
+            Item::Command(command) => [command.stream.clone()].into(),
         });
         streams.collect()
     }
@@ -102,7 +109,7 @@ impl Intake {
         let mut batch = Vec::new();
         loop {
             while let Some(next) = self.waiting.front() {
-                items += next.unit.len();
+                items += next.unit.iter().map(Item::max_entries).sum::<usize>();
                 bytes += next.bytes;
                 let is_full = items > MAX_ENTRIES_PER_BATCH || bytes > MAX_BATCH_BYTES;
                 if is_full && !batch.is_empty() {

@@ -13,13 +13,17 @@
 //! | `t` time | position of the first entry at that time (sparse) |
 //! | `x` stream name | [`Tombstone`] of a stream that was deleted or emptied |
 //! | `g` stream number | deleted stream: position up to which its shared entries are subtracted |
+//! | `d` stream number | properties of a stream that was created with some, and what forks and appends depend on |
+//! | `p` stream number, producer | last append of a producer |
 //! | `u` stream number, id, 0, position | nothing: an update that a publisher gave an id |
 //! | `b` process | last batch that a process has proposed to the log of the cluster |
 //! | `m` word | state of the whole hub |
 
 use super::sealing::StreamKeys;
 pub(super) use super::tombstone::Tombstone;
-use crate::event::{Body, EndReason, Entry, EventType, Payload, Position, StreamName, Timestamp};
+use crate::event::{
+    Body, EndReason, Entry, EventType, Payload, PayloadKind, Position, StreamName, Timestamp,
+};
 use bytes::Bytes;
 
 pub(super) const ENTRY: u8 = b'e';
@@ -32,6 +36,8 @@ pub(super) const TOMBSTONE: u8 = b'x';
 pub(super) const DELETED_STREAM: u8 = b'g';
 pub(super) const PROPOSER: u8 = b'b';
 pub(super) const UPDATE_ID: u8 = b'u';
+pub(super) const RECORD: u8 = b'd';
+pub(super) const PRODUCER: u8 = b'p';
 
 /// Time for which an idempotency key is remembered.
 pub(super) const KEY_WINDOW_MS: u64 = 10 * 60 * 1000;
@@ -83,6 +89,14 @@ pub(super) fn deleted_stream(number: StreamNumber) -> Vec<u8> {
 #[cfg(feature = "mercure")]
 pub(super) fn update_id(number: StreamNumber, id: &str, position: Position) -> Vec<u8> {
     Encoder::new(UPDATE_ID).u32(number).bytes(id.as_bytes()).u8(0).u64(position.get()).0
+}
+
+pub(super) fn record(number: StreamNumber) -> Vec<u8> {
+    Encoder::new(RECORD).u32(number).0
+}
+
+pub(super) fn producer(number: StreamNumber, id: &str) -> Vec<u8> {
+    Encoder::new(PRODUCER).u32(number).bytes(id.as_bytes()).0
 }
 
 pub(super) fn proposer(boot: u128) -> Vec<u8> {
@@ -184,13 +198,25 @@ const TEXT: u8 = 0;
 const JSON: u8 = 1;
 const ENDED: u8 = 2;
 const DELETED: u8 = 3;
-/// Added to `TEXT` or `JSON` if the data is sealed with the stream's key.
+/// Added to the tag of an event if the data is sealed with the stream's key.
 const SEALED: u8 = 4;
+const BINARY: u8 = 8;
+const CREATED: u8 = 16;
+
+/// Returns the kind of data of a tag without `SEALED`; `None` if it is that of no event.
+fn payload_kind(tag: u8) -> Option<PayloadKind> {
+    match tag {
+        TEXT => Some(PayloadKind::Text),
+        JSON => Some(PayloadKind::Json),
+        BINARY => Some(PayloadKind::Binary),
+        _ => None,
+    }
+}
 
 /// Returns the value of an `e` key, with the data in clear or sealed. Layout: tag (u8), time
 /// (u64), stream count (u8), stream numbers (u32 each). An event continues with the type's length
-/// (u8), the type and the data; an end with the stream's name, because a deleted stream's number
-/// cannot be resolved.
+/// (u8), the type and the data; a creation or an end with the stream's name, because a deleted stream's
+/// number cannot be resolved.
 pub(super) fn write_entry(
     entry: &Entry,
     numbers: &[StreamNumber],
@@ -198,10 +224,15 @@ pub(super) fn write_entry(
 ) -> Vec<u8> {
     let (tag, tail_bytes) = match &entry.body {
         Body::Event { payload, .. } => {
-            let tag = if payload.is_json() { JSON } else { TEXT };
+            let tag = match payload.kind() {
+                PayloadKind::Text => TEXT,
+                PayloadKind::Json => JSON,
+                PayloadKind::Binary => BINARY,
+            };
             let seal = if sealed.is_some() { SEALED } else { 0 };
             (tag | seal, sealed.unwrap_or(payload.as_bytes()).len())
         }
+        Body::Created => (CREATED, 0),
         Body::End(EndReason::Ended) => (ENDED, 0),
         Body::End(EndReason::Deleted) => (DELETED, 0),
     };
@@ -218,7 +249,9 @@ pub(super) fn write_entry(
             let data = sealed.unwrap_or(payload.as_bytes());
             out.u8(kind.len() as u8).bytes(kind.as_bytes()).bytes(data).0
         }
-        Body::End(_) => out.bytes(entry.streams.first().map_or("", |s| s.as_str()).as_bytes()).0,
+        Body::Created | Body::End(_) => {
+            out.bytes(entry.streams.first().map_or("", |s| s.as_str()).as_bytes()).0
+        }
     }
 }
 
@@ -240,14 +273,15 @@ impl StoredEntry {
         let numbers = (0..count).map(|_| fields.u32()).collect::<Option<_>>()?;
         let tail = value.slice(value.len() - fields.0.len()..);
         // Sealed data names the stream whose key opens it.
-        let is_sealed = matches!(tag & !SEALED, TEXT | JSON) && count > 0;
-        let is_known = tag <= DELETED || tag & SEALED != 0 && is_sealed;
+        let is_sealed = payload_kind(tag & !SEALED).is_some() && count > 0;
+        let is_plain = matches!(tag, TEXT | JSON | BINARY | CREATED | ENDED | DELETED);
+        let is_known = is_plain || tag & SEALED != 0 && is_sealed;
         is_known.then_some(Self { time, numbers, tag, tail })
     }
 
-    /// Returns true for events, false for ends.
+    /// Returns true for events, false for creations and ends.
     pub(super) fn is_event(&self) -> bool {
-        matches!(self.tag & !SEALED, TEXT | JSON)
+        payload_kind(self.tag & !SEALED).is_some()
     }
 
     /// Returns the number of the stream whose key the data is sealed with, if it is sealed.
@@ -269,13 +303,14 @@ impl StoredEntry {
         keys: &StreamKeys,
     ) -> Option<Entry> {
         let time = self.time;
-        let end = |reason| -> Option<Entry> {
+        let of_stream = |body| -> Option<Entry> {
             let stream = StreamName::parse(std::str::from_utf8(&self.tail).ok()?).ok()?;
-            Some(Entry { position, time, streams: [stream].into(), body: Body::End(reason) })
+            Some(Entry { position, time, streams: [stream].into(), body })
         };
         match self.tag {
-            ENDED => end(EndReason::Ended),
-            DELETED => end(EndReason::Deleted),
+            CREATED => of_stream(Body::Created),
+            ENDED => of_stream(Body::End(EndReason::Ended)),
+            DELETED => of_stream(Body::End(EndReason::Deleted)),
             tag => {
                 let length = usize::from(*self.tail.first()?);
                 let kind = match std::str::from_utf8(self.tail.get(1..1 + length)?).ok()? {
@@ -286,7 +321,7 @@ impl StoredEntry {
                 if let Some(number) = self.sealed_by() {
                     data = keys.open(number, position, &data)?.into();
                 }
-                let payload = Payload::from_stored(data, tag & !SEALED == JSON);
+                let payload = Payload::from_stored(data, payload_kind(tag & !SEALED)?);
                 let body = Body::Event { kind, payload };
                 Some(Entry { position, time, streams: streams.into(), body })
             }
@@ -374,13 +409,15 @@ mod tests {
         let streams = |list: &[&str]| -> Vec<StreamName> {
             list.iter().map(|n| StreamName::parse(n).expect("a name")).collect()
         };
-        let event = |kind, is_json, data: &'static [u8]| Body::Event {
+        let event = |kind, payload_kind, data: &'static [u8]| Body::Event {
             kind: EventType::parse(kind).expect("a type"),
-            payload: Payload::from_stored(Bytes::from_static(data), is_json),
+            payload: Payload::from_stored(Bytes::from_static(data), payload_kind),
         };
         for (body, names) in [
-            (event("message", false, b""), streams(&["a"])),
-            (event("log", true, b"{}"), streams(&["a", "b"])),
+            (event("message", PayloadKind::Text, b""), streams(&["a"])),
+            (event("log", PayloadKind::Json, b"{}"), streams(&["a", "b"])),
+            (event("message", PayloadKind::Binary, b"\xff\0"), streams(&["a", "b"])),
+            (Body::Created, streams(&["a"])),
             (Body::End(EndReason::Ended), streams(&["a"])),
             (Body::End(EndReason::Deleted), streams(&["a"])),
         ] {
@@ -407,11 +444,13 @@ mod tests {
 
     fn body() -> impl Strategy<Value = Body> {
         let kind = "message|log|[a-zé]{1,30}".prop_map(|kind| EventType::parse(&kind).expect("ok"));
-        let event = (kind, any::<bool>(), any::<String>()).prop_map(|(kind, is_json, text)| {
-            Body::Event { kind, payload: Payload::from_stored(text.into(), is_json) }
+        let kinds = [PayloadKind::Text, PayloadKind::Json, PayloadKind::Binary];
+        let payload_kind = proptest::sample::select(kinds.to_vec());
+        let event = (kind, payload_kind, any::<String>()).prop_map(|(kind, payload_kind, text)| {
+            Body::Event { kind, payload: Payload::from_stored(text.into(), payload_kind) }
         });
         let end = proptest::sample::select(&[EndReason::Ended, EndReason::Deleted][..]);
-        prop_oneof![3 => event, 1 => end.prop_map(Body::End)]
+        prop_oneof![3 => event, 1 => end.prop_map(Body::End), 1 => Just(Body::Created)]
     }
 
     #[test]
@@ -438,7 +477,7 @@ mod tests {
         ) {
             let mut names: Vec<_> =
                 names.iter().map(|name| StreamName::parse(name).expect("a name")).collect();
-            if matches!(body, Body::End(_)) {
+            if !matches!(body, Body::Event { .. }) {
                 names.truncate(1);
             }
             let (position, time) = (Position::from_stored(position), Timestamp::from_ms(time));
@@ -458,8 +497,8 @@ mod tests {
                         prop_assert_eq!(kind, k);
                         prop_assert!(p.as_bytes().starts_with(payload.as_bytes()));
                     }
-                    (Body::End(reason), Body::End(other)) => {
-                        prop_assert_eq!(reason, other);
+                    (Body::End(_) | Body::Created, Body::End(_) | Body::Created) => {
+                        prop_assert_eq!(&partial.body, &entry.body);
                         let (part, full) = (&partial.streams[0], &entry.streams[0]);
                         prop_assert!(full.as_str().starts_with(part.as_str()));
                     }

@@ -39,6 +39,7 @@ mod salvage;
 mod sealing;
 mod sequencer;
 mod store;
+mod stream_record;
 #[cfg(test)]
 mod testing;
 mod tombstone;
@@ -55,7 +56,7 @@ pub use data_dir::{DataDirError, FORMAT};
 pub use dispatch::Dispatch;
 pub use error::{Damaged, JournalError};
 pub use health::Health;
-pub use history::{FirstEntry, History, Start};
+pub use history::{FirstEntry, History, MAX_FORK_DEPTH, Start, StreamState};
 #[cfg(feature = "cluster")]
 pub use log_copy::{LogComparison, LogCopy};
 pub use loss::Loss;
@@ -63,5 +64,6 @@ pub use open::{Durability, Journal, OpenError, Settings};
 pub use publisher::{MAX_QUEUED_BYTES, MAX_QUEUED_PUBLISHES, PublishError, Publisher};
 pub use salvage::{Salvaged, salvage};
 pub use store::{RetentionLimits, RetentionPolicy, StreamUsage, StreamView};
+pub use stream_record::StreamRecord;
 #[cfg(test)]
 pub(crate) use testing::memory_journal;

@@ -179,7 +179,13 @@ impl Ring {
         let mut positions: Vec<Position> = Vec::new();
         for name in names {
             let Some(stream_positions) = self.by_stream.get(*name) else { continue };
-            let floor = streams.get(name).map_or(Position::ZERO, |row| row.floor).max(after);
+            let row = streams.get(name);
+            // The ring has the entries of a fork that belong to its source under that name, and not the end of a
+            // deleted stream with forks.
+            if row.is_some_and(|row| row.inherits_to > after || row.is_gone) {
+                return None;
+            }
+            let floor = row.map_or(Position::ZERO, |row| row.floor).max(after);
             let from = stream_positions.partition_point(|position| *position <= floor);
             let mut to = stream_positions.partition_point(|position| *position <= until).max(from);
             if to - from > max_per_stream {
@@ -244,7 +250,11 @@ impl Range {
         // Floor of each stream, or `None` if the stream is not selected.
         let mut floors: HashMap<&StreamName, Option<Position>> = HashMap::new();
         let floor_of = |name: &StreamName| {
-            let floor = streams.get(name).map_or(Position::ZERO, |row| row.floor);
+            let row = streams.get(name);
+            if row.is_some_and(|row| row.is_gone) {
+                return None;
+            }
+            let floor = row.map_or(Position::ZERO, |row| row.floor);
             let floor = self.removed_streams.get(name).map_or(floor, |last| floor.max(*last));
             interest.selects(name).then_some(floor)
         };

@@ -14,6 +14,8 @@ mod hub_log;
 mod hub_stats;
 mod jobs;
 mod last_values;
+#[cfg(feature = "durable-streams")]
+mod lifetimes;
 #[cfg(any(feature = "cli", feature = "jobs", feature = "tail"))]
 mod output;
 mod own_streams;
@@ -39,6 +41,8 @@ pub use hub_log::publish as publish_log;
 pub use jobs::end_orphaned_runs;
 #[cfg(feature = "jobs")]
 pub use jobs::{JobSpec, JobView, Jobs, RunAs, RunView, StartRunError, StartedRun, check_job_name};
+#[cfg(feature = "durable-streams")]
+pub use lifetimes::Lifetimes;
 #[cfg(any(feature = "cli", feature = "jobs", feature = "tail"))]
 pub use output::{LogData, OUTPUT_WITHIN, Output, Unbuffered, log_data, shown_line};
 pub use own_streams::{

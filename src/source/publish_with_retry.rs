@@ -19,11 +19,7 @@ pub(super) fn unit(drafts: Vec<Draft>) -> PublishUnit {
 
 /// Publishes a unit, without a retry.
 pub(super) async fn publish(publisher: &Publisher, unit: PublishUnit) -> Result<(), PublishError> {
-    let data = |item: &Item| match item {
-        Item::Event(draft) => draft.payload().as_bytes().len(),
-        Item::End(_) | Item::Delete { .. } => 0,
-    };
-    let bytes = unit.iter().map(|item| data(item) + EVENT_OVERHEAD_BYTES).sum();
+    let bytes = unit.iter().map(|item| item.data_bytes() + EVENT_OVERHEAD_BYTES).sum();
     publisher.publish(unit, bytes).await.map(drop)
 }
 

@@ -155,7 +155,7 @@ impl Subscriptions {
         let unit = unit.map_err(|invalid| PublishError::TooLarge(invalid.detail))?;
         self.state().active.extend(topics.iter().cloned().zip(subscriptions));
         let mut guard = SubscriptionGuard { subscriptions: self.clone(), topics };
-        let bytes = unit.iter().map(|item| OVERHEAD_BYTES + size(item)).sum();
+        let bytes = unit.iter().map(|item| OVERHEAD_BYTES + item.data_bytes()).sum();
         match self.0.publisher.publish(unit, bytes).await {
             Ok(_) => Ok(guard),
             Err(error) => {
@@ -268,14 +268,6 @@ impl End {
         let key = Key::parse("key", &format!("end of {hash:032x}"))?;
         let draft = Subscriptions::draft(&self.topic, &self.document, self.hub.as_deref())?;
         Ok(draft.with_key(Some(key)))
-    }
-}
-
-/// Returns the size of an event's data, in bytes.
-fn size(item: &Item) -> usize {
-    match item {
-        Item::Event(draft) => draft.payload().as_bytes().len(),
-        Item::End(_) | Item::Delete { .. } => 0,
     }
 }
 

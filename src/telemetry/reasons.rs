@@ -60,6 +60,8 @@ reasons! {
         Ended = "ended",
         /// The session sent everything that existed, and the client asked for no more.
         Complete = "complete",
+        /// The maximum time of a session of its protocol was over.
+        Lifetime = "lifetime",
         /// The credential expired.
         Expired = "token_expired",
         /// The credential was revoked.
@@ -356,5 +358,7 @@ reasons! {
         Native = "native",
         /// The Mercure protocol.
         Mercure = "mercure",
+        /// The Durable Streams protocol.
+        DurableStreams = "durable-streams",
     }
 }

@@ -111,6 +111,8 @@ pub fn retry(out: &mut Vec<u8>, format: Format, retry_ms: u64) {
         #[cfg(feature = "mercure")]
         Format::Updates => line(out, b"retry: ", retry_ms.to_string().as_bytes()),
         Format::Ndjson | Format::Text | Format::Csv => {}
+        #[cfg(feature = "durable-streams")]
+        Format::Follow => {}
         #[cfg(feature = "chat")]
         Format::Records => record::retry(out, retry_ms),
     }
@@ -195,6 +197,8 @@ pub fn heartbeat(out: &mut Vec<u8>, view: &View, as_event: bool, now: Timestamp)
         Format::Text | Format::Csv => {}
         #[cfg(feature = "mercure")]
         Format::Updates => out.extend_from_slice(sse::COMMENT),
+        #[cfg(feature = "durable-streams")]
+        Format::Follow => out.extend_from_slice(sse::COMMENT),
         format if as_event => {
             let data = Data { source: "fanfare", timestamp: now.to_string() };
             write_control(out, format, "heartbeat", None, &data);
@@ -231,6 +235,8 @@ fn write_control(
         Format::Text | Format::Csv => {}
         #[cfg(feature = "mercure")]
         Format::Updates => {}
+        #[cfg(feature = "durable-streams")]
+        Format::Follow => {}
         #[cfg(feature = "chat")]
         Format::Records => {
             let mut text = Vec::new();

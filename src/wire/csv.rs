@@ -61,7 +61,7 @@ impl Columns {
     pub(super) fn of_entry(entry: &Entry) -> Option<Self> {
         match &entry.body {
             Body::Event { payload, .. } => Some(Self::of(payload)),
-            Body::End(_) => None,
+            Body::Created | Body::End(_) => None,
         }
     }
 }
@@ -126,7 +126,7 @@ pub(super) fn entry(
 
 /// Returns data that is not an object as a cell. A number is not escaped.
 fn data_cell(payload: &Payload, style: TableOptions) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(payload.as_bytes());
+    let text = super::envelope::text(payload);
     match text.parse::<f64>() {
         Ok(_) => text,
         Err(_) => style.cell(text),

@@ -5,12 +5,18 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// Name of the encoding of data that is no text (RFC 4648 §4).
+pub(super) const BASE64: &str = "base64";
+
 #[derive(Serialize)]
 pub(super) struct Envelope<'a> {
     stream: Names<'a>,
     r#type: &'a str,
     time: String,
     data: Data<'a>,
+    /// Encoding of data that is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -36,7 +42,7 @@ impl<'a> Envelope<'a> {
         payload: &'a Payload,
         reader: Option<&Interest>,
     ) -> Self {
-        let text = String::from_utf8_lossy(payload.as_bytes());
+        let text = text(payload);
         let json: Option<&RawValue> = match text {
             Cow::Borrowed(text) if payload.is_json() => serde_json::from_str(text).ok(),
             _ => None,
@@ -47,7 +53,16 @@ impl<'a> Envelope<'a> {
             _ => Names::Several(streams),
         };
         let data = json.map_or(Data::Text(text), Data::Json);
-        Self { stream, r#type: kind, time: entry.time.to_string(), data }
+        let encoding = payload.is_binary().then_some(BASE64);
+        Self { stream, r#type: kind, time: entry.time.to_string(), data, encoding }
+    }
+}
+
+/// Returns the data of an event as text.
+pub(super) fn text(payload: &Payload) -> Cow<'_, str> {
+    match payload.as_utf8() {
+        Cow::Borrowed(text) => String::from_utf8_lossy(text),
+        Cow::Owned(text) => Cow::Owned(String::from_utf8_lossy(&text).into_owned()),
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn ndjson(
         Body::End(reason) if has_control => {
             super::control::end(out, super::Format::Ndjson, id, entry, *reason)
         }
-        Body::End(_) => {}
+        Body::Created | Body::End(_) => {}
         Body::Event { kind, payload } => {
             let envelope = Envelope::of(entry, kind.as_str(), payload, reader);
             out.extend_from_slice(&super::control::json(&Line { id: id.to_string(), envelope }));
@@ -43,7 +43,7 @@ pub(super) fn text(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 fn data(out: &mut Vec<u8>, payload: &Payload) {
-    for &byte in payload.as_bytes() {
+    for &byte in payload.as_utf8().iter() {
         match byte {
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\n' => out.extend_from_slice(b"\\n"),

@@ -12,6 +12,8 @@ mod chunk;
 mod control;
 mod csv;
 mod envelope;
+#[cfg(feature = "durable-streams")]
+mod follow;
 mod lines;
 #[cfg(feature = "chat")]
 mod record;
@@ -28,6 +30,8 @@ pub use control::{
     Gap, Narrowed, Opening, Resume, heartbeat, hub_error, hub_gap, hub_notice, hub_open, retry,
 };
 pub use csv::{Columns, header};
+#[cfg(feature = "durable-streams")]
+pub use follow::{FollowState, FollowView, MessageForm, follow_control, offset};
 pub use reply::{end_receipt, receipt, receipts, summary};
 pub use sse_decoder::{SseDecoder, SseEvent, SseFrame, TooLarge};
 pub use view::{Format, View};
@@ -55,6 +59,12 @@ pub fn entry(
         Format::Records => record::entry(out, id, entry, view),
         #[cfg(feature = "mercure")]
         Format::Updates => updates::entry(out, id, entry),
+        #[cfg(feature = "durable-streams")]
+        Format::Follow => {
+            if let Some(follow) = &view.follow {
+                follow::entry(out, entry, follow);
+            }
+        }
         Format::Csv => {
             if let Some(columns) = &view.columns {
                 let table = csv::Table { columns, style: view.style() };

@@ -1,9 +1,10 @@
 //! Server-Sent Events: one block per entry (WHATWG HTML §9.2.5 and §9.2.6).
 //!
 //! Lines end in LF; data is split on CRLF, CR and LF, because a bare CR ends a line for a client
-//! too; `id:` is in the block of its event and never alone.
+//! too; `id:` is in the block of its event and never alone. Data that is no text is base64, which the line
+//! `encoding: base64` says: clients ignore lines that they do not know.
 
-use super::envelope::Envelope;
+use super::envelope::{BASE64, Envelope};
 use super::view::{Format, View};
 use crate::event::{Body, Entry, EventId, Interest};
 
@@ -23,7 +24,7 @@ pub(super) fn entry(
         Body::End(reason) if view.has_control() => {
             super::control::end(out, Format::Sse, id, entry, *reason);
         }
-        Body::End(_) => {}
+        Body::Created | Body::End(_) => {}
         Body::Event { kind, payload } => {
             if !kind.is_default() && !view.without_types {
                 line(out, b"event: ", kind.as_str().as_bytes());
@@ -33,7 +34,10 @@ pub(super) fn entry(
                 let envelope = Envelope::of(entry, kind.as_str(), payload, reader);
                 data(out, &super::control::json(&envelope));
             } else {
-                data(out, payload.as_bytes())
+                if payload.is_binary() {
+                    line(out, b"encoding: ", BASE64.as_bytes());
+                }
+                data(out, &payload.as_utf8());
             }
             out.push(b'\n');
         }

@@ -6,7 +6,7 @@
 use super::control::json;
 use super::sse::{data, line};
 use crate::event::topic::{GENERATED, Update};
-use crate::event::{Body, Entry, EventId, Payload};
+use crate::event::{Body, Entry, EventId, Payload, PayloadKind};
 use serde::Serialize;
 use std::borrow::Cow;
 
@@ -29,7 +29,10 @@ pub(super) fn entry(out: &mut Vec<u8>, id: EventId, entry: &Entry) {
     if let Some(retry) = update.and_then(|update| update.retry) {
         line(out, b"retry: ", retry.as_bytes());
     }
-    data(out, update.map_or(payload.as_bytes(), |update| update.data));
+    match update {
+        Some(update) => data(out, update.data),
+        None => data(out, &payload.as_utf8()),
+    }
     out.push(b'\n');
 }
 
@@ -57,7 +60,7 @@ pub(super) fn as_json(entry: &Entry) -> Option<Entry> {
         retry: update.retry,
         data: String::from_utf8_lossy(update.data),
     };
-    let payload = Payload::from_stored(json(&data).into(), true);
+    let payload = Payload::from_stored(json(&data).into(), PayloadKind::Json);
     Some(Entry { body: Body::Event { kind: kind.clone(), payload }, ..entry.clone() })
 }
 

@@ -23,6 +23,9 @@ pub enum Format {
     /// Server-Sent Events of the Mercure protocol.
     #[cfg(feature = "mercure")]
     Updates,
+    /// Server-Sent Events of the Durable Streams protocol.
+    #[cfg(feature = "durable-streams")]
+    Follow,
 }
 
 impl Format {
@@ -60,6 +63,8 @@ impl Format {
             Self::Records => Self::Sse.essence(),
             #[cfg(feature = "mercure")]
             Self::Updates => Self::Sse.essence(),
+            #[cfg(feature = "durable-streams")]
+            Self::Follow => Self::Sse.essence(),
             Self::Ndjson => "application/x-ndjson",
             Self::Text => "text/plain",
             Self::Csv => "text/csv",
@@ -71,6 +76,8 @@ impl Format {
         match self {
             #[cfg(feature = "mercure")]
             Self::Updates => Protocol::Mercure,
+            #[cfg(feature = "durable-streams")]
+            Self::Follow => Protocol::DurableStreams,
             _ => Protocol::Native,
         }
     }
@@ -103,6 +110,9 @@ pub struct View {
     pub escape_formulas: bool,
     /// True if the hub's own control events are left out.
     pub without_control: bool,
+    /// Form of the events of the Durable Streams protocol.
+    #[cfg(feature = "durable-streams")]
+    pub follow: Option<super::FollowView>,
 }
 
 impl View {
@@ -148,6 +158,8 @@ impl View {
             Format::Records => false,
             #[cfg(feature = "mercure")]
             Format::Updates => false,
+            #[cfg(feature = "durable-streams")]
+            Format::Follow => false,
         }
     }
 }

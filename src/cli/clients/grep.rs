@@ -2,7 +2,7 @@
 
 use super::client::{Client, Failure, Retries};
 use super::output::Envelope;
-use crate::event::{EventType, Filter, Payload, StreamName};
+use crate::event::{EventType, Filter, Payload, PayloadKind, StreamName};
 use crate::wire::SseEvent;
 use anyhow::Context as _;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -101,6 +101,6 @@ pub(super) fn matches(filter: &Filter, event: &SseEvent) -> anyhow::Result<bool>
     let streams: Vec<_> = names.iter().filter_map(|name| StreamName::parse(name).ok()).collect();
     let invalid = |invalid: crate::event::Invalid| anyhow::anyhow!("{}", invalid.detail);
     let kind = EventType::parse(&envelope.kind).map_err(invalid)?;
-    let payload = Payload::from_stored(envelope.data.get().to_owned().into(), true);
+    let payload = Payload::from_stored(envelope.data.get().to_owned().into(), PayloadKind::Json);
     Ok(filter.matches(&streams.iter().collect::<Vec<_>>(), &kind, &payload))
 }

@@ -6,6 +6,8 @@ pub(crate) mod chats;
 pub(crate) mod cluster;
 #[cfg(feature = "files")]
 pub(crate) mod download_progress;
+#[cfg(feature = "durable-streams")]
+pub(crate) mod durable;
 pub(crate) mod event_body;
 #[cfg(feature = "files")]
 pub(crate) mod files;

@@ -283,6 +283,7 @@ pub(crate) fn count_refusal(
             | Code::Validation
             | Code::Misdirected
             | Code::MethodNotAllowed
+            | Code::NotImplemented
             | Code::Gone => PublishRefused::Invalid,
         };
         state.telemetry.publish_refused(by_limit.unwrap_or_else(by_code));

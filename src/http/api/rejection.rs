@@ -114,6 +114,7 @@ pub(crate) fn count_rejection(
             | Code::NotFound
             | Code::Gone
             | Code::MethodNotAllowed
+            | Code::NotImplemented
             | Code::Conflict => SubscribeRejectReason::Invalid,
         };
         state.telemetry.subscriber_refused(by_limit.unwrap_or_else(by_code));

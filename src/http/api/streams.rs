@@ -4,7 +4,7 @@ use crate::access::{Caller, Scope};
 use crate::event::{Invalid, Receipt, StreamName};
 use crate::http::api::publish::{check_end, count_refusal};
 use crate::http::error::{Code, Problem};
-use crate::http::extract::identity::{quota_owner, require_admin, require_caller};
+use crate::http::extract::identity::{quota_owner, require_caller};
 use crate::http::extract::query;
 use crate::http::history::read_history;
 use crate::http::ingest::{charge_rates, refuse_in_drain};
@@ -250,8 +250,9 @@ async fn end_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRespo
 }
 
 async fn delete_stream(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    require_admin(state, request)?;
+    let caller = require_caller(state, request)?;
     let name = query::stream_of(request).map_err(Problem::query)?;
+    check_delete(&caller, &name)?;
     // A stream that only has readers has nothing to delete, but they must be notified.
     let readers = state.ask(CountSubscribers(vec![name.clone()])).await?;
     let has_readers = readers.iter().any(|readers| readers.named);
@@ -259,7 +260,17 @@ async fn delete_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRe
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn ingest_item(state: &AppState, item: Item) -> Result<Receipt, Problem> {
+/// Refuses a caller who may not delete `stream`.
+pub(crate) fn check_delete(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
+    if caller.grants.admin {
+        return Ok(());
+    }
+    let why = format!("permission denied: the grant `admin` is required to delete {stream:?}");
+    Err(Problem::new(Code::Forbidden, why))
+}
+
+/// Publishes an item; the caller has checked the grants.
+pub(crate) async fn ingest_item(state: &AppState, item: Item) -> Result<Receipt, Problem> {
     refuse_in_drain(state)?;
     let receipts = state.publisher.publish(vec![item], ITEM_BYTES).await?;
     let missing = || Problem::new(Code::ServerError, "the journal returned no receipt");

@@ -336,5 +336,6 @@ fn session_start(
         sink: None,
         flush: query.flush,
         caller,
+        max_time: None,
     }
 }

@@ -2,10 +2,11 @@
 
 #[cfg(feature = "chat")]
 pub(crate) mod openai;
+mod publish;
 
 use crate::event::Invalid;
 use crate::http::outcome::{self, InternalFailure, RequestOutcome};
-use crate::journal::{JournalError, PublishError, Refusal};
+use crate::journal::JournalError;
 use crate::limits::Limit;
 use crate::source::SourceError;
 use crate::telemetry::BoundHit;
@@ -32,9 +33,14 @@ pub(crate) enum Code {
     Misdirected,
     NotFound,
     /// The resource existed and is gone.
-    #[cfg_attr(not(feature = "chat"), expect(dead_code, reason = "only chats are gone"))]
     Gone,
     MethodNotAllowed,
+    /// The hub has no such function.
+    #[cfg_attr(
+        not(feature = "durable-streams"),
+        expect(dead_code, reason = "only that protocol has functions that the hub lacks")
+    )]
+    NotImplemented,
     Conflict,
     PayloadTooLarge,
     /// A limit of the hub is reached.
@@ -73,6 +79,7 @@ impl Code {
             Self::MethodNotAllowed => {
                 ("method_not_allowed", "Method not allowed", S::METHOD_NOT_ALLOWED)
             }
+            Self::NotImplemented => ("not_implemented", "Not implemented", S::NOT_IMPLEMENTED),
             Self::Conflict => ("conflict", "Conflict", S::CONFLICT),
             Self::PayloadTooLarge => {
                 ("payload_too_large", "Content too large", S::PAYLOAD_TOO_LARGE)
@@ -226,7 +233,8 @@ impl Problem {
 
 /// Returns true for paths of OpenAI's API.
 pub(crate) fn is_openai_path(path: &str) -> bool {
-    cfg!(feature = "chat") && path.starts_with("/v1/")
+    // Streams of the Durable Streams protocol are below /v1/stream/.
+    cfg!(feature = "chat") && path.starts_with("/v1/") && !path.starts_with("/v1/stream/")
 }
 
 /// Returns the error of a request for `path`, in the form that the clients of that path read.
@@ -254,31 +262,6 @@ impl From<BodyError> for Problem {
             BodyError::TooLarge { .. } => {
                 Self::new(Code::PayloadTooLarge, error.to_string()).field("data")
             }
-        }
-    }
-}
-
-impl From<PublishError> for Problem {
-    fn from(error: PublishError) -> Self {
-        let detail = error.to_string();
-        match error {
-            PublishError::Refused(Refusal::Unknown(_)) => Self::new(Code::NotFound, detail),
-            PublishError::Refused(Refusal::Ended(_)) => {
-                Self::new(Code::Conflict, detail).field("stream")
-            }
-            PublishError::Refused(Refusal::KeyConflict(_)) => {
-                Self::new(Code::Conflict, detail).field("key")
-            }
-            PublishError::Refused(Refusal::TooManyStreams(_)) => {
-                Self::limit_reached(Limit::Streams, detail).field("stream")
-            }
-            PublishError::QueueFull => Self::bound_hit(BoundHit::PublishQueue, detail),
-            PublishError::Draining => Self::new(Code::Draining, detail).retry_after(5),
-            PublishError::DiskFull(_) => Self::new(Code::DiskFull, detail).retry_after(30),
-            PublishError::TooLarge(_) => Self::new(Code::PayloadTooLarge, detail),
-            PublishError::LogUnavailable => Self::new(Code::LogUnavailable, detail).retry_after(5),
-            PublishError::Unconfirmed => Self::new(Code::Unconfirmed, detail).retry_after(5),
-            PublishError::Poisoned(_) => Self::new(Code::JournalPoisoned, detail).retry_after(30),
         }
     }
 }

@@ -78,6 +78,7 @@ impl FramedBatch<'_> {
             let Some(entry) = self.batch.entries.get(*index as usize) else { continue };
             match entry.body {
                 Body::Event { .. } => events += 1,
+                Body::Created => {}
                 Body::End(_) => ends.extend(entry.streams.iter().cloned()),
             }
         }

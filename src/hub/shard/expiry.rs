@@ -24,14 +24,15 @@ pub(in crate::hub) struct CredentialExpiries {
 }
 
 impl CredentialExpiries {
-    /// Binds a session to the credential of its caller.
+    /// Binds a session to the credential of its caller, and to a time at which it ends.
     pub(in crate::hub) fn bind(
         &mut self,
         key: SessionKey,
         session: &mut Session,
         caller: Arc<Caller>,
+        end: Option<Timestamp>,
     ) {
-        if let Some(expires) = caller.expires {
+        if let Some(expires) = [caller.expires, end].into_iter().flatten().min() {
             let notice = expires.minus_ms(NOTICE_MS);
             session.expires = Some((notice, expires));
             self.due.insert((notice, key));

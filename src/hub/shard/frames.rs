@@ -1,12 +1,42 @@
 //! The frames of a batch: built once for a view, sliced for every group.
 
 use super::shared_queue::SharedQueue;
+#[cfg(feature = "durable-streams")]
+use crate::event::{Body, EndReason};
+use crate::event::{Entry, Interest};
 use crate::journal::{CommittedBatch, History};
 use crate::wire::{self, View};
 use bytes::Bytes;
 
 /// Divisor of a batch's bytes: a part of at least this fraction is sliced, a smaller one copied.
 const SLICED_SHARE: usize = 4;
+
+/// Appends the frame of a stored entry. It is built after the commit, so that a reader of the Durable Streams
+/// protocol sees whether it has everything.
+pub(in crate::hub) fn frame(
+    out: &mut Vec<u8>,
+    history: &History,
+    entry: &Entry,
+    view: &View,
+    reader: Option<&Interest>,
+) {
+    let id = history.id(entry.position);
+    wire::entry(out, id, entry, view, reader);
+    #[cfg(feature = "durable-streams")]
+    if let Some(follow) = &view.follow {
+        let tail = entry.streams.first().and_then(|stream| history.tail(stream));
+        let is_last = tail == Some(entry.position);
+        let (is_closed, is_up_to_date) = match entry.body {
+            Body::Event { .. } => (false, is_last),
+            Body::End(EndReason::Ended) => (true, true),
+            // Tells the reader of an empty stream that it has everything.
+            Body::Created if is_last => (false, true),
+            Body::Created | Body::End(EndReason::Deleted) => return,
+        };
+        let state = wire::FollowState { next: id, is_up_to_date, is_closed };
+        wire::follow_control(out, follow, &state, crate::journal::now());
+    }
+}
 
 /// The frames of a batch in one view: built once, sliced for every group.
 pub(in crate::hub) struct Frames {
@@ -31,7 +61,7 @@ impl Frames {
         let mut ends = Vec::with_capacity(is_needed.len());
         for (entry, is_needed) in batch.entries.iter().zip(is_needed) {
             if is_needed {
-                wire::entry(&mut all, history.id(entry.position), entry, view, None);
+                frame(&mut all, history, entry, view, None);
             }
             ends.push(all.len());
         }
@@ -48,8 +78,7 @@ impl Frames {
     ) -> Bytes {
         let mut frames = Vec::new();
         for entry in entries.iter().filter_map(|index| batch.entries.get(*index as usize)) {
-            let id = history.id(entry.position);
-            wire::entry(&mut frames, id, entry, view, Some(&queue.interest));
+            frame(&mut frames, history, entry, view, Some(&queue.interest));
         }
         frames.into()
     }

@@ -3,6 +3,7 @@
 //! A page is framed in the view of its reader and has the position at which it ends. Entries that
 //! are removed during the read are reported as a gap and never left out silently.
 
+use super::frames::frame;
 use crate::event::{Body, Entry, Interest, Position, StreamName};
 use crate::journal::{History, JournalError};
 use crate::telemetry::ReplaySource;
@@ -131,11 +132,9 @@ impl Page {
             }
         }
         let view = self.learned_view.as_ref().unwrap_or(&request.view);
-        let id = history.id(entry.position);
-        wire::entry(&mut self.bytes, id, entry, view, Some(&request.interest));
-        let is_end = matches!(entry.body, Body::End(_));
-        self.events += u64::from(!is_end);
-        if is_end {
+        frame(&mut self.bytes, history, entry, view, Some(&request.interest));
+        self.events += u64::from(entry.is_event());
+        if matches!(entry.body, Body::End(_)) {
             self.ends.extend(entry.streams.iter().cloned());
         }
         if self.bytes.len() < PAGE_BYTES {

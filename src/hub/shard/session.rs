@@ -19,7 +19,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -57,6 +57,8 @@ pub struct SessionStart {
     pub flush: Option<FlushOptions>,
     /// Caller; the session ends with its credential.
     pub caller: Arc<Caller>,
+    /// Time after which it ends, if there is one.
+    pub max_time: Option<Duration>,
 }
 
 /// Source of a session's next bytes.

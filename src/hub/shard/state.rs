@@ -214,7 +214,11 @@ impl ShardState {
         self.manager.flush();
         let (time, second) = (crate::journal::now(), self.heartbeats.now());
         for key in self.expiries.expired(&mut self.members, time, second) {
-            self.close(key, CloseReason::Expired);
+            let session = self.members.session(key);
+            let expires = session.and_then(|session| session.caller.as_ref()?.expires);
+            let is_expired = expires.is_some_and(|expires| expires <= time);
+            let reason = if is_expired { CloseReason::Expired } else { CloseReason::Lifetime };
+            self.close(key, reason);
         }
         for key in self.expiries.revoked(&self.members, &self.settings.access.load()) {
             self.close(key, CloseReason::Revoked);

@@ -6,12 +6,14 @@
 //! Never: blocks the writer. [`History::read`] may wait for a disk; callers on a worker thread try
 //! [`History::read_recent`] first.
 
+mod forks;
 mod read;
 mod removal;
 mod start;
 #[cfg(feature = "mercure")]
 mod updates;
 
+pub use forks::{MAX_FORK_DEPTH, StreamState};
 pub use read::FirstEntry;
 pub use start::Start;
 
@@ -131,7 +133,7 @@ impl History {
 
     /// Returns the properties of a stream.
     pub fn stream(&self, name: &StreamName) -> Result<Option<StreamView>, JournalError> {
-        let Some(row) = self.streams.get(name) else { return Ok(None) };
+        let Some(row) = self.streams.visible(name) else { return Ok(None) };
         let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
         let until = keys::index(row.number, Position::from_stored(u64::MAX));
         let first = self.kv.walk(from, until).next().transpose()?;

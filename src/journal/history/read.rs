@@ -2,6 +2,7 @@
 //!
 //! A read of named streams merges their indexes; a read by pattern scans the entries.
 
+use super::forks::inherited;
 use super::{History, damaged};
 use crate::event::{Body, EndReason, Entry, Interest, Position, StreamName, Timestamp};
 use crate::journal::error::JournalError;
@@ -126,16 +127,26 @@ impl History {
                 deletions.insert((tombstone.position, tombstone.time, *name));
             }
             let Some(row) = self.streams.get(name) else { continue };
-            let start = Position::from_stored(row.floor.max(after).get() + 1);
-            let end = Position::from_stored(until.get().saturating_add(1));
-            if start >= end {
+            if row.is_gone {
+                let deleted_at = row.last;
+                if (after.get() + 1..=until.get()).contains(&deleted_at.get()) {
+                    deletions.insert((deleted_at, row.last_time, *name));
+                }
                 continue;
             }
-            let mut walk =
-                self.kv.walk(keys::index(row.number, start), keys::index(row.number, end));
-            if let Some(position) = next_position(&mut walk)? {
-                next.push(Reverse((position, walks.len())));
-                walks.push(walk);
+            for segment in self.segments(&row) {
+                let start = Position::from_stored(segment.floor.max(after).get() + 1);
+                let end = Position::from_stored(until.min(segment.until).get().saturating_add(1));
+                if start >= end {
+                    continue;
+                }
+                let (start, end) =
+                    (keys::index(segment.number, start), keys::index(segment.number, end));
+                let mut walk = self.kv.walk(start, end);
+                if let Some(position) = next_position(&mut walk)? {
+                    next.push(Reverse((position, walks.len())));
+                    walks.push((walk, segment.is_inherited.then_some(*name)));
+                }
             }
         }
         let mut last_position = Position::ZERO;
@@ -148,7 +159,8 @@ impl History {
                 }
                 deletions.pop_first();
             }
-            if let Some(following) = next_position(&mut walks[walk_index])? {
+            let (walk, fork) = &mut walks[walk_index];
+            if let Some(following) = next_position(walk)? {
                 next.push(Reverse((following, walk_index)));
             }
             if position == last_position {
@@ -156,7 +168,12 @@ impl History {
             }
             last_position = position;
             examined += 1;
-            let entry = self.entry(position)?.filter(|entry| interest.passes(entry));
+            let entry = self.entry(position)?;
+            let entry = match fork {
+                Some(fork) => entry.and_then(|entry| inherited(entry, fork)),
+                None => entry,
+            };
+            let entry = entry.filter(|entry| interest.passes(entry));
             if entry.is_some_and(|entry| visit(&entry).is_break())
                 || examined >= interest.examined(MAX_EXAMINED_ENTRIES)
             {
@@ -216,7 +233,7 @@ impl History {
         interest: &Interest,
     ) -> Option<Position> {
         let name = self.streams.name_of(number).filter(|name| interest.selects(name))?;
-        self.streams.get(&name).map(|row| row.floor)
+        self.streams.visible(&name).map(|row| row.floor)
     }
 
     pub(super) fn names(&self, numbers: &[StreamNumber]) -> Vec<StreamName> {

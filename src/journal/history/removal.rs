@@ -28,7 +28,12 @@ impl History {
             return Ok(None);
         }
         let unknown = Gap { missed: None, first: None };
-        let is_new = |row: &StreamRow| row.floor > after && row.removal > seen_removals;
+        let is_new = |row: &StreamRow| {
+            let is_lost = |floor: Position, removal: u64| floor > after && removal > seen_removals;
+            is_lost(row.floor, row.removal)
+                || row.inherits_to > after
+                    && self.segments(row).iter().any(|part| is_lost(part.floor, part.removal))
+        };
         let Some(names) = interest.exact_streams() else {
             let mut has_gap = self.pattern_lost_a_stream(interest, after, seen_removals)?;
             if !has_gap {
@@ -49,7 +54,11 @@ impl History {
                 gap = Some(unknown);
             } else if let Some(row) = self.streams.get(name).filter(is_new) {
                 let is_countable = names.len() == 1 && interest.selects_all_types();
-                let missed = if is_countable { self.missed(&row, after)? } else { None };
+                let missed = if is_countable && row.inherits_to <= after {
+                    self.missed(&row, after)?
+                } else {
+                    None
+                };
                 gap = Some(Gap { missed, first: None });
             }
         }
@@ -188,7 +197,7 @@ impl History {
 
     /// Returns true if a stream has entries.
     pub fn has_history(&self, stream: &StreamName) -> bool {
-        self.streams.get(stream).is_some()
+        self.streams.visible(stream).is_some()
     }
 
     /// Returns true if `stream` has ended at or before `until`.

@@ -4,6 +4,8 @@ use super::{History, damaged};
 use crate::event::{Interest, Position, StreamName, Timestamp};
 use crate::journal::error::JournalError;
 use crate::journal::keys::{self, IndexItem, StoredEntry};
+use crate::journal::kv::Walk;
+use crate::journal::store::StreamRow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
@@ -96,14 +98,9 @@ impl History {
         let max_examined = count.saturating_add(MAX_EXAMINED_FOR_LAST);
         let mut positions = BTreeSet::new();
         for name in names {
-            let Some(row) = self.streams.get(name) else { continue };
-            let from = keys::index(row.number, Position::from_stored(row.floor.get() + 1));
-            let until = keys::index(row.number, Position::from_stored(head.get() + 1));
-            if from >= until {
-                continue;
-            }
+            let Some(row) = self.streams.visible(name) else { continue };
             let mut found = 0;
-            for pair in self.kv.walk_back(from, until).take(max_examined) {
+            for pair in self.walk_segments_back(&row, head).take(max_examined) {
                 let (key, value) = pair?;
                 let position = keys::position_of(&key).ok_or_else(|| damaged(&key))?;
                 let is_full = positions.len() >= count;
@@ -125,6 +122,17 @@ impl History {
             }
         }
         Ok(positions.first().copied())
+    }
+
+    /// Returns the index items of a stream up to `head`, the newest first.
+    fn walk_segments_back(&self, row: &StreamRow, head: Position) -> Walk<'_> {
+        Box::new(self.segments(row).into_iter().flat_map(move |part| {
+            let end = part.until.min(head);
+            let from = keys::index(part.number, Position::from_stored(part.floor.get() + 1));
+            let until = keys::index(part.number, Position::from_stored(end.get() + 1));
+            let walk = (from < until).then(|| self.kv.walk_back(from, until));
+            walk.into_iter().flatten()
+        }))
     }
 
     fn last_of_pattern(

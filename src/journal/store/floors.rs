@@ -3,6 +3,7 @@
 
 use super::super::keys::{self, KEY_WINDOW_MS, StoredEntry, StreamNumber};
 use super::super::kv::Expiry;
+use super::super::stream_record::{PRODUCER_WINDOW_MS, ProducerState};
 use super::{DeletedStreams, StreamRow, Streams, Totals};
 use crate::event::{Position, Timestamp};
 use std::collections::HashMap;
@@ -82,6 +83,10 @@ impl Inner {
         }
     }
 
+    fn is_removed(&self, number: StreamNumber) -> bool {
+        number < self.known_below && !self.streams.contains_key(&number)
+    }
+
     fn try_is_dead(&self, key: &[u8], value: &[u8]) -> Option<bool> {
         let older_than = |time: Timestamp, ms: u64| time.ms() + ms < self.now.ms();
         Some(match *key.first()? {
@@ -92,6 +97,10 @@ impl Inner {
             }
             keys::INDEX => self.floors_of(keys::number_of(key)?).1 >= keys::position_of(key)?,
             keys::UPDATE_ID => self.floors_of(keys::number_of(key)?).0 >= keys::position_of(key)?,
+            keys::PRODUCER => {
+                self.is_removed(keys::number_of(key)?)
+                    || older_than(ProducerState::read(value)?.time, PRODUCER_WINDOW_MS)
+            }
             // Idempotency keys outlive a stream that retention emptied.
             keys::KEY => older_than(keys::KeyItem::read(value)?.time, KEY_WINDOW_MS),
             keys::TOMBSTONE => {

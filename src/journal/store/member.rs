@@ -78,6 +78,7 @@ impl Store {
         let adds = |item: &Item| match item {
             Item::Event(draft) => draft.streams().iter().any(is_new),
             Item::End(stream) => is_new(stream),
+            Item::Command(command) => is_new(&command.stream),
             Item::Delete { .. } => false,
         };
         let may_add = || units.iter().flatten().any(adds);

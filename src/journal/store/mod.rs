@@ -6,7 +6,9 @@
 //! Never: decides the order, waits for a reader. One thread owns it; readers use [`Streams`],
 //! [`Kv`] and [`Recent`](super::recent::Recent) concurrently.
 
+mod commands;
 mod deleted;
+mod deletion;
 mod epochs;
 mod floors;
 mod log_record;
@@ -35,13 +37,15 @@ use super::history::Watermarks;
 use super::keys;
 use super::kv::{Changes, Kv, Sync};
 use super::sealing::{KeyFile, StreamKeys};
+use super::stream_record::StreamRecord;
 use crate::event::{Position, StreamName, Timestamp};
 use crate::journal::error::JournalError;
 use crate::limits::Limits;
 use arc_swap::ArcSwap;
+use deletion::Deletion;
 use member::Member;
 use quota::Quota;
-use staging::{Deletion, Staging};
+use staging::Staging;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -107,7 +111,7 @@ impl Store {
         sealing.erase_orphans(|number| streams.name_of(number).is_some())?;
         let watermarks = Arc::new(Watermarks::default());
         let deleted = DeletedStreams::load(&kv)?;
-        let tombstones = TombstoneLimit::new(tombstone_positions(&kv)?);
+        let tombstones = TombstoneLimit::load(&kv)?;
         floors.reset(&streams, &deleted, totals.next_stream);
         let trimmer = retention::Trimmer::new(retention, &streams);
         let quota = Quota::new(limits, &streams);
@@ -196,8 +200,10 @@ impl Store {
         }
         let staged = staging.finish();
         if staged.entries.is_empty() {
+            // Written with the next commit, at the latest by the next tick.
+            self.pending_changes.append(staged.changes);
+            self.put_records(staged.records);
             if let Some(step) = &ordered.log_step {
-                // Written with the next commit, at the latest by the next tick.
                 step.write(&mut self.pending_changes);
                 (self.totals.number, self.totals.time) = (staged.totals.number, staged.totals.time);
             }
@@ -222,6 +228,7 @@ impl Store {
             self.removals += 1;
             self.watermarks.set_removed(&self.totals, self.removals);
         }
+        self.put_records(staged.records);
         for (name, row) in staged.rows {
             match row {
                 Some(row) => {
@@ -348,25 +355,6 @@ impl Store {
         self.removed_streams.push((name.clone(), row.last));
     }
 
-    /// Returns the number under which the idempotency keys of a stream that does not exist are
-    /// stored. They outlive a stream that retention emptied, but not one that was deleted.
-    fn keys_number_of_removed(
-        &self,
-        name: &StreamName,
-    ) -> Result<Option<keys::StreamNumber>, JournalError> {
-        let tombstone = match self.pending_tombstones.get(name) {
-            Some(tombstone) => Some(*tombstone),
-            None => {
-                let value = self.kv.get(&keys::tombstone(name.as_str()))?;
-                value.and_then(|value| keys::Tombstone::read(&value))
-            }
-        };
-        let is_kept = |tombstone: &keys::Tombstone| {
-            !tombstone.deleted && tombstone.position > self.totals.tombstones_lost_to
-        };
-        Ok(tombstone.filter(is_kept).map(|tombstone| tombstone.keys_number))
-    }
-
     /// Counts another tombstone; beyond the limit the oldest are dropped.
     fn count_tombstone(&mut self) {
         if let Some(lost_to) = self.tombstones.add(self.totals.last) {
@@ -376,20 +364,17 @@ impl Store {
         }
     }
 
+    fn put_records(&self, records: HashMap<keys::StreamNumber, Option<StreamRecord>>) {
+        for (number, record) in records {
+            self.streams.put_record(number, record);
+        }
+    }
+
     fn remove(&self, name: &StreamName) {
         if self.streams.remove(name) {
             self.quota.remove_stream(name);
         }
     }
-}
-
-fn tombstone_positions(kv: &Kv) -> Result<Vec<Position>, JournalError> {
-    let mut positions = Vec::new();
-    for pair in kv.walk(vec![keys::TOMBSTONE], keys::end_of(keys::TOMBSTONE)) {
-        let (_, value) = pair?;
-        positions.extend(keys::Tombstone::read(&value).map(|tombstone| tombstone.position));
-    }
-    Ok(positions)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! A batch that is being applied, invisible to readers until it is committed.
 
 use super::super::batch::{Item, ItemResult, Outcome, PublishUnit, Refusal};
-use super::super::keys::{self, IndexItem, KeyItem, StreamNumber, Tombstone};
+use super::super::keys::{self, IndexItem, KeyItem, StreamNumber};
 use super::super::kv::Changes;
+use super::super::stream_record::{ProducerState, StreamRecord};
+use super::deletion::Deletion;
 use super::quota::{NewStreams, Quota};
 use super::{Store, StreamRow, Totals};
 #[cfg(feature = "mercure")]
@@ -17,39 +19,30 @@ pub(super) struct Staged {
     pub(super) changes: Changes,
     /// New heads; `None` for a stream that was deleted.
     pub(super) rows: HashMap<StreamName, Option<StreamRow>>,
+    /// New records; `None` for a stream that was deleted.
+    pub(super) records: HashMap<StreamNumber, Option<StreamRecord>>,
     /// Streams that were deleted.
     pub(super) deleted: Vec<Deletion>,
     pub(super) totals: Totals,
     pub(super) removed_bytes: u64,
 }
 
-/// A stream that was deleted.
-pub(super) struct Deletion {
-    pub(super) name: StreamName,
-    pub(super) number: StreamNumber,
-    /// Position of the stream's last entry.
-    pub(super) last: Position,
-    /// Position up to which its entries had been removed before.
-    pub(super) floor: Position,
-    /// True if the stream shares entries with others, which are subtracted later.
-    pub(super) is_shared: bool,
-}
-
 /// The batch so far, on top of the state before it.
 pub(super) struct Staging<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     quota: &'a Quota,
     number: u64,
-    keys: HashMap<(StreamName, Key), KeyItem>,
+    pub(super) keys: HashMap<(StreamName, Key), KeyItem>,
+    pub(super) producers: HashMap<(StreamNumber, Box<str>), ProducerState>,
     new_streams: NewStreams,
-    staged: Staged,
+    pub(super) staged: Staged,
 }
 
 /// Keys and streams that a unit adds.
 #[derive(Default)]
-struct NewItems {
+pub(super) struct NewItems {
     keys: Vec<(StreamName, Key)>,
-    streams: Vec<StreamName>,
+    pub(super) streams: Vec<StreamName>,
 }
 
 impl<'a> Staging<'a> {
@@ -61,6 +54,7 @@ impl<'a> Staging<'a> {
             entries: Vec::new(),
             changes: Changes::default(),
             rows: HashMap::new(),
+            records: HashMap::new(),
             deleted: Vec::new(),
             totals,
             removed_bytes: 0,
@@ -70,6 +64,7 @@ impl<'a> Staging<'a> {
             quota,
             number,
             keys: HashMap::new(),
+            producers: HashMap::new(),
             new_streams: NewStreams::default(),
             staged,
         }
@@ -89,7 +84,12 @@ impl<'a> Staging<'a> {
     }
 
     /// Applies a whole unit, or returns why it is refused and changes nothing.
-    pub(super) fn apply_unit(&mut self, unit: PublishUnit) -> Result<Outcome, JournalError> {
+    pub(super) fn apply_unit(&mut self, mut unit: PublishUnit) -> Result<Outcome, JournalError> {
+        if let [Item::Command(_)] = unit[..]
+            && let Some(Item::Command(command)) = unit.pop()
+        {
+            return self.apply_command(*command);
+        }
         let mut new = NewItems::default();
         let mut next = self.staged.entries.len();
         let mut results = Vec::with_capacity(unit.len());
@@ -112,6 +112,8 @@ impl<'a> Staging<'a> {
                 Item::Event(draft) => self.append_event(&draft, result.position)?,
                 Item::End(stream) => self.append_end(stream, result.position)?,
                 Item::Delete { stream, .. } => self.delete(stream, result.position)?,
+                // A command is a unit of its own.
+                Item::Command(_) => {}
             }
         }
         Ok(Ok(results))
@@ -125,7 +127,7 @@ impl<'a> Staging<'a> {
         refusal
     }
 
-    fn acquire_streams(&mut self, new: &mut NewItems) -> Result<(), Refusal> {
+    pub(super) fn acquire_streams(&mut self, new: &mut NewItems) -> Result<(), Refusal> {
         if new.streams.is_empty() {
             return Ok(());
         }
@@ -134,7 +136,12 @@ impl<'a> Staging<'a> {
         self.quota.acquire(&new.streams, &mut self.new_streams).map_err(Refusal::TooManyStreams)
     }
 
-    fn row(&self, name: &StreamName) -> Option<StreamRow> {
+    /// Returns the number of the batch.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn row(&self, name: &StreamName) -> Option<StreamRow> {
         match self.staged.rows.get(name) {
             Some(row) => *row,
             None => self.store.streams.get(name),
@@ -160,8 +167,11 @@ impl<'a> Staging<'a> {
                     end.map_or(new_result, |position| ItemResult { position, duplicate: true })
                 ));
             }
+            Item::Command(command) => return Ok(Err(Refusal::Unknown(command.stream.clone()))),
             Item::Delete { stream, has_readers } => {
-                return Ok(if *has_readers || self.row(stream).is_some() {
+                let row = self.row(stream);
+                let is_gone = row.is_some_and(|row| row.is_gone);
+                return Ok(if (*has_readers || row.is_some()) && !is_gone {
                     Ok(new_result)
                 } else {
                     Err(Refusal::Unknown(stream.clone()))
@@ -227,16 +237,24 @@ impl<'a> Staging<'a> {
         }
     }
 
-    fn append_event(&mut self, draft: &Draft, position: Position) -> Result<(), JournalError> {
+    pub(super) fn append_event(
+        &mut self,
+        draft: &Draft,
+        position: Position,
+    ) -> Result<(), JournalError> {
         let body = Body::Event { kind: draft.kind().clone(), payload: draft.payload().clone() };
         self.append(draft.streams().into(), position, body, draft.key())
     }
 
-    fn append_end(&mut self, stream: StreamName, position: Position) -> Result<(), JournalError> {
+    pub(super) fn append_end(
+        &mut self,
+        stream: StreamName,
+        position: Position,
+    ) -> Result<(), JournalError> {
         self.append([stream].into(), position, Body::End(EndReason::Ended), None)
     }
 
-    fn append(
+    pub(super) fn append(
         &mut self,
         streams: Box<[StreamName]>,
         position: Position,
@@ -260,11 +278,12 @@ impl<'a> Staging<'a> {
         for (stream, mut row) in entry.streams.iter().zip(rows) {
             row.last = position;
             row.last_time = time;
+            row.has_record |= entry.body == Body::Created;
             if is_event {
                 row.ordinal += 1;
                 row.events += 1;
                 row.bytes += bytes as u64;
-            } else {
+            } else if matches!(entry.body, Body::End(_)) {
                 row.end = Some(position);
             }
             if numbers.len() == 1 {
@@ -323,43 +342,7 @@ impl<'a> Staging<'a> {
         sealed.map(Some).map_err(JournalError::from)
     }
 
-    fn delete(&mut self, stream: StreamName, position: Position) -> Result<(), JournalError> {
-        // A stream without history gets a number only to record its deletion.
-        let row = match self.row(&stream) {
-            Some(row) => row,
-            None => self.new_row(&stream)?,
-        };
-        self.keys.retain(|(name, _), _| *name != stream);
-        let time = self.staged.totals.time;
-        let body = Body::End(EndReason::Deleted);
-        let entry = Entry { position, time, streams: [stream.clone()].into(), body };
-        let value = keys::write_entry(&entry, &[row.number], None);
-        let tombstone =
-            Tombstone { position, last: row.last, time, deleted: true, keys_number: row.keys };
-        let changes = &mut self.staged.changes;
-        changes.put(keys::entry(position), value);
-        changes.remove(keys::head(row.number));
-        changes.remove(keys::name(stream.as_str()));
-        changes.put(keys::tombstone(stream.as_str()), tombstone.write());
-        let totals = &mut self.staged.totals;
-        totals.bytes = totals.bytes.saturating_sub(row.sole_bytes);
-        self.staged.removed_bytes += row.sole_bytes;
-        totals.removed_to = totals.removed_to.max(row.last);
-        totals.forgotten_to = position;
-        totals.last = position;
-        let is_shared = row.shared_bytes > 0;
-        if is_shared {
-            let until = row.floor.get().to_be_bytes().to_vec();
-            self.staged.changes.put(keys::deleted_stream(row.number), until);
-        }
-        let (number, last, floor) = (row.number, row.last, row.floor);
-        self.staged.deleted.push(Deletion { name: stream.clone(), number, last, floor, is_shared });
-        self.staged.rows.insert(stream, None);
-        self.staged.entries.push(entry);
-        Ok(())
-    }
-
-    fn new_row(&mut self, stream: &StreamName) -> Result<StreamRow, JournalError> {
+    pub(super) fn new_row(&mut self, stream: &StreamName) -> Result<StreamRow, JournalError> {
         let number = self.staged.totals.next_stream;
         // A number is never reused: leftovers of an old stream would reappear.
         let next = number.checked_add(1);

@@ -2,9 +2,11 @@
 
 use super::super::keys::{self, Decoder, Encoder, StreamNumber};
 use super::super::kv::Kv;
+use super::super::stream_record::StreamRecord;
 use crate::event::{Position, StreamName, Timestamp};
 use crate::journal::error::JournalError;
 use dashmap::DashMap;
+use std::sync::Arc;
 
 /// The head of one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,6 +34,12 @@ pub(crate) struct StreamRow {
     /// Number under which the idempotency keys are stored: that of the previous stream of the same
     /// name if retention emptied it, otherwise the stream's own.
     pub(super) keys: StreamNumber,
+    /// True if there is a [`StreamRecord`] for it.
+    pub(crate) has_record: bool,
+    /// True if it was deleted, and only forks read its entries.
+    pub(crate) is_gone: bool,
+    /// Last position that it has from another stream; zero unless it is a fork.
+    pub(crate) inherits_to: Position,
     /// Number of the removal that last moved the floor, counted over the hub since the start.
     pub(crate) removal: u64,
     /// Next value of `counted_from`, and the ordinal there.
@@ -46,9 +54,16 @@ impl StreamRow {
         Self { number, keys, ..Self::default() }
     }
 
-    /// Returns true if the stream has no entries.
+    /// Returns true if the stream has no entries, and is not one that exists without any.
     pub(super) fn is_empty(&self) -> bool {
-        self.events == 0 && self.end.is_none_or(|end| end <= self.floor)
+        !self.has_record && self.events == 0 && self.end.is_none_or(|end| end <= self.floor)
+    }
+
+    /// Sets the fields that depend on the record.
+    pub(super) fn set_record(&mut self, record: &StreamRecord) {
+        self.has_record = true;
+        self.is_gone = record.is_deleted;
+        self.inherits_to = record.source().map_or(Position::ZERO, |source| source.until);
     }
 
     /// Returns the ordinal of the last removed event.
@@ -112,6 +127,9 @@ impl StreamRow {
             end: fields.position().map(|end| (end != Position::ZERO).then_some(end))?,
             // Format 1 lacks this field.
             keys: if fields.0.is_empty() { number } else { fields.u32()? },
+            has_record: false,
+            is_gone: false,
+            inherits_to: Position::ZERO,
             removal: 1,
             mark: (Position::ZERO, 0),
         };
@@ -144,6 +162,7 @@ pub struct StreamView {
 pub(crate) struct Streams {
     rows: DashMap<StreamName, StreamRow>,
     names: DashMap<StreamNumber, StreamName>,
+    records: DashMap<StreamNumber, Arc<StreamRecord>>,
 }
 
 impl Streams {
@@ -158,10 +177,20 @@ impl Streams {
             };
             streams.names.insert(number, name);
         }
+        for pair in kv.walk(vec![keys::RECORD], keys::end_of(keys::RECORD)) {
+            let (key, value) = pair?;
+            let record = keys::number_of(&key).zip(StreamRecord::read(&value));
+            let (number, record) =
+                record.ok_or_else(|| JournalError::damaged("the table of stream properties"))?;
+            streams.records.insert(number, Arc::new(record));
+        }
         for pair in kv.walk(vec![keys::HEAD], keys::end_of(keys::HEAD)) {
             let (key, value) = pair?;
             let row = keys::number_of(&key).and_then(|number| StreamRow::read(number, &value));
-            let row = row.ok_or_else(|| JournalError::damaged("the table of stream heads"))?;
+            let mut row = row.ok_or_else(|| JournalError::damaged("the table of stream heads"))?;
+            if let Some(record) = streams.records.get(&row.number) {
+                row.set_record(record.value());
+            }
             if let Some(name) = streams.names.get(&row.number) {
                 streams.rows.insert(name.clone(), row);
             }
@@ -171,6 +200,33 @@ impl Streams {
 
     pub(crate) fn get(&self, name: &StreamName) -> Option<StreamRow> {
         self.rows.get(name).map(|row| *row)
+    }
+
+    /// Returns the row of a stream that readers may see.
+    pub(crate) fn visible(&self, name: &StreamName) -> Option<StreamRow> {
+        self.get(name).filter(|row| !row.is_gone)
+    }
+
+    /// Returns the record of a stream, if there is one.
+    pub(crate) fn record(&self, number: StreamNumber) -> Option<Arc<StreamRecord>> {
+        self.records.get(&number).map(|record| record.clone())
+    }
+
+    /// Stores the record of a stream, or removes it.
+    pub(super) fn put_record(&self, number: StreamNumber, record: Option<StreamRecord>) {
+        match record {
+            Some(record) => drop(self.records.insert(number, Arc::new(record))),
+            None => drop(self.records.remove(&number)),
+        }
+    }
+
+    /// Calls `visit` for the record of every stream that has one.
+    pub(crate) fn for_each_record(&self, mut visit: impl FnMut(&StreamName, &StreamRecord)) {
+        for item in &self.records {
+            if let Some(name) = self.name_of(*item.key()) {
+                visit(&name, item.value());
+            }
+        }
     }
 
     pub(crate) fn name_of(&self, number: StreamNumber) -> Option<StreamName> {

@@ -5,7 +5,11 @@
 //! hub then knows nothing about streams removed up to some position: a client that resumes before
 //! it gets a gap.
 
-use crate::event::Position;
+use super::super::keys::{self, StreamNumber, Tombstone};
+use super::super::kv::Kv;
+use super::Store;
+use crate::event::{Position, StreamName};
+use crate::journal::error::JournalError;
 use std::collections::VecDeque;
 
 /// Maximum number of tombstones; each takes about 60 bytes and its name. A resume by pattern reads
@@ -13,6 +17,27 @@ use std::collections::VecDeque;
 const MAX_TOMBSTONES: usize = 1 << 17;
 /// Interval between two samples, in tombstones.
 const SAMPLED: usize = 1 << 8;
+
+impl Store {
+    /// Returns the number under which the idempotency keys of a stream that does not exist are
+    /// stored. They outlive a stream that retention emptied, but not one that was deleted.
+    pub(super) fn keys_number_of_removed(
+        &self,
+        name: &StreamName,
+    ) -> Result<Option<StreamNumber>, JournalError> {
+        let tombstone = match self.pending_tombstones.get(name) {
+            Some(tombstone) => Some(*tombstone),
+            None => {
+                let value = self.kv.get(&keys::tombstone(name.as_str()))?;
+                value.and_then(|value| Tombstone::read(&value))
+            }
+        };
+        let is_kept = |tombstone: &keys::Tombstone| {
+            !tombstone.deleted && tombstone.position > self.totals.tombstones_lost_to
+        };
+        Ok(tombstone.filter(is_kept).map(|tombstone| tombstone.keys_number))
+    }
+}
 
 /// Finds the position up to which tombstones are dropped.
 pub(super) struct TombstoneLimit {
@@ -24,9 +49,14 @@ pub(super) struct TombstoneLimit {
 }
 
 impl TombstoneLimit {
-    /// Starts with the positions of the existing tombstones.
-    pub(super) fn new(positions: Vec<Position>) -> Self {
-        Self::with_limits(MAX_TOMBSTONES, SAMPLED, positions)
+    /// Starts with the tombstones that are stored.
+    pub(super) fn load(kv: &Kv) -> Result<Self, JournalError> {
+        let mut positions = Vec::new();
+        for pair in kv.walk(vec![keys::TOMBSTONE], keys::end_of(keys::TOMBSTONE)) {
+            let (_, value) = pair?;
+            positions.extend(Tombstone::read(&value).map(|tombstone| tombstone.position));
+        }
+        Ok(Self::with_limits(MAX_TOMBSTONES, SAMPLED, positions))
     }
 
     fn with_limits(max: usize, sample_interval: usize, mut positions: Vec<Position>) -> Self {

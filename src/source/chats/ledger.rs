@@ -47,7 +47,7 @@ impl Record {
     pub(super) fn of(entry: &Entry) -> Option<Self> {
         match &entry.body {
             Body::Event { payload, .. } => serde_json::from_slice(payload.as_bytes()).ok(),
-            Body::End(_) => None,
+            Body::Created | Body::End(_) => None,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::wire::chat::{ChatEvent, Transcript};
 pub(super) fn event_of(entry: &Entry) -> Option<ChatEvent> {
     match &entry.body {
         Body::Event { payload, .. } => serde_json::from_slice(payload.as_bytes()).ok(),
-        Body::End(_) => None,
+        Body::Created | Body::End(_) => None,
     }
 }
 

@@ -127,6 +127,7 @@ fn reason(problem: &Problem) -> ChatRefused {
         | Code::Validation
         | Code::Misdirected
         | Code::MethodNotAllowed
+        | Code::NotImplemented
         | Code::Conflict => ChatRefused::Invalid,
     };
     problem.limit.and_then(ChatRefused::of_limit).unwrap_or_else(by_code)

@@ -264,6 +264,7 @@ async fn subscribe(
         sink: None,
         flush: None,
         caller,
+        max_time: None,
     };
     let head = SessionHead {
         format: Format::Updates,

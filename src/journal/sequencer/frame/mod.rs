@@ -7,27 +7,34 @@
 //! format begins with the first two. A selector or a stream is its length (u8) and its name. A unit is its number of items (u32) and the items:
 //!
 //! - event: 0 (u8), number of streams (u8), streams, type (length u8, text; empty for
-//!   the default), key (length u8, text; empty for none), fingerprint (u128), JSON (u8), data (length
-//!   u32, text)
+//!   the default), key (length u8, text; empty for none), fingerprint (u128), kind of the data (u8), data
+//!   (length u32, bytes)
 //! - end: 1 (u8), stream
 //! - deletion: 2 (u8), has readers (u8), stream
+//! - command: 3 (u8), a unit of its own, see `command.rs`
+
+mod command;
 
 use super::Ticket;
 use crate::event::{
-    Draft, Epoch, EventType, Key, MAX_ENTRIES_PER_BATCH, Payload, Position, Selector, StreamName,
+    Draft, Epoch, EventType, Key, MAX_ENTRIES_PER_BATCH, Payload, PayloadKind, Position, Selector,
+    StreamName,
 };
 use crate::journal::batch::{Item, PublishUnit};
 use crate::journal::keys::{Decoder, Encoder};
 use crate::limits::{Bound, Bounds, Limit, Limits, Rule};
 use bytes::Bytes;
 
-/// Version of the format that this hub writes, the highest that it reads.
-const FORMAT: u8 = 1;
+/// Highest version of the format that this hub reads. It has commands and binary data; a batch without them is
+/// written in the version before.
+const FORMAT: u8 = 2;
+const FORMAT_OF_EVENTS: u8 = 1;
 /// Version of this hub.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const EVENT: u8 = 0;
 const END: u8 = 1;
 const DELETION: u8 = 2;
+const COMMAND: u8 = 3;
 
 /// The process that proposed a batch.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,7 +81,7 @@ pub enum FrameError {
 impl Frame {
     /// Writes the batch.
     pub(in crate::journal) fn write(&self) -> Vec<u8> {
-        let mut out = short(Encoder::new(FORMAT), VERSION)
+        let mut out = short(Encoder::new(self.format()), VERSION)
             .u32(self.epoch.0)
             .u64(self.ticket)
             .u128(self.proposer.boot);
@@ -89,13 +96,24 @@ impl Frame {
         out.0
     }
 
+    /// Returns the lowest version of the format that has everything of the batch.
+    fn format(&self) -> u8 {
+        let is_new = |item: &Item| match item {
+            Item::Event(draft) => draft.payload().is_binary(),
+            Item::Command(_) => true,
+            Item::End(_) | Item::Delete { .. } => false,
+        };
+        let has_new = self.units.iter().flatten().any(is_new);
+        if has_new { FORMAT } else { FORMAT_OF_EVENTS }
+    }
+
     /// Reads a batch.
     pub(in crate::journal) fn read(bytes: &Bytes) -> Result<Self, FrameError> {
         let mut reader = Reader { bytes, rest: Decoder(bytes) };
         let format = reader.rest.u8().ok_or(FrameError::Malformed)?;
         let version = reader.short().ok_or(FrameError::Malformed)?;
         match format {
-            FORMAT => reader.frame().ok_or(FrameError::Malformed),
+            FORMAT_OF_EVENTS..=FORMAT => reader.frame().ok_or(FrameError::Malformed),
             found if found > FORMAT => {
                 Err(FrameError::Newer { found, version: version.to_owned() })
             }
@@ -125,24 +143,30 @@ fn short(out: Encoder, text: &str) -> Encoder {
 
 fn write_item(out: Encoder, item: &Item) -> Encoder {
     match item {
-        Item::Event(draft) => {
-            let mut out = out.u8(EVENT).u8(draft.streams().len() as u8);
-            for stream in draft.streams() {
-                out = short(out, stream.as_str());
-            }
-            let kind = if draft.kind().is_default() { "" } else { draft.kind().as_str() };
-            let data = draft.payload().as_bytes();
-            out = short(short(out, kind), draft.key().map_or("", Key::as_str));
-            out.u128(draft.fingerprint())
-                .u8(u8::from(draft.payload().is_json()))
-                .u32(data.len() as u32)
-                .bytes(data)
-        }
+        Item::Event(draft) => write_event(out.u8(EVENT), draft),
+        Item::Command(command) => command::write(out.u8(COMMAND), command),
         Item::End(stream) => short(out.u8(END), stream.as_str()),
         Item::Delete { stream, has_readers } => {
             short(out.u8(DELETION).u8(u8::from(*has_readers)), stream.as_str())
         }
     }
+}
+
+/// Writes an event after its tag.
+fn write_event(out: Encoder, draft: &Draft) -> Encoder {
+    let mut out = out.u8(draft.streams().len() as u8);
+    for stream in draft.streams() {
+        out = short(out, stream.as_str());
+    }
+    let kind = if draft.kind().is_default() { "" } else { draft.kind().as_str() };
+    let payload_kind = match draft.payload().kind() {
+        PayloadKind::Text => 0,
+        PayloadKind::Json => 1,
+        PayloadKind::Binary => 2,
+    };
+    let data = draft.payload().as_bytes();
+    out = short(short(out, kind), draft.key().map_or("", Key::as_str));
+    out.u128(draft.fingerprint()).u8(payload_kind).u32(data.len() as u32).bytes(data)
 }
 
 /// Reads fields; data shares the memory of the message.
@@ -167,8 +191,13 @@ impl<'a> Reader<'a> {
         for _ in 0..self.rest.u32()? {
             let mut unit = Vec::new();
             for _ in 0..self.rest.u32()? {
-                unit.push(self.item()?);
-                count += 1;
+                let item = self.item()?;
+                count += item.max_entries();
+                unit.push(item);
+            }
+            let has_command = unit.iter().any(|item| matches!(item, Item::Command(_)));
+            if has_command && unit.len() > 1 {
+                return None;
             }
             units.push(unit);
         }
@@ -200,6 +229,7 @@ impl<'a> Reader<'a> {
         match self.rest.u8()? {
             EVENT => self.event().map(Item::Event),
             END => self.stream().map(Item::End),
+            COMMAND => self.command().map(|command| Item::Command(Box::new(command))),
             DELETION => {
                 let has_readers = self.flag()?;
                 Some(Item::Delete { stream: self.stream()?, has_readers })
@@ -219,11 +249,19 @@ impl<'a> Reader<'a> {
             key => Some(Key::parse("key", key).ok()?),
         };
         let fingerprint = self.rest.u128()?;
-        let is_json = self.flag()?;
+        let payload_kind = match self.rest.u8()? {
+            0 => PayloadKind::Text,
+            1 => PayloadKind::Json,
+            2 => PayloadKind::Binary,
+            _ => return None,
+        };
         let length = self.rest.u32()? as usize;
         let end = self.bytes.len() - self.rest.0.len() + length;
-        std::str::from_utf8(self.rest.take(length)?).ok()?;
-        let payload = Payload::from_stored(self.bytes.slice(end - length..end), is_json);
+        let data = self.rest.take(length)?;
+        if payload_kind != PayloadKind::Binary {
+            std::str::from_utf8(data).ok()?;
+        }
+        let payload = Payload::from_stored(self.bytes.slice(end - length..end), payload_kind);
         Draft::from_log(streams, kind, payload, key, fingerprint)
     }
 
@@ -249,6 +287,10 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use crate::event::Timestamp;
+    use crate::event::durable::{
+        Append, ContentType, Creation, ForkSource, Lifetime, ProducerWrite, StreamChange,
+        StreamCommand, StreamProperties,
+    };
     use serde_json::value::RawValue;
 
     fn name(text: &str) -> StreamName {
@@ -278,17 +320,64 @@ mod tests {
         Frame { epoch: Epoch(9), proposer, ticket: 3, emptied, stream_limits, units }
     }
 
+    fn command(change: StreamChange) -> PublishUnit {
+        vec![Item::Command(Box::new(StreamCommand { stream: name("c"), change }))]
+    }
+
+    /// Returns a batch with commands and binary data.
+    fn new_frame() -> Frame {
+        let message = |data: &'static [u8]| {
+            Draft::message(name("c"), Payload::bytes(Bytes::from_static(data), false))
+        };
+        let source = ForkSource {
+            stream: name("s"),
+            created: Position::of(1, 0),
+            until: Position::of(2, 0),
+            requested: (Position::of(2, 0), 1),
+        };
+        let properties = StreamProperties {
+            content_type: ContentType::json(),
+            lifetime: Lifetime::AfterUse { seconds: 5 },
+            source: Some(source),
+        };
+        let replaces = Some(Position::of(3, 1));
+        let drafts = vec![message(b"\xff"), message(b"")];
+        let creation = Creation { properties, drafts: drafts.clone(), close: true, replaces };
+        let producer = Some(ProducerWrite { id: "p".into(), epoch: 1, seq: u64::MAX });
+        let created = Position::of(9, 9);
+        let append = Append { created, drafts, seq: Some("".into()), producer, close: false };
+        let units = vec![
+            command(StreamChange::Create(creation)),
+            command(StreamChange::Append(append)),
+            command(StreamChange::Expire { created }),
+            command(StreamChange::Touch { created }),
+        ];
+        Frame { units, ..frame() }
+    }
+
     #[test]
     fn batches_are_read_as_they_were_written() {
-        let written = frame();
-        let bytes = Bytes::from(written.write());
-        let read = Frame::read(&bytes).expect("a batch");
-        assert_eq!(format!("{read:?}"), format!("{written:?}"));
+        for written in [frame(), new_frame()] {
+            let bytes = Bytes::from(written.write());
+            let read = Frame::read(&bytes).expect("a batch");
+            assert_eq!(format!("{read:?}"), format!("{written:?}"));
+        }
+        assert_eq!(frame().write()[0], FORMAT_OF_EVENTS, "hubs of the version before read it");
+        assert_eq!(new_frame().write()[0], FORMAT);
+    }
+
+    #[test]
+    fn a_command_is_a_unit_of_its_own() {
+        let created = Position::of(1, 1);
+        let mut unit = command(StreamChange::Touch { created });
+        unit.extend(command(StreamChange::Touch { created }));
+        let bytes = Bytes::from(Frame { units: vec![unit], ..frame() }.write());
+        assert_eq!(Frame::read(&bytes).expect_err("refused"), FrameError::Malformed);
     }
 
     #[test]
     fn other_messages_are_refused() {
-        let bytes = Bytes::from(frame().write());
+        let bytes = Bytes::from(new_frame().write());
         for length in 0..bytes.len() {
             let part = Frame::read(&bytes.slice(..length));
             assert_eq!(part.expect_err("refused"), FrameError::Malformed, "{length} bytes");
@@ -300,7 +389,7 @@ mod tests {
         newer[0] = FORMAT + 1;
         let newer = Frame::read(&newer.into()).expect_err("refused").to_string();
         let versions =
-            format!("hub version {VERSION} wrote the batch in format 2; this is version");
+            format!("hub version {VERSION} wrote the batch in format 3; this is version");
         assert!(newer.starts_with(&versions), "{newer}");
     }
 }
