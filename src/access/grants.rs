@@ -34,6 +34,8 @@ pub struct Grants {
     pub publish: Scope,
     /// Streams to end.
     pub end: Scope,
+    /// Streams to delete.
+    pub delete: Scope,
     /// Streams to read.
     pub subscribe: Scope,
     /// Jobs to run.
@@ -146,6 +148,8 @@ pub struct GrantClaims {
     pub publish: Vec<String>,
     /// Selectors of streams to end.
     pub end: Vec<String>,
+    /// Selectors of streams to delete.
+    pub delete: Vec<String>,
     /// Selectors of streams to read.
     pub subscribe: Vec<String>,
     /// Jobs to run.
@@ -180,6 +184,7 @@ impl Grants {
         Ok(Self {
             publish: Scope::parse(&claims.publish)?,
             end: Scope::parse(&claims.end)?,
+            delete: Scope::parse(&claims.delete)?,
             subscribe,
             run: claims.run.into(),
             files: claims.files.into(),
@@ -194,6 +199,7 @@ impl Grants {
         Self {
             publish: Scope::default(),
             end: Scope::default(),
+            delete: Scope::default(),
             subscribe: Scope::default(),
             run: Box::default(),
             files: Box::default(),
@@ -208,6 +214,7 @@ impl Grants {
         Self {
             publish: Scope::Everything,
             end: Scope::Everything,
+            delete: Scope::Everything,
             subscribe: Scope::Everything,
             run: [ALL.to_owned()].into(),
             files: [ALL.to_owned()].into(),
@@ -242,6 +249,11 @@ impl Grants {
     /// here.
     pub fn may_end(&self, stream: &StreamName) -> bool {
         self.end.covers(stream)
+    }
+
+    /// Returns true if `stream` may be deleted. Admins may delete all.
+    pub fn may_delete(&self, stream: &StreamName) -> bool {
+        self.admin || self.delete.covers(stream)
     }
 
     /// Returns true if `stream` may be read.

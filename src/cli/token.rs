@@ -29,6 +29,7 @@ pub(super) fn command(serve: Command) -> Command {
     let grants = [
         list("publish", "Streams that it may publish to"),
         list("end", "Streams that it may end"),
+        list("delete", "Streams that it may delete"),
         list("subscribe", "Streams that it may read"),
         list("run", "Jobs that it may run, by name"),
         list("files", "Folders that it may download from, by name"),
@@ -102,6 +103,7 @@ fn grant_claims(flags: &ArgMatches) -> GrantClaims {
     GrantClaims {
         publish: list("publish"),
         end: list("end"),
+        delete: list("delete"),
         subscribe: list("subscribe"),
         run: list("run"),
         files: list("files"),
@@ -178,6 +180,7 @@ fn key(flags: &ArgMatches) -> String {
     for (name, list) in [
         ("publish", claims.publish),
         ("end", claims.end),
+        ("delete", claims.delete),
         ("subscribe", claims.subscribe),
         ("run", claims.run),
         ("files", claims.files),

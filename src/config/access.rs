@@ -37,8 +37,10 @@ impl Resolver {
 
     fn anonymous(&mut self) -> Option<Grants> {
         let known = |text: &str| match text {
-            "subscribe" | "publish" | "end" | "metrics" | "chat" => Ok(text.to_owned()),
-            _ => Err(format!("{text:?} is not one of subscribe, publish, end, metrics, chat")),
+            "subscribe" | "publish" | "end" | "delete" | "metrics" | "chat" => Ok(text.to_owned()),
+            _ => Err(format!(
+                "{text:?} is not one of subscribe, publish, end, delete, metrics, chat"
+            )),
         };
         let names = self.list("anonymous", known);
         let all_streams = Scope::parse(&["**".to_owned()]).unwrap_or_default();
@@ -48,6 +50,7 @@ impl Resolver {
                 "subscribe" => grants.subscribe = all_streams.clone(),
                 "publish" => grants.publish = all_streams.clone(),
                 "end" => grants.end = all_streams.clone(),
+                "delete" => grants.delete = all_streams.clone(),
                 "chat" => grants.chat = [ALL.to_owned()].into(),
                 _ => grants.metrics = true,
             }
@@ -88,7 +91,8 @@ impl Resolver {
     fn key(&mut self, location: &str, mut rule: Table) -> Option<ApiKey> {
         let mut take = |name: &str| rule.remove(name);
         let (name, hash, admin) = (take("name"), take("sha256"), take("admin"));
-        let (publish, end, subscribe) = (take("publish"), take("end"), take("subscribe"));
+        let (publish, end, delete) = (take("publish"), take("end"), take("delete"));
+        let subscribe = take("subscribe");
         let (run, files, chat) = (take("run"), take("files"), take("chat"));
         for (name, value) in rule {
             self.raw.add_error(value.location, format!("unknown member {name:?} in [[key]]"));
@@ -97,6 +101,7 @@ impl Resolver {
         let claims = GrantClaims {
             publish: texts(publish),
             end: texts(end),
+            delete: texts(delete),
             subscribe: texts(subscribe),
             run: texts(run),
             files: texts(files),

@@ -83,10 +83,10 @@ admin = false
 
 - `publish` and `subscribe` grant publishing to streams and reading them. They are lists of
   selectors.
-- `end` grants ending streams. It is a list of selectors.
+- `end` and `delete` grant ending and deleting streams. They are lists of selectors.
 - `run`, `files` and `chat` grant running jobs, downloading from folders and chatting with models.
   They are lists of names; `*` is all of them.
-- `admin = true` grants what is for operators: deleting streams, metrics, `hub.**`. It grants no
+- `admin = true` grants what is for operators: deleting any stream, metrics, `hub.**`. It grants no
   stream other than those that are named.
 
 What is not granted is refused. A subscription to more than is granted is narrowed to what is

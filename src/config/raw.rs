@@ -61,7 +61,7 @@ const TABLES: [Tables; 7] = [
         name: "key",
         is_reloaded: true,
         is_named: false,
-        lists: &["publish", "end", "subscribe", "run", "files", "chat"],
+        lists: &["publish", "end", "delete", "subscribe", "run", "files", "chat"],
         maps: &[],
     },
     Tables {

@@ -238,7 +238,7 @@ settings! {
          answered only under these names, `localhost` and IP addresses, which prevents DNS \
          rebinding.";
     "anonymous" "WHAT" = "" list reloaded:
-        "Grant of requests without a credential: `subscribe`, `publish`, `end` (streams), \
+        "Grant of requests without a credential: `subscribe`, `publish`, `end`, `delete` (streams), \
          `metrics`, `chat`. Without it: everything on a loopback address if neither a key nor a \
          token is configured, otherwise nothing.";
     "jwt-secret" "SECRET" = "" reloaded:

@@ -1,6 +1,10 @@
 //! Publish bodies: one JSON object, an array of them, or one per line.
 
+use super::envelope::BASE64;
 use crate::event::{Draft, EventType, Invalid, Key, StreamName, Timestamp, json};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -119,6 +123,7 @@ struct Item<'a> {
     // A `null` is data too, so it must not read as a missing member.
     #[serde(default, borrow, deserialize_with = "json::deserialize_present")]
     data: Option<&'a RawValue>,
+    encoding: Option<&'a RawValue>,
     key: Option<&'a RawValue>,
 }
 
@@ -140,10 +145,22 @@ fn object(text: &str, max_event_bytes: usize, now: Timestamp) -> Result<Draft, B
         None => EventType::default(),
     };
     let data = item.data.ok_or_else(|| missing("data"))?;
-    let draft = Draft::from_json(streams, kind, data, now)?;
+    let draft = match item.encoding {
+        Some(encoding) => Draft::from_binary(streams, kind, decoded(data, encoding)?)?,
+        None => Draft::from_json(streams, kind, data, now)?,
+    };
     bounded_data(&draft, max_event_bytes)?;
     let key = item.key.map(|k| Key::parse("key", &string("key", k)?)).transpose()?;
     Ok(draft.with_key(key))
+}
+
+/// Returns the bytes that `data` has in an encoding.
+fn decoded(data: &RawValue, encoding: &RawValue) -> Result<Bytes, Invalid> {
+    if string("encoding", encoding)? != BASE64 {
+        return Err(Invalid::new("encoding", format!("the only encoding is {BASE64:?}")));
+    }
+    let bytes = STANDARD.decode(string("data", data)?.as_bytes());
+    bytes.map(Bytes::from).map_err(|e| Invalid::new("data", format!("not base64: {e}")))
 }
 
 fn bounded_data(draft: &Draft, limit: usize) -> Result<(), BodyError> {

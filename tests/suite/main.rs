@@ -61,6 +61,8 @@ mod configuration;
 mod crash;
 mod disk;
 mod drain;
+#[cfg(feature = "durable-streams")]
+mod durable;
 mod first_start;
 mod formats;
 mod hostile;

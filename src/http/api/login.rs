@@ -27,6 +27,8 @@ pub(crate) struct CallerDescription {
     publish: Vec<String>,
     /// Selectors of streams to end.
     end: Vec<String>,
+    /// Selectors of streams to delete.
+    delete: Vec<String>,
     /// Selectors of streams to read.
     subscribe: Vec<String>,
     /// Jobs to run; `*` stands for all.
@@ -65,6 +67,7 @@ pub(crate) async fn describe_caller(
             expires_at: caller.expires.map(|expires| expires.to_string()),
             publish: grants.publish.selectors(),
             end: grants.end.selectors(),
+            delete: grants.delete.selectors(),
             subscribe: grants.subscribe.selectors(),
             run: grants.run.to_vec(),
             files: grants.files.to_vec(),

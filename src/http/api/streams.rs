@@ -220,7 +220,7 @@ pub(crate) async fn end(
 #[utoipa::path(delete, path = "/streams/{stream}", tag = "streams",
     summary = "Delete a stream",
     description = "Deletes a stream with its history and its idempotency keys; its subscribers \
-        get `hub-end` with the reason `deleted`. Requires the grant `admin`. Events that also \
+        get `hub-end` with the reason `deleted`. Requires the grant `delete` for the stream, or `admin`. Events that also \
         belong to other streams stay there, and the name can be used again.",
     params(("stream" = String, Path, pattern = r"^[^\s*\x00-\x1f\x7f-\x9f]{1,255}$",
             description = "Name of the stream")),
@@ -262,11 +262,11 @@ async fn delete_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRe
 
 /// Refuses a caller who may not delete `stream`.
 pub(crate) fn check_delete(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
-    if caller.grants.admin {
+    if caller.grants.may_delete(stream) {
         return Ok(());
     }
-    let why = format!("permission denied: the grant `admin` is required to delete {stream:?}");
-    Err(Problem::new(Code::Forbidden, why))
+    let why = format!("permission denied: you cannot delete {stream:?}");
+    Err(Problem::new(Code::Forbidden, why).field("stream"))
 }
 
 /// Publishes an item; the caller has checked the grants.

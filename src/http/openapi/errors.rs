@@ -139,7 +139,10 @@ error_sets! { problem_responses;
                 .field("stream"),
     }
     /// Errors of deleting a stream.
-    DeleteStreamErrors [AdminErrors, JournalErrors, ManagerErrors] {
+    DeleteStreamErrors [CallerErrors, JournalErrors, ManagerErrors] {
+        "The caller lacks the grant `delete` for the stream, or a page of another site sent the request" =>
+            Problem::new(Code::Forbidden, "permission denied: you cannot delete \"builds.8\"")
+                .field("stream"),
         "The stream has no history, and no subscriber names it" =>
             Problem::new(Code::NotFound, "stream \"builds.8\" does not exist"),
     }

@@ -125,6 +125,7 @@ pub(crate) fn caller() -> Value {
         "expires_at": null,
         "publish": ["builds.**"],
         "end": ["builds.**"],
+        "delete": [],
         "subscribe": ["builds.**", "deploys"],
         "run": [],
         "files": ["releases"],
