@@ -5,6 +5,12 @@ use crate::http::state::AppState;
 use crate::journal::{History, JournalError};
 use crate::telemetry::BoundHit;
 use actix_web::web::Data;
+#[cfg(any(feature = "durable-streams", feature = "mercure"))]
+use std::time::Duration;
+
+/// Maximum time to wait for entries that other hubs of the cluster have applied.
+#[cfg(any(feature = "durable-streams", feature = "mercure"))]
+const MAX_LAG: Duration = Duration::from_secs(1);
 
 /// Runs a read that may wait for the disk on another thread, in a bounded number of such reads.
 pub(crate) async fn read_history<T, E>(
@@ -28,4 +34,18 @@ where
     })
     .await;
     result.map_err(JournalError::unfinished)?.map_err(E::into)
+}
+
+/// Waits until this hub has applied what the log of its cluster has now. Returns false for a single hub.
+#[cfg(any(feature = "durable-streams", feature = "mercure"))]
+pub(crate) async fn wait_for_log(state: &AppState) -> bool {
+    let Some(log) = state.history.log() else { return false };
+    let is_behind = || state.history.head().batch() < log.end;
+    let wait = async {
+        while is_behind() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = tokio::time::timeout(MAX_LAG, wait).await;
+    true
 }

@@ -200,15 +200,16 @@ impl Writer {
     }
 
     fn dispatch(&mut self, applied: Applied, replies: Vec<(Reply, Vec<Box<[StreamName]>>)>) {
+        // Before any answer, so that a publisher that reads afterwards finds its events.
+        if let Some(batch) = &applied.batch {
+            self.history.recent.push(batch.clone());
+            self.publish_watermarks();
+        }
         let mut answers = Vec::with_capacity(replies.len());
         for (outcome, (reply, streams)) in applied.outcomes.into_iter().zip(replies) {
             if let Some(answer) = self.answer(outcome, streams, reply) {
                 answers.push(answer);
             }
-        }
-        if let Some(batch) = &applied.batch {
-            self.history.recent.push(batch.clone());
-            self.publish_watermarks();
         }
         if applied.batch.is_none() && answers.is_empty() {
             return;

@@ -29,11 +29,11 @@ pub(super) struct Segment {
 pub struct StreamState {
     /// Position of the creation; zero for a stream without properties.
     pub created: Position,
-    /// Position of the last entry.
+    /// Position up to which it has everything: that of its last entry, or of the last entry that readers may see.
     pub last: Position,
     /// Time of the last entry.
     pub last_time: Timestamp,
-    /// True if the stream has ended.
+    /// True if the stream has ended at or before `last`.
     pub is_ended: bool,
     /// Position up to which entries were removed; zero if none was.
     pub removed_to: Position,
@@ -44,14 +44,16 @@ pub struct StreamState {
 impl History {
     /// Returns the state of a stream; that of a deleted stream with forks is marked so in its record.
     pub fn stream_state(&self, name: &StreamName) -> Option<StreamState> {
+        // Rows change before the batch is in memory for readers, who would miss its entries.
+        let head = self.head();
         let row = self.streams.get(name)?;
         let record = if row.has_record { self.streams.record(row.number) } else { None };
         let removed = self.segments(&row).iter().map(|segment| segment.floor).max();
         Some(StreamState {
             created: record.as_ref().map_or(Position::ZERO, |record| record.created),
-            last: row.last,
+            last: row.last.min(head),
             last_time: row.last_time,
-            is_ended: row.end.is_some(),
+            is_ended: row.end.is_some_and(|end| end <= head),
             removed_to: removed.unwrap_or_default(),
             record,
         })

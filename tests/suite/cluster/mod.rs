@@ -6,6 +6,8 @@ mod connection;
 mod credentials;
 mod disk;
 mod drain;
+#[cfg(feature = "durable-streams")]
+mod durable;
 mod faults;
 mod fixture;
 mod isolation;

@@ -147,6 +147,42 @@ async fn producers_that_write_at_the_same_time_are_applied_once_in_their_order()
 }
 
 #[tokio::test]
+async fn reads_beside_writes_miss_nothing() {
+    let hub = start().await;
+    create(&hub, "s", &[JSON], "").await;
+    let write = async {
+        let writers = (0..8).map(|n| {
+            let hub = &hub;
+            async move {
+                for seq in 0..50 {
+                    append(hub, "s", &[JSON], &format!("[[{n},{seq}]]")).await;
+                }
+            }
+        });
+        futures_util::future::join_all(writers).await;
+        append(&hub, "s", &[CLOSED], "").await;
+    };
+    let read = async |query: &'static str| {
+        let (mut offset, mut all) = ("-1".to_owned(), Vec::new());
+        loop {
+            let part = get(&hub, &format!("s?offset={offset}{query}")).await;
+            assert!([200, 204].contains(&part.status), "{} {}", part.status, part.text());
+            if part.status == 200 {
+                all.extend(serde_json::from_slice::<Vec<(u64, u64)>>(&part.body).unwrap());
+            }
+            offset = part.next_offset().to_owned();
+            if part.is_closed() {
+                return all;
+            }
+        }
+    };
+    let (_, once, polled) = tokio::join!(write, read(""), read("&live=long-poll"));
+    assert_eq!((once.len(), polled.len()), (400, 400));
+    assert_eq!(once, polled);
+    assert_eq!(get(&hub, "s").await.json(), serde_json::to_value(once).unwrap());
+}
+
+#[tokio::test]
 async fn r20_json_messages_are_values_and_arrays_have_several() {
     let hub = start().await;
     create(&hub, "s", &[JSON], "[]").await;

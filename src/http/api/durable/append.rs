@@ -2,7 +2,7 @@
 
 use super::headers::{self, malformed};
 use super::response::{StreamResponse, content_type_of, finish, refused_append};
-use super::{existing, messages, stream_of};
+use super::{existing, found, messages, stream_of};
 use crate::event::durable::{Append, CommandRefusal, ContentType, StreamChange, StreamCommand};
 use crate::event::{Draft, Payload, StreamName};
 use crate::http::api::publish::{check_publish, count_refusal};
@@ -65,7 +65,7 @@ async fn prepared(
     check_publish(&caller, &name)?;
     let (close, seq) = (headers::closes(request)?, headers::seq(request)?);
     let producer = headers::producer(request)?;
-    existing(state, &name)?;
+    found(state, &name).await?;
     let body = read_body(state, request, body).await?;
     let received = Received { body_bytes: body.len(), started: Instant::now() };
     let found = existing(state, &name)?;

@@ -1,7 +1,7 @@
 //! DELETE: deletes a stream. One with forks is gone at once, and its data once they are deleted.
 
 use super::response::{StreamResponse, finish};
-use super::{existing, stream_of};
+use super::{found, stream_of};
 use crate::http::api::publish::count_refusal;
 use crate::http::api::streams::{check_delete, ingest_item};
 use crate::http::error::Problem;
@@ -20,7 +20,7 @@ async fn delete_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRe
     let caller = require_caller(state, request)?;
     let name = stream_of(state, request)?;
     check_delete(&caller, &name)?;
-    existing(state, &name)?;
+    found(state, &name).await?;
     ingest_item(state, Item::Delete { stream: name, has_readers: false }).await?;
     Ok(StreamResponse::new(StatusCode::NO_CONTENT).empty())
 }

@@ -4,7 +4,7 @@ use super::chunk::check_readable;
 use super::headers::{FORK_OFFSET, FORK_SUB_OFFSET, FORKED_FROM, malformed, number, text};
 use super::offset::Offset;
 use super::response::content_type_of;
-use super::{existing, root, stream_at};
+use super::{root, stream_at};
 use crate::access::Caller;
 use crate::event::durable::ForkSource;
 use crate::event::{Body, Draft, Interest, Payload, Position, Selector, StreamName};
@@ -70,7 +70,8 @@ impl RequestedFork {
         fork: &StreamName,
     ) -> Result<(StreamState, Cut), Problem> {
         check_readable(caller, &self.source)?;
-        let found = existing(state, &self.source).map_err(|problem| match problem.code {
+        let source = super::found(state, &self.source).await;
+        let found = source.map_err(|problem| match problem.code {
             Code::Gone => Problem::new(Code::Conflict, problem.detail),
             _ => problem,
         })?;

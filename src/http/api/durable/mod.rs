@@ -25,6 +25,7 @@ pub(crate) use response::RESPONSE_HEADERS;
 use crate::config::DurableSettings;
 use crate::event::StreamName;
 use crate::http::error::{Code, Problem};
+use crate::http::history::wait_for_log;
 use crate::http::resource::resource;
 use crate::http::state::AppState;
 use crate::journal::StreamState;
@@ -74,6 +75,15 @@ fn stream_at(root: &str, path: &str) -> Result<StreamName, Problem> {
         return Err(Problem::new(Code::NotImplemented, why));
     }
     StreamName::parse(&name).map_err(Problem::query)
+}
+
+/// Returns the state of a stream as [`existing`] does. Another hub of the cluster may have created it before this one
+/// knows of it.
+async fn found(state: &AppState, name: &StreamName) -> Result<StreamState, Problem> {
+    if state.history.stream_state(name).is_none() {
+        wait_for_log(state).await;
+    }
+    existing(state, name)
 }
 
 /// Returns the state of a stream, or why it cannot be used: it does not exist, its lifetime is over, or it was

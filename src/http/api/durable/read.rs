@@ -5,7 +5,7 @@ use super::follow::{self, Live};
 use super::headers::malformed;
 use super::offset::Offset;
 use super::response::{StreamResponse, content_type_of, finish, lifetime_of};
-use super::{existing, stream_of};
+use super::{found, stream_of};
 use crate::access::Caller;
 use crate::event::StreamName;
 use crate::http::api::rejection::count_rejection;
@@ -25,12 +25,12 @@ pub(super) async fn get(state: Data<AppState>, request: HttpRequest) -> HttpResp
 
 /// Responds with the state of a stream. Does not prolong its lifetime.
 pub(super) async fn head(state: Data<AppState>, request: HttpRequest) -> HttpResponse {
-    finish(count_rejection(&state, describe(&state, &request)))
+    finish(count_rejection(&state, describe(&state, &request).await))
 }
 
-fn describe(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+async fn describe(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, Problem> {
     let (_, name) = granted(state, request)?;
-    let found = existing(state, &name)?;
+    let found = found(state, &name).await?;
     let response = StreamResponse::new(StatusCode::OK)
         .cache_control("no-store")
         .content_type(&content_type_of(&found))
@@ -54,7 +54,7 @@ async fn read(state: &Data<AppState>, request: &HttpRequest) -> Result<HttpRespo
     let offset = value("offset")?.map(|text| Offset::parse("offset", text)).transpose()?;
     let cursor = value("cursor")?.and_then(|text| text.parse().ok());
     let live = value("live")?.map(Live::parse).transpose()?;
-    let found = existing(state, &name)?;
+    let found = found(state, &name).await?;
     let read = Read { name, caller, found, offset, cursor };
     state.lifetimes.touch(&read.name, &read.found);
     match live {

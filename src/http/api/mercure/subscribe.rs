@@ -12,7 +12,7 @@ use crate::http::extract::identity::{identity, quota_owner};
 use crate::http::extract::last_event_id::{LAST_EVENT_ID, requested_id};
 use crate::http::extract::mercure::MercureRequest;
 use crate::http::extract::query::{self, Pairs};
-use crate::http::history::read_history;
+use crate::http::history::{read_history, wait_for_log};
 use crate::http::state::AppState;
 use crate::hub::{Heartbeat, SessionStart, SubscribeRejection, Subscription};
 use crate::source::{ActiveSubscription, SubscriptionGuard};
@@ -39,8 +39,6 @@ const MAX_OLD_MATCHERS: usize = 1_000;
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Maximum interval of heartbeats: some polyfills take a connection for broken after 45 s.
 const MAX_HEARTBEAT: Duration = Duration::from_secs(30);
-/// Maximum time to wait for updates that other hubs of the cluster have applied.
-const MAX_LAG: Duration = Duration::from_secs(1);
 
 /// Streams the updates of some topics.
 pub(super) async fn get(
@@ -373,19 +371,6 @@ async fn find_cursor(state: &Data<AppState>, requested: Option<String>) -> Resul
         Some(position) => Cursor::After { position, id },
         None => Cursor::Earliest { is_requested: false },
     })
-}
-
-/// Waits until this hub has applied what the log of its cluster has now. Returns false for a single hub.
-async fn wait_for_log(state: &AppState) -> bool {
-    let Some(log) = state.history.log() else { return false };
-    let is_behind = || state.history.head().batch() < log.end;
-    let wait = async {
-        while is_behind() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let _ = tokio::time::timeout(MAX_LAG, wait).await;
-    true
 }
 
 #[cfg(test)]
