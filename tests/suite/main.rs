@@ -71,6 +71,8 @@ mod limits;
 mod logs;
 #[cfg(feature = "mercure")]
 mod mercure;
+#[cfg(any(feature = "cluster", feature = "durable-streams"))]
+mod nginx;
 mod operations;
 mod properties;
 mod publish;

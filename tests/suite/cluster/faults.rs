@@ -4,18 +4,16 @@ use super::fixture::{Cluster, NODES, deployed};
 use super::nats::{Server, free_addresses};
 use super::network::with_network;
 use crate::hub::{Hub, TEST_TIMEOUT, http, is_full_run};
+use crate::nginx::Nginx;
 use crate::reader::Reader;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng, SeedableRng as _};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 const PUBLISHERS: usize = 3;
@@ -304,44 +302,15 @@ async fn checked_history(cluster: &Cluster, acknowledged: &[Vec<String>]) -> Vec
     history
 }
 
-/// nginx with the configuration of `deploy/cluster`.
-struct LoadBalancer {
-    child: Child,
-    address: String,
-    _folder: TempDir,
-}
-
-impl LoadBalancer {
-    fn start(cluster: &Cluster) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut site = std::fs::read_to_string(deployed("nginx.conf")).unwrap();
-        for (n, hub) in cluster.hubs.iter().enumerate() {
-            site = site.replace(&format!("fanfare-{}:8080", n + 1), &hub.address);
-        }
-        let address = free_addresses().remove(0);
-        site = site.replace("listen 8080;", &format!("listen {address};"));
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        std::fs::write(path("site"), site).unwrap();
-        let config = format!(
-            "daemon off; pid {}; error_log {}; worker_processes 1; user root;\n\
-             events {{ worker_connections 512; }}\nhttp {{ access_log off; include {}; }}\n",
-            path("pid"),
-            path("log"),
-            path("site")
-        );
-        std::fs::write(path("config"), config).unwrap();
-        let mut command = Command::new("nginx");
-        let child = command.args(["-c", &path("config"), "-p", &path("")]).spawn().unwrap();
-        Self { child, address, _folder: folder }
+/// Starts nginx with the configuration of `deploy/cluster`.
+fn start_balancer(cluster: &Cluster) -> Nginx {
+    let mut site = std::fs::read_to_string(deployed("nginx.conf")).unwrap();
+    for (n, hub) in cluster.hubs.iter().enumerate() {
+        site = site.replace(&format!("fanfare-{}:8080", n + 1), &hub.address);
     }
-}
-
-impl Drop for LoadBalancer {
-    fn drop(&mut self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).unwrap();
-        self.child.wait().unwrap();
-    }
+    let address = free_addresses().remove(0);
+    let site = site.replace("listen 8080;", &format!("listen {address};"));
+    Nginx::start(address, &site)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -349,7 +318,7 @@ impl Drop for LoadBalancer {
 async fn clients_behind_a_load_balancer_without_affinity_miss_nothing() {
     let mut cluster = Cluster::start().await;
     cluster.hubs.iter_mut().for_each(Hub::keep_address);
-    let balancer = LoadBalancer::start(&cluster);
+    let balancer = start_balancer(&cluster);
     let clients = Clients::start(vec![balancer.address.clone()], &mut rand::rng());
     wait_for_progress(&clients.load, &cluster, "the start").await;
     for n in 0..NODES {

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::credentials::file_with_keys;
+use crate::nginx::{Nginx, free_address};
+use futures_util::StreamExt as _;
 use serde_json::json;
 
 const WRITER: (&str, &str) = ("Authorization", "Bearer writer-secret");
@@ -133,4 +135,58 @@ async fn r23_reserved_paths_are_not_implemented() {
         assert_eq!(answer.status, 501, "{method}");
         assert_eq!(answer.json()["code"], "not_implemented");
     }
+}
+
+/// Returns the configuration of nginx in the documentation, for a hub and an address.
+fn cache_configuration(hub: &Hub, address: &str) -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/durable-streams.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, site) = page.split_once("```nginx\n").unwrap();
+    let (site, _) = site.split_once("```").unwrap();
+    let site = site.replace("/var/cache/nginx", "{folder}cache");
+    site.replace("listen 80;", &format!("listen {address};")).replace("fanfare:8080", &hub.address)
+}
+
+#[tokio::test]
+#[ignore = "needs nginx"]
+async fn r14_a_cache_serves_a_thousand_readers_at_the_cost_of_one() {
+    let hub = start_with(&["--max-event-bytes", "1MiB"]).await;
+    create(&hub, "s", &[TEXT], "").await;
+    for part in ["a", "b", "c"] {
+        append(&hub, "s", &[TEXT], &part.repeat(1024 * 1024)).await;
+    }
+    append(&hub, "s", &[CLOSED], "").await;
+    let address = free_address();
+    let nginx = Nginx::start(address.clone(), &cache_configuration(&hub, &address));
+    let (http, nginx) = (reqwest::Client::new(), &nginx);
+    let read = |_| {
+        let http = http.clone();
+        async move {
+            let (mut offset, mut bytes) = ("-1".to_owned(), 0);
+            loop {
+                let url = format!("http://{}{ROOT}/s?offset={offset}", nginx.address);
+                // nginx may not listen yet.
+                let Ok(answer) = http.get(&url).send().await else {
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    continue;
+                };
+                assert_eq!(answer.status(), 200);
+                let headers = answer.headers().clone();
+                let part = answer.bytes().await.unwrap();
+                assert!(part.iter().all(|byte| *byte == b"abc"[bytes / (1024 * 1024)]));
+                bytes += part.len();
+                if headers.contains_key("stream-closed") {
+                    return bytes;
+                }
+                offset = headers["stream-next-offset"].to_str().unwrap().to_owned();
+            }
+        }
+    };
+    let readers = futures_util::stream::iter(0..1_000).map(read).buffer_unordered(50);
+    let read_bytes: Vec<usize> = readers.collect().await;
+    assert!(read_bytes.iter().all(|bytes| *bytes == 3 * 1024 * 1024));
+    let log = hub.log();
+    let requests = log.lines().filter(|line| line.contains("method=GET path=\"/v1/stream/s\""));
+    let requests = requests.count();
+    assert!((3..=4).contains(&requests), "{requests} requests reached the hub\n{log}");
 }
