@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Maximum time to wait for entries that other hubs of the cluster have applied.
 #[cfg(any(feature = "durable-streams", feature = "mercure"))]
 const MAX_LAG: Duration = Duration::from_secs(1);
+/// Interval of looking for them.
+#[cfg(any(feature = "durable-streams", feature = "mercure"))]
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs a read that may wait for the disk on another thread, in a bounded number of such reads.
 pub(crate) async fn read_history<T, E>(
@@ -36,16 +39,17 @@ where
     result.map_err(JournalError::unfinished)?.map_err(E::into)
 }
 
-/// Waits until this hub has applied what the log of its cluster has now. Returns false for a single hub.
+/// Waits until `is_known` returns true, for what another hub of the cluster may have applied before this one. Returns
+/// false at once for a single hub, and after [`MAX_LAG`].
 #[cfg(any(feature = "durable-streams", feature = "mercure"))]
-pub(crate) async fn wait_for_log(state: &AppState) -> bool {
-    let Some(log) = state.history.log() else { return false };
-    let is_behind = || state.history.head().batch() < log.end;
+pub(crate) async fn wait_for_log(state: &AppState, is_known: impl AsyncFn() -> bool) -> bool {
+    if state.history.log().is_none() {
+        return false;
+    }
     let wait = async {
-        while is_behind() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        while !is_known().await {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    let _ = tokio::time::timeout(MAX_LAG, wait).await;
-    true
+    tokio::time::timeout(MAX_LAG, wait).await.is_ok()
 }

@@ -2,6 +2,7 @@
 //!
 //! Reads are recorded in memory, and in the journal once they prolong a lifetime by a tenth. A start counts as a use.
 
+use super::last_values::off_thread;
 use super::publish_with_retry::publish;
 use super::supervisor::SourceHandle;
 use crate::event::durable::{Lifetime, StreamChange, StreamCommand};
@@ -94,7 +95,8 @@ impl Lifetimes {
     pub async fn run(self, _feed: SourceHandle, history: Arc<History>) -> Result<(), SourceError> {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
-            for (name, created) in self.over(&history) {
+            let (lifetimes, history) = (self.clone(), history.clone());
+            for (name, created) in off_thread(move || Ok(lifetimes.over(&history))).await? {
                 match command(&self.0.publisher, name, StreamChange::Expire { created }).await {
                     // It was used or removed meanwhile.
                     Ok(()) | Err(PublishError::Refused(_)) => {}
@@ -113,10 +115,9 @@ impl Lifetimes {
             history.stream_state(name).is_some_and(|state| state.created == found.created)
         });
         let (mut over, now) = (Vec::new(), now());
-        history.for_each_record(|name, record| {
+        history.for_each_lifetime(|name, record| {
             let used = record.used.max(self.last_use(name, record.created));
-            let may_be_over = !record.is_deleted && record.properties.lifetime.is_over(used, now);
-            if may_be_over && over.len() < MAX_REMOVED {
+            if over.len() < MAX_REMOVED && record.properties.lifetime.is_over(used, now) {
                 over.push((name.clone(), record.created));
             }
         });

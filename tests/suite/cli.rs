@@ -568,3 +568,14 @@ async fn terminals_are_shown_colours_unless_disabled() {
     let piped = stdout_of(fanfare(&hub, &["tail", "s", "--from", "start", "--no-follow"]));
     assert!(piped.contains("failed") && !piped.contains('\u{1b}'), "{piped:?}");
 }
+
+#[tokio::test]
+async fn bytes_are_exported_and_imported_unchanged() {
+    let (from, to) = (Hub::start(&[]).await, Hub::start(&[]).await);
+    from.post("/publish", json!({ "stream": "b", "data": "AP8=", "encoding": "base64" })).await;
+    let lines = stdout_of(fanfare(&from, &["export", "b"]));
+    let imported = run_with_input(fanfare(&to, &["import", "-"]), lines.as_bytes());
+    assert!(imported.status.success(), "{imported:?}");
+    let copied = stdout_of(fanfare(&to, &["export", "b"]));
+    assert!(copied.contains(r#""data":"AP8=","encoding":"base64""#), "{copied}");
+}

@@ -7,6 +7,8 @@ pub mod laws;
 #[cfg(feature = "chat")]
 mod chats;
 mod credentials;
+#[cfg(feature = "durable-streams")]
+mod durable;
 mod events;
 mod settings;
 #[cfg(feature = "mercure")]

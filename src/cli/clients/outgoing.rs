@@ -23,6 +23,9 @@ pub(super) struct Event<'a> {
     #[serde(rename = "type")]
     pub(super) kind: &'a str,
     pub(super) data: &'a RawValue,
+    /// Encoding of data that is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) encoding: Option<&'a str>,
     pub(super) key: &'a str,
 }
 

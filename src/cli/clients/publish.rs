@@ -114,7 +114,7 @@ async fn publish_one(
             serde_json::from_str(&data).context("the data is not valid JSON")?;
         let streams = to_raw_value(stream)?;
         let key = key.clone().unwrap_or_else(|| Uuid::new_v4().simple().to_string());
-        let event = Event { stream: &streams, kind, data: &data, key: &key };
+        let event = Event { stream: &streams, kind, data: &data, encoding: None, key: &key };
         ("/publish".to_owned(), event.json()?)
     } else {
         (format!("/streams/{}/events?type={}", quoted(stream), quoted(kind)), data)
@@ -189,7 +189,8 @@ impl Lines {
             to_raw_value(line)?
         };
         let key = format!("{}:{number}", self.key);
-        Event { stream: &self.stream, kind: &self.kind, data: &data, key: &key }.json()
+        Event { stream: &self.stream, kind: &self.kind, data: &data, encoding: None, key: &key }
+            .json()
     }
 }
 

@@ -157,7 +157,8 @@ impl OutputSpool {
         self.with(|state| {
             state.count += 1;
             let key = format!("{}:{}", self.key, state.count);
-            let event = Event { stream: &self.stream, kind, data, key: &key }.json();
+            let event =
+                Event { stream: &self.stream, kind, data, encoding: None, key: &key }.json();
             let queued = event.and_then(|event| {
                 state.spool.push(event).context("cannot write the queue of events to disk")
             });

@@ -200,6 +200,7 @@ struct Line<'a> {
     kind: String,
     #[serde(borrow)]
     data: &'a RawValue,
+    encoding: Option<String>,
     key: Option<String>,
 }
 
@@ -295,7 +296,8 @@ fn event(line: &str) -> anyhow::Result<Option<String>> {
         (None, Some(id)) => format!("import:{id}"),
         (None, None) => bail!("missing `id` or `key`"),
     };
-    Event { stream: parsed.stream, kind: &parsed.kind, data: parsed.data, key: &key }
+    let encoding = parsed.encoding.as_deref();
+    Event { stream: parsed.stream, kind: &parsed.kind, data: parsed.data, encoding, key: &key }
         .json()
         .map(Some)
 }

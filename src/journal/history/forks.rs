@@ -69,9 +69,9 @@ impl History {
         self.streams.get(name).map(|row| row.last)
     }
 
-    /// Calls `visit` for every stream that was created with properties.
-    pub fn for_each_record(&self, visit: impl FnMut(&StreamName, &StreamRecord)) {
-        self.streams.for_each_record(visit);
+    /// Calls `visit` for every stream that has a lifetime.
+    pub fn for_each_lifetime(&self, visit: impl FnMut(&StreamName, &StreamRecord)) {
+        self.streams.for_each_lifetime(visit);
     }
 
     /// Returns the entries of which a stream consists, the newest first.

@@ -3,6 +3,7 @@
 use super::super::keys::{self, Decoder, Encoder, StreamNumber};
 use super::super::kv::Kv;
 use super::super::stream_record::StreamRecord;
+use crate::event::durable::Lifetime;
 use crate::event::{Position, StreamName, Timestamp};
 use crate::journal::error::JournalError;
 use dashmap::DashMap;
@@ -220,11 +221,15 @@ impl Streams {
         }
     }
 
-    /// Calls `visit` for the record of every stream that has one.
-    pub(crate) fn for_each_record(&self, mut visit: impl FnMut(&StreamName, &StreamRecord)) {
+    /// Calls `visit` for the record of every stream that has a lifetime.
+    pub(crate) fn for_each_lifetime(&self, mut visit: impl FnMut(&StreamName, &StreamRecord)) {
         for item in &self.records {
-            if let Some(name) = self.name_of(*item.key()) {
-                visit(&name, item.value());
+            let (number, record) = item.pair();
+            if record.properties.lifetime != Lifetime::Unlimited
+                && !record.is_deleted
+                && let Some(name) = self.name_of(*number)
+            {
+                visit(&name, record);
             }
         }
     }

@@ -50,7 +50,7 @@ pub(super) fn text<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'
 }
 
 /// Returns the content type of a request, if it has one.
-pub(super) fn content_type(request: &HttpRequest) -> Result<Option<ContentType>, Problem> {
+pub(crate) fn content_type(request: &HttpRequest) -> Result<Option<ContentType>, Problem> {
     match text(request, HeaderName::as_str(&header::CONTENT_TYPE))? {
         None | Some("") => Ok(None),
         Some(value) => ContentType::parse(value).map(Some).map_err(Problem::query),
@@ -58,12 +58,12 @@ pub(super) fn content_type(request: &HttpRequest) -> Result<Option<ContentType>,
 }
 
 /// Returns true if a request closes its stream. Any value but `true` counts as none.
-pub(super) fn closes(request: &HttpRequest) -> Result<bool, Problem> {
+pub(crate) fn closes(request: &HttpRequest) -> Result<bool, Problem> {
     Ok(text(request, STREAM_CLOSED)?.is_some_and(|value| value.eq_ignore_ascii_case("true")))
 }
 
 /// Returns the sequence of an append, if it has one.
-pub(super) fn seq(request: &HttpRequest) -> Result<Option<Box<str>>, Problem> {
+pub(crate) fn seq(request: &HttpRequest) -> Result<Option<Box<str>>, Problem> {
     match text(request, STREAM_SEQ)? {
         Some(seq) if seq.len() > MAX_SEQ_BYTES => {
             Err(malformed(STREAM_SEQ, format!("a sequence has at most {MAX_SEQ_BYTES} bytes")))
@@ -81,7 +81,7 @@ pub(super) fn number(field: &str, text: &str) -> Result<u64, Problem> {
 }
 
 /// Returns the lifetime that a request asks for, if it asks for one.
-pub(super) fn lifetime(request: &HttpRequest) -> Result<Option<Lifetime>, Problem> {
+pub(crate) fn lifetime(request: &HttpRequest) -> Result<Option<Lifetime>, Problem> {
     match (text(request, STREAM_TTL)?, text(request, STREAM_EXPIRES_AT)?) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => {
@@ -99,7 +99,7 @@ pub(super) fn lifetime(request: &HttpRequest) -> Result<Option<Lifetime>, Proble
 }
 
 /// Returns the producer of an append, if it names one.
-pub(super) fn producer(request: &HttpRequest) -> Result<Option<ProducerWrite>, Problem> {
+pub(crate) fn producer(request: &HttpRequest) -> Result<Option<ProducerWrite>, Problem> {
     let id = text(request, PRODUCER_ID)?;
     let (epoch, seq) = (text(request, PRODUCER_EPOCH)?, text(request, PRODUCER_SEQ)?);
     let (id, epoch, seq) = match (id, epoch, seq) {

@@ -12,7 +12,7 @@ const MAX_MESSAGES: usize = MAX_ENTRIES_PER_BATCH - 3;
 
 /// Returns the messages of a body: the elements of a JSON array, another JSON value, or bytes in pieces of at most
 /// `max_bytes`.
-pub(super) fn read(
+pub(crate) fn read(
     stream: &StreamName,
     content_type: &ContentType,
     body: &Bytes,

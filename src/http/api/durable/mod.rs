@@ -13,13 +13,14 @@ mod create;
 mod delete;
 mod follow;
 mod fork;
-mod headers;
-mod messages;
+pub(crate) mod headers;
+pub(crate) mod messages;
 mod offset;
 mod read;
 mod response;
 
 pub(crate) use headers::REQUEST_HEADERS;
+pub(crate) use offset::Offset;
 pub(crate) use response::RESPONSE_HEADERS;
 
 use crate::config::DurableSettings;
@@ -81,7 +82,7 @@ fn stream_at(root: &str, path: &str) -> Result<StreamName, Problem> {
 /// knows of it.
 async fn found(state: &AppState, name: &StreamName) -> Result<StreamState, Problem> {
     if state.history.stream_state(name).is_none() {
-        wait_for_log(state).await;
+        wait_for_log(state, async || state.history.stream_state(name).is_some()).await;
     }
     existing(state, name)
 }

@@ -8,7 +8,7 @@ const DIGITS: usize = 16;
 
 /// Offset in a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Offset {
+pub(crate) enum Offset {
     /// Before everything that is stored.
     Start,
     /// After everything that is stored now.
@@ -24,7 +24,7 @@ pub(super) enum Offset {
 
 impl Offset {
     /// Parses an offset; an error names `field`.
-    pub(super) fn parse(field: &str, text: &str) -> Result<Self, Problem> {
+    pub(crate) fn parse(field: &str, text: &str) -> Result<Self, Problem> {
         let malformed = || {
             let why = format!("{text:?} is not an offset; give -1, now, or one of this hub");
             Problem::new(Code::Malformed, why).field(field)
@@ -47,7 +47,7 @@ impl Offset {
     }
 
     /// Returns the id of the entry before the offset, if it has the form of one that the hub gave.
-    pub(super) fn id(self) -> Option<EventId> {
+    pub(crate) fn id(self) -> Option<EventId> {
         match self {
             Self::Start | Self::Now => None,
             Self::After { epoch, position } => {

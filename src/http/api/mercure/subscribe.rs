@@ -364,7 +364,8 @@ async fn find_cursor(state: &Data<AppState>, requested: Option<String>) -> Resul
         read_history(state, move |history| history.find_update(&id, any_stream))
     };
     let mut position = find().await?;
-    if position.is_none() && wait_for_log(state).await {
+    let is_known = async || matches!(find().await, Ok(Some(_)));
+    if position.is_none() && wait_for_log(state, is_known).await {
         position = find().await?;
     }
     Ok(match position {

@@ -8,6 +8,8 @@ pub mod bodies;
 pub mod chats;
 pub mod clients;
 pub mod credentials;
+#[cfg(feature = "durable-streams")]
+pub mod durable;
 pub mod settings;
 pub mod sse;
 #[cfg(feature = "mercure")]
