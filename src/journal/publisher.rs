@@ -1,10 +1,10 @@
 //! The handle that publishes to a journal.
 
-use super::batch::{ItemResult, PublishUnit, Refusal};
+use super::batch::{Item, ItemResult, PublishUnit, Refusal};
 use super::health::Health;
 use super::intake::{PendingPublish, WriterMessage};
 
-use crate::event::Receipt;
+use crate::event::{MAX_ENTRIES_PER_BATCH, Receipt};
 use crate::telemetry::{BoundHit, Telemetry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,6 +87,11 @@ impl Publisher {
         }
         if let Some(reason) = self.health.poisoned() {
             return Err(PublishError::Poisoned(reason.to_owned()));
+        }
+        let entries: usize = unit.iter().map(Item::max_entries).sum();
+        if entries > MAX_ENTRIES_PER_BATCH {
+            let why = format!("{entries} entries are more than a batch can have");
+            return Err(PublishError::TooLarge(why));
         }
         if !self.health.enqueue(bytes, MAX_QUEUED_PUBLISHES, MAX_QUEUED_BYTES) {
             return Err(self.queue_full_error());

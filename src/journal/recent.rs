@@ -251,8 +251,9 @@ impl Range {
         let mut floors: HashMap<&StreamName, Option<Position>> = HashMap::new();
         let floor_of = |name: &StreamName| {
             let row = streams.get(name);
-            if row.is_some_and(|row| row.is_gone) {
-                return None;
+            if let Some(row) = row.filter(|row| row.is_gone) {
+                // Only its deletion, which is its last entry.
+                return interest.selects(name).then_some(row.last.before());
             }
             let floor = row.map_or(Position::ZERO, |row| row.floor);
             let floor = self.removed_streams.get(name).map_or(floor, |last| floor.max(*last));

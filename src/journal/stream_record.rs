@@ -42,7 +42,7 @@ impl StreamRecord {
     }
 
     /// Returns the last position of its source that it begins with, if it is a fork.
-    pub(super) fn source(&self) -> Option<&ForkSource> {
+    pub fn source(&self) -> Option<&ForkSource> {
         self.properties.source.as_ref()
     }
 

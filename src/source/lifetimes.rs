@@ -75,20 +75,26 @@ impl Lifetimes {
         if last.ms() < found.recorded.ms().saturating_add(share_ms) {
             return;
         }
-        found.recorded = last;
+        let before = std::mem::replace(&mut found.recorded, last);
         drop(found);
-        self.spawn(name.clone(), StreamChange::Touch { created });
+        let (own, name) = (self.clone(), name.clone());
+        actix::spawn(async move {
+            let change = StreamChange::Touch { created };
+            if command(&own.0.publisher, name.clone(), change).await.is_err()
+                && let Some(mut found) = own.0.uses.get_mut(&name)
+            {
+                // The next read tries again.
+                found.recorded = before;
+            }
+        });
     }
 
     /// Removes a stream whose lifetime is over, without waiting for it.
     pub fn expire(&self, name: &StreamName, created: Position) {
-        self.spawn(name.clone(), StreamChange::Expire { created });
-    }
-
-    fn spawn(&self, stream: StreamName, change: StreamChange) {
-        let publisher = self.0.publisher.clone();
+        let (publisher, name) = (self.0.publisher.clone(), name.clone());
+        let change = StreamChange::Expire { created };
         // A failure leaves the stream to the next read or sweep.
-        actix::spawn(async move { drop(command(&publisher, stream, change).await) });
+        actix::spawn(async move { drop(command(&publisher, name, change).await) });
     }
 
     /// Removes streams whose lifetime is over, once a second.

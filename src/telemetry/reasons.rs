@@ -62,6 +62,8 @@ reasons! {
         Complete = "complete",
         /// The maximum time of a session of its protocol was over.
         Lifetime = "lifetime",
+        /// Retention removed events that it had not read, which its protocol cannot report in-band.
+        Overtaken = "overtaken",
         /// The credential expired.
         Expired = "token_expired",
         /// The credential was revoked.

@@ -64,12 +64,24 @@ pub struct FollowView {
 impl FollowView {
     /// Returns the cursor at a time: the number of the interval, or more if the client has that already.
     pub fn cursor(&self, now: Timestamp) -> u64 {
-        let current = now.ms().saturating_sub(CURSOR_EPOCH_MS) / CURSOR_INTERVAL_MS;
+        let current = interval(now);
         match self.cursor {
             Some(seen) if seen >= current => seen.saturating_add(1),
             _ => current,
         }
     }
+}
+
+/// Returns true if a cursor is current or ahead, by at most a day. Readers with other cursors are all served alike.
+pub fn is_plausible_cursor(cursor: u64, now: Timestamp) -> bool {
+    /// Number of intervals of a day.
+    const DAY: u64 = 24 * 60 * 60 * 1_000 / CURSOR_INTERVAL_MS;
+    let current = interval(now);
+    (current..=current.saturating_add(DAY)).contains(&cursor)
+}
+
+fn interval(now: Timestamp) -> u64 {
+    now.ms().saturating_sub(CURSOR_EPOCH_MS) / CURSOR_INTERVAL_MS
 }
 
 /// Text of an offset: epoch and position in hexadecimal, so that offsets sort as text.
@@ -122,7 +134,7 @@ pub(super) fn entry(out: &mut Vec<u8>, entry: &Entry, view: &FollowView) {
             out.extend_from_slice(&view.form.message(payload));
             line(out, b"]", b"");
         }
-        MessageForm::Text => data(out, &payload.as_utf8()),
+        MessageForm::Text => data(out, String::from_utf8_lossy(payload.as_bytes()).as_bytes()),
         MessageForm::Binary => line(out, b"data:", STANDARD.encode(payload.as_bytes()).as_bytes()),
     }
     out.push(b'\n');

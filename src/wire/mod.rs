@@ -31,7 +31,9 @@ pub use control::{
 };
 pub use csv::{Columns, header};
 #[cfg(feature = "durable-streams")]
-pub use follow::{FollowState, FollowView, MessageForm, follow_control, offset};
+pub use follow::{
+    FollowState, FollowView, MessageForm, follow_control, is_plausible_cursor, offset,
+};
 pub use reply::{end_receipt, receipt, receipts, summary};
 pub use sse_decoder::{SseDecoder, SseEvent, SseFrame, TooLarge};
 pub use view::{Format, View};

@@ -130,6 +130,14 @@ impl View {
         self.has_control()
     }
 
+    /// Returns true if a reader that retention has overtaken is disconnected, because nothing in its format tells it.
+    pub fn ends_at_gap(&self) -> bool {
+        #[cfg(feature = "durable-streams")]
+        return self.format == Format::Follow;
+        #[cfg(not(feature = "durable-streams"))]
+        false
+    }
+
     /// Returns the options of a table.
     pub fn style(&self) -> csv::TableOptions {
         csv::TableOptions { envelope: self.envelope, escape_formulas: self.escape_formulas }
@@ -158,8 +166,9 @@ impl View {
             Format::Records => false,
             #[cfg(feature = "mercure")]
             Format::Updates => false,
+            // The last event of one stream need not be that of another.
             #[cfg(feature = "durable-streams")]
-            Format::Follow => false,
+            Format::Follow => true,
         }
     }
 }

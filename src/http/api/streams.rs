@@ -262,7 +262,8 @@ async fn delete_stream(state: &AppState, request: &HttpRequest) -> Result<HttpRe
 
 /// Refuses a caller who may not delete `stream`.
 pub(crate) fn check_delete(caller: &Caller, stream: &StreamName) -> Result<(), Problem> {
-    if caller.grants.may_delete(stream) {
+    let is_own = stream.is_written_by_hub();
+    if caller.grants.may_delete(stream) && (caller.grants.admin || !is_own) {
         return Ok(());
     }
     let why = format!("permission denied: you cannot delete {stream:?}");

@@ -24,7 +24,9 @@ pub(in crate::hub) fn frame(
     wire::entry(out, id, entry, view, reader);
     #[cfg(feature = "durable-streams")]
     if let Some(follow) = &view.follow {
-        let tail = entry.streams.first().and_then(|stream| history.tail(stream));
+        let followed = reader.and_then(|reader| reader.exact_streams()?.first().copied());
+        let followed = followed.or(entry.streams.first());
+        let tail = followed.and_then(|stream| history.tail(stream));
         let is_last = tail == Some(entry.position);
         let (is_closed, is_up_to_date) = match entry.body {
             Body::Event { .. } => (false, is_last),

@@ -205,6 +205,7 @@ impl Polling<'_> {
         session.sent_events += page.events;
         session.ended.extend(page.ends);
         let prefix = session.prefix.take_if(|_| !page.bytes.is_empty());
+        let session_ends_at_gap = session.view.ends_at_gap();
         if let Some(view) = page.learned_view.filter(|view| !view.awaits_columns())
             && self.members.change_view(key, view)
         {
@@ -214,6 +215,9 @@ impl Polling<'_> {
         telemetry.replayed(page.source, page.events);
         if page.gap {
             telemetry.session_gap();
+            if session_ends_at_gap {
+                return self.end_at_gap(key);
+            }
         }
         if page.bytes.is_empty() {
             return Step::Later;
@@ -222,6 +226,14 @@ impl Polling<'_> {
             Some(prefix) => Step::Yield([&prefix[..], &page.bytes].concat().into()),
             None => Step::Yield(page.bytes.into()),
         }
+    }
+
+    /// Ends a session whose protocol cannot report a gap: the next request of its client gets the reason.
+    fn end_at_gap(&mut self, key: SessionKey) -> Step {
+        if let Some(session) = self.members.session_mut(key) {
+            session.closing = Some(CloseReason::Overtaken);
+        }
+        Step::Again
     }
 
     /// Lets a session that has everything dispatched so far read its queue, or closes it if all its

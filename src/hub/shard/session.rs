@@ -200,6 +200,10 @@ impl Session {
         if self.interest.topics().is_some() {
             return false;
         }
+        // Its reader does not continue with a later stream of the same name.
+        if self.view.ends_at_gap() && !self.ended.is_empty() {
+            return true;
+        }
         let Some(names) = self.interest.exact_streams() else { return false };
         self.cursor <= history.head()
             && names.iter().all(|name| {

@@ -56,6 +56,12 @@ impl Changes {
         self.list.push((key, Some(value)));
     }
 
+    /// Puts a value whose key an earlier change may have.
+    pub(super) fn put_again(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.put(key, value);
+        self.may_repeat = true;
+    }
+
     pub(super) fn remove(&mut self, key: Vec<u8>) {
         self.list.push((key, None));
         self.may_repeat = true;
@@ -66,7 +72,7 @@ impl Changes {
         self.list.append(&mut later.list);
     }
 
-    /// Returns the changes, each key once. Only removals and appended changes can repeat a key, so
+    /// Returns the changes, each key once. Only removals, values put again and appended changes can repeat a key, so
     /// that the usual batch is returned as it is.
     fn into_list(self) -> Vec<Change> {
         if self.may_repeat {

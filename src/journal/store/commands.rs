@@ -46,11 +46,20 @@ impl Staging<'_> {
     }
 
     fn put_record(&mut self, row: &StreamRow, stream: &StreamName, record: StreamRecord) {
-        self.staged.changes.put(keys::record(row.number), record.write());
+        self.staged.changes.put_again(keys::record(row.number), record.write());
         let mut row = *row;
         row.set_record(&record);
         self.staged.records.insert(row.number, Some(record));
         self.staged.rows.insert(stream.clone(), Some(row));
+    }
+
+    /// Forgets the record of a stream that is as one without properties again.
+    fn forget_record(&mut self, row: &StreamRow, stream: StreamName) {
+        self.staged.changes.remove(keys::record(row.number));
+        self.staged.records.insert(row.number, None);
+        let mut row = *row;
+        row.has_record = false;
+        self.staged.rows.insert(stream, Some(row));
     }
 
     /// Returns a stream that was created at a position, with its record.
@@ -152,7 +161,7 @@ impl Staging<'_> {
         }
         if let Some(ProducerWrite { id, epoch, seq }) = append.producer {
             let state = ProducerState { epoch, seq, time };
-            self.staged.changes.put(keys::producer(row.number, &id), state.write());
+            self.staged.changes.put_again(keys::producer(row.number, &id), state.write());
             self.producers.insert((row.number, id), state);
         }
         Ok(Ok(()))
@@ -231,10 +240,17 @@ impl Staging<'_> {
         while let Some(record) = self.record(number) {
             self.staged.changes.remove(keys::record(number));
             self.staged.records.insert(number, None);
-            let Some(ForkSource { stream, .. }) = record.properties.source else { return };
+            let Some(ForkSource { stream, created, .. }) = record.properties.source else { return };
             let Some(row) = self.row(&stream) else { return };
-            let Some(source) = self.record(row.number) else { return };
+            let Some(source) = self.record(row.number).filter(|found| found.created == created)
+            else {
+                return;
+            };
             let source = StreamRecord { forks: source.forks.saturating_sub(1), ..source };
+            let is_plain = source.created == Position::ZERO && source.seq.is_none();
+            if source.forks == 0 && !source.is_deleted && is_plain && source.closed_by.is_none() {
+                return self.forget_record(&row, stream);
+            }
             if source.forks > 0 || !source.is_deleted {
                 return self.put_record(&row, &stream, source);
             }
@@ -262,11 +278,12 @@ fn check_append(
     append: &Append,
     state: Option<ProducerState>,
 ) -> Result<(), CommandRefusal> {
+    let is_empty = append.drafts.is_empty() && !append.close;
     let repeated = state
         .zip(append.producer.as_ref())
         .filter(|(state, write)| state.epoch == write.epoch && write.seq <= state.seq);
     let applied = repeated.map(|(state, _)| CommandRefusal::Applied { seq: Some(state.seq) });
-    if row.end.is_some() {
+    if row.end.is_some() || is_empty {
         let is_same_close = append.producer.is_some() && append.producer == record.closed_by;
         let closes_again = append.drafts.is_empty() && append.close && append.producer.is_none();
         return Err(match applied {

@@ -132,7 +132,10 @@ impl Store {
 
     /// Removes a stream, unless it has an entry after `last`. This hub may still have entries of it.
     fn remove_emptied(&mut self, name: &StreamName, last: Position) {
-        let Some(row) = self.streams.get(name).filter(|row| row.last == last) else { return };
+        let Some(row) = self.streams.get(name) else { return };
+        if row.last != last || row.has_record {
+            return;
+        }
         self.subtract_bytes(row.sole_bytes);
         self.totals.removed_to = self.totals.removed_to.max(last);
         self.removals += 1;

@@ -26,11 +26,17 @@ async fn a_stream_is_the_same_for_both_protocols() {
     let all = r#"[{"n":1},"text","line",{"n":2}]"#;
     assert_eq!(get(&hub, "s").await.text(), all);
     assert_eq!(get(&hub, "other").await.text(), r#"[{"n":2}]"#);
+    // The last event of one stream is up to date, although another one of its streams has more.
+    hub.publish("s", "more").await;
+    let mut of_other = follow(&hub, "other", "-1").await;
+    assert_eq!(of_other.next().await.unwrap().data, r#"[{"n":2}]"#);
+    assert_eq!(of_other.next().await.unwrap().json()["upToDate"], true);
+    let all = r#"[{"n":1},"text","line",{"n":2},"more"]"#;
     let described = hub.get("/streams/s").await.1;
-    assert_eq!((&described["events"], &described["state"]), (&json!(4), &json!("open")));
+    assert_eq!((&described["events"], &described["state"]), (&json!(5), &json!("open")));
     let lines = hub.http.get(hub.url("/streams/s/events?from=start&follow=false&format=ndjson"));
     let lines = lines.send().await.unwrap().text().await.unwrap();
-    assert_eq!(lines.lines().filter(|line| line.contains("\"message\"")).count(), 4, "{lines}");
+    assert_eq!(lines.lines().filter(|line| line.contains("\"message\"")).count(), 5, "{lines}");
     // An id of one protocol is the offset of the other, apart from its form.
     hub.kill();
     hub.restart().await;
@@ -71,6 +77,8 @@ async fn bytes_are_published_by_both_protocols_and_are_base64_in_text_formats() 
     create(&hub, "t", &[TEXT], "").await;
     assert_eq!(send(&hub, "POST", "t", &[TEXT], vec![b'a', 255]).await.status, 204);
     assert_eq!(get(&hub, "t").await.body, [b'a', 255]);
+    let mut follower = follow(&hub, "t", "-1").await;
+    assert_eq!(follower.next().await.unwrap().data, "a\u{fffd}", "and is no base64 in a text");
     let lines = hub.http.get(hub.url("/streams/b/events?from=start&follow=false&format=ndjson"));
     let lines = lines.send().await.unwrap().text().await.unwrap();
     let line: serde_json::Value = serde_json::from_str(lines.lines().nth(1).unwrap()).unwrap();

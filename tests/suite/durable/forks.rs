@@ -111,6 +111,14 @@ async fn forks_of_forks_have_a_bound_and_lose_what_retention_removed() {
     }
     assert_eq!(depth, 31);
     assert_eq!(get(&hub, "f31").await.text(), "x");
+    // A stream of the hub's own protocol is as before once its forks are gone.
+    hub.publish("native", "1").await;
+    assert_eq!(fork(&hub, "nf", "native", &[]).await.status, 201);
+    hub.publish("native", "2").await;
+    assert_eq!(get(&hub, "nf").await.text(), r#"["1"]"#);
+    assert_eq!(send(&hub, "DELETE", "nf", &[], "").await.status, 204);
+    assert_eq!(send(&hub, "DELETE", "native", &[], "").await.status, 204);
+    assert_eq!(head(&hub, "native").await.status, 404);
     let start = create(&hub, "r", &[TEXT], "0").await;
     assert_eq!(fork(&hub, "rf", "r", &[]).await.status, 201);
     append(&hub, "rf", &[TEXT], "own").await;

@@ -110,6 +110,30 @@ async fn r17_a_stream_of_events_is_closed_after_its_time() {
 }
 
 #[tokio::test]
+async fn r12_a_reader_that_retention_overtakes_is_disconnected_and_skips_nothing() {
+    let hub = start_with(&["--max-events", "3", "--recent-bytes", "1MiB"]).await;
+    create(&hub, "s", &[TEXT], "").await;
+    let mut reader = follow(&hub, "s", "-1").await;
+    let total = 300;
+    for n in 0..total {
+        append(&hub, "s", &[TEXT], &format!("{n} {}", "x".repeat(100_000))).await;
+    }
+    let (mut next, mut offset) = (0, String::new());
+    while let Some(event) = reader.next().await {
+        reader.bytes.clear();
+        if event.name == "data" {
+            assert_eq!(event.data.split(' ').next().unwrap(), next.to_string());
+            next += 1;
+        } else {
+            offset = event.json()["streamNextOffset"].as_str().unwrap().to_owned();
+        }
+    }
+    assert!(next < total, "the reader was never overtaken");
+    assert_eq!(get(&hub, &format!("s?offset={offset}")).await.status, 410);
+    assert!(hub.metric("fanfare_sessions_closed_total{reason=\"overtaken\"}").await >= 1.0);
+}
+
+#[tokio::test]
 async fn r18_lines_are_spelled_so_that_no_client_eats_a_space() {
     let hub = start().await;
     create(&hub, "s", &[TEXT], " a\n  b\r\nc").await;

@@ -14,7 +14,11 @@ async fn start_with_keys(flags: &[&str]) -> Hub {
     let folder = tempfile::tempdir().unwrap();
     let writer = "publish = [\"a.*\"]\nsubscribe = [\"a.*\"]\ndelete = [\"a.gone\"]";
     let admin = "publish = [\"**\"]\nsubscribe = [\"**\"]\nadmin = true";
-    let keys = [("writer", "writer-secret", writer), ("admin", "admin-secret", admin)];
+    let keys = [
+        ("writer", "writer-secret", writer),
+        ("admin", "admin-secret", admin),
+        ("deleter", "deleter-secret", "delete = [\"**\"]"),
+    ];
     let file = file_with_keys(folder.path(), &keys);
     start_with(&[&["--config", &file], flags].concat()).await
 }
@@ -40,6 +44,8 @@ async fn r14_reads_are_cacheable_by_all_only_without_a_credential() {
         assert_eq!(answer.status, status, "{method} {stream}");
         assert_eq!(answer.header("X-Content-Type-Options"), "nosniff", "{method} {stream}");
         assert_eq!(answer.header("Cross-Origin-Resource-Policy"), "cross-origin");
+        let policy = answer.header("Content-Security-Policy");
+        assert!(policy.contains("sandbox"), "a page in a stream acts for nobody: {policy}");
     }
 }
 
@@ -66,6 +72,8 @@ async fn grants_hold_for_streams_as_elsewhere() {
     create(&hub, "a.gone", &[TEXT, WRITER], "1").await;
     assert_eq!(status("DELETE", "a.gone", &[WRITER]).await, 204);
     // Streams that only the hub writes can be read, and chats and updates not even that.
+    let own = hub.http.delete(hub.url("/streams/system")).bearer_auth("deleter-secret");
+    assert_eq!(own.send().await.unwrap().status(), 403, "only admins delete what the hub writes");
     assert_eq!(status("PUT", "hub.x", &[TEXT, ADMIN]).await, 403);
     assert_eq!(status("POST", "system", &[JSON, ADMIN]).await, 403);
     assert_eq!(status("GET", "chat.x", &[ADMIN]).await, 403);
@@ -85,7 +93,7 @@ async fn grants_hold_for_streams_as_elsewhere() {
         hub.http.get(hub.url("/metrics")).bearer_auth("admin-secret").send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
     assert!(
-        metrics.contains("fanfare_publishes_refused_total{reason=\"forbidden\"} 6\n"),
+        metrics.contains("fanfare_publishes_refused_total{reason=\"forbidden\"} 7\n"),
         "{metrics}"
     );
 }

@@ -1,10 +1,10 @@
 //! POST: appends to a stream, or closes it.
 
 use super::headers::{self, malformed};
-use super::response::{StreamResponse, content_type_of, finish, refused_append};
+use super::response::{StreamResponse, content_type_of, deny_gap, finish, refused_append};
 use super::{existing, found, messages, stream_of};
 use crate::event::durable::{Append, CommandRefusal, ContentType, StreamChange, StreamCommand};
-use crate::event::{Draft, Payload, StreamName};
+use crate::event::{Draft, StreamName};
 use crate::http::api::publish::{check_publish, count_refusal};
 use crate::http::error::{Code, Problem};
 use crate::http::extract::body::read_body;
@@ -26,7 +26,13 @@ pub(super) async fn post(
     request: HttpRequest,
     body: web::Payload,
 ) -> HttpResponse {
-    finish(append(&state, &request, body).await)
+    let mut response = finish(append(&state, &request, body).await);
+    if response.status() == StatusCode::CONFLICT
+        && let Ok(Some(write)) = headers::producer(&request)
+    {
+        deny_gap(&mut response, &write);
+    }
+    response
 }
 
 async fn append(
@@ -72,10 +78,14 @@ async fn prepared(
     if body.is_empty() && !close {
         return Err(malformed("body", "an append has data"));
     }
+    if found.is_ended && !body.is_empty() {
+        // The journal decides whether it was applied before; without messages it can only be refused.
+        let append =
+            Append { created: found.created, drafts: Vec::new(), seq, producer, close: false };
+        return Ok((received, name, append));
+    }
     let drafts = match headers::content_type(request)? {
-        // The journal decides whether it was applied before.
         _ if body.is_empty() => Vec::new(),
-        _ if found.is_ended => vec![Draft::message(name.clone(), Payload::text(""))],
         Some(content_type) => own_messages(state, &name, &found, &content_type, &body)?,
         None => return Err(malformed("Content-Type", "an append has a Content-Type")),
     };

@@ -53,7 +53,12 @@ impl Read {
             gone("the hub does not know the offset: its data was lost, or it is another hub's")
         })?;
         if position < self.found.removed_to {
-            return Err(gone("data after the offset was removed; begin with the offset -1"));
+            return Err(removed());
+        }
+        let source = self.found.record.as_ref().and_then(|record| record.source());
+        let is_inherited = source.is_some_and(|source| position <= source.until);
+        if position < self.found.created && !is_inherited {
+            return Err(gone("the offset is one of an earlier stream of this name"));
         }
         Ok(position)
     }
@@ -65,6 +70,11 @@ impl Read {
     pub(super) fn interest(&self) -> Result<Interest, Problem> {
         Interest::new(vec![Selector::Exact(self.name.clone())], None).map_err(Problem::query)
     }
+}
+
+fn removed() -> Problem {
+    let why = "data after the offset was removed; begin with the offset -1";
+    Problem::new(Code::Gone, why).field("offset")
 }
 
 /// Data of a stream after a position.
@@ -91,6 +101,11 @@ pub(super) async fn read_chunk(
             collected.read(history, &interest, last).map(|()| collected)
         };
         collected = read_history(state, collect).await?;
+    }
+    // Retention may have removed data during the read, or while a long-poll waited.
+    let now = state.history.stream_state(&read.name);
+    if after > Position::ZERO && now.is_some_and(|now| after < now.removed_to) {
+        return Err(removed());
     }
     let is_up_to_date = collected.after >= last;
     let next = if is_up_to_date { last.max(after) } else { collected.after };

@@ -117,6 +117,7 @@ async fn create(
         None => (requested.properties(None), Vec::new()),
     };
     drafts.extend(first_messages(state, &name, &properties, &body)?);
+    messages::check_count(drafts.len(), state.settings.max_event_bytes)?;
     let messages = drafts.len();
     let creation = Creation { properties, drafts, close: requested.close, replaces };
     let change = StreamChange::Create(creation);

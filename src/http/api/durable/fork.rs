@@ -16,6 +16,9 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use std::ops::ControlFlow;
 
+/// Maximum number of reads of history, of thousands of messages each, that look for a sub-offset.
+const MAX_READS: usize = 16;
+
 /// Fork that a request asks for.
 pub(super) struct RequestedFork {
     source: StreamName,
@@ -88,8 +91,12 @@ impl RequestedFork {
             let read = move |history: &History| {
                 advance(history, stream, offset..last, sub_offset, is_json)
             };
-            let beyond =
-                || malformed(FORK_SUB_OFFSET, "the sub-offset is beyond the end of the source");
+            let beyond = || {
+                malformed(
+                    FORK_SUB_OFFSET,
+                    "the sub-offset is beyond the end of the source, or too far from the offset",
+                )
+            };
             (until, rest) = read_history(state, read).await?.ok_or_else(beyond)?;
         }
         let is_text = content_type_of(&found).is_text();
@@ -128,7 +135,10 @@ fn advance(
 ) -> Result<Option<(Position, Vec<u8>)>, JournalError> {
     let Ok(interest) = Interest::new(vec![Selector::Exact(stream)], None) else { return Ok(None) };
     let (mut until, mut part) = (after, Vec::new());
-    while remaining > 0 && after < last {
+    for _ in 0..MAX_READS {
+        if remaining == 0 || after >= last {
+            break;
+        }
         after = history.read(&interest, after, last, &mut |entry| {
             let Body::Event { payload, .. } = &entry.body else { return ControlFlow::Continue(()) };
             let data = payload.as_bytes();

@@ -23,12 +23,18 @@ pub(crate) fn read(
     } else {
         pieces(body, content_type.is_text(), max_bytes)
     };
-    if payloads.len() > MAX_MESSAGES {
-        let why =
-            format!("an append has at most {MAX_MESSAGES} messages or pieces of {max_bytes} bytes");
-        return Err(Problem::new(Code::PayloadTooLarge, why).field("body"));
-    }
+    check_count(payloads.len(), max_bytes)?;
     Ok(payloads.into_iter().map(|payload| Draft::message(stream.clone(), payload)).collect())
+}
+
+/// Fails if an append has too many messages.
+pub(super) fn check_count(count: usize, max_bytes: usize) -> Result<(), Problem> {
+    if count <= MAX_MESSAGES {
+        return Ok(());
+    }
+    let why =
+        format!("an append has at most {MAX_MESSAGES} messages or pieces of {max_bytes} bytes");
+    Err(Problem::new(Code::PayloadTooLarge, why).field("body"))
 }
 
 fn json(body: &[u8], max_bytes: usize) -> Result<Vec<Payload>, Problem> {

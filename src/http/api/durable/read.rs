@@ -13,6 +13,8 @@ use crate::http::error::Problem;
 use crate::http::extract::identity::require_caller;
 use crate::http::extract::query;
 use crate::http::state::AppState;
+use crate::journal::now;
+use crate::wire;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -53,6 +55,7 @@ async fn read(state: &Data<AppState>, request: &HttpRequest) -> Result<HttpRespo
     let value = |name| query::single(&pairs, &[name]).map_err(Problem::query);
     let offset = value("offset")?.map(|text| Offset::parse("offset", text)).transpose()?;
     let cursor = value("cursor")?.and_then(|text| text.parse().ok());
+    let cursor = cursor.filter(|cursor| wire::is_plausible_cursor(*cursor, now()));
     let live = value("live")?.map(Live::parse).transpose()?;
     let found = found(state, &name).await?;
     let read = Read { name, caller, found, offset, cursor };

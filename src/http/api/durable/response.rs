@@ -1,7 +1,7 @@
 //! Responses of the Durable Streams protocol.
 
 use super::headers::{PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED, STREAM_EXPIRES_AT, STREAM_TTL};
-use crate::event::durable::{CommandRefusal, ContentType, Lifetime};
+use crate::event::durable::{CommandRefusal, ContentType, Lifetime, ProducerWrite};
 use crate::event::{Position, StreamName};
 use crate::http::error::Problem;
 use crate::http::state::AppState;
@@ -41,6 +41,9 @@ pub(super) fn finish(result: Result<HttpResponse, Problem>) -> HttpResponse {
     let mut response = result.unwrap_or_else(|problem| problem.error_response());
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The writer of a stream chooses its type: a page that it wrote must not act for who opens it.
+    let policy = HeaderValue::from_static("sandbox; default-src 'none'");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     let policy = HeaderName::from_bytes(RESOURCE_POLICY.as_bytes());
     if let Ok(policy) = policy {
         headers.insert(policy, HeaderValue::from_static("cross-origin"));
@@ -100,6 +103,18 @@ impl StreamResponse {
 
     pub(super) fn body(mut self, body: Vec<u8>) -> HttpResponse {
         self.0.body(body)
+    }
+}
+
+/// Tells a producer that is refused for another reason than a gap that there is none: the client from npm would send
+/// its write again indefinitely.
+pub(super) fn deny_gap(response: &mut HttpResponse, write: &ProducerWrite) {
+    let names = [PRODUCER_EXPECTED_SEQ, PRODUCER_RECEIVED_SEQ];
+    let names = names.map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+    for name in names.into_iter().flatten() {
+        if !response.headers().contains_key(&name) {
+            response.headers_mut().insert(name, HeaderValue::from(write.seq));
+        }
     }
 }
 
