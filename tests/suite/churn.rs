@@ -171,7 +171,7 @@ async fn ten_thousand_connections_end_in_every_way_and_none_stays_counted() {
         "--write-timeout",
         "2s",
         "--drain",
-        "2s",
+        "15s",
     ])
     .await;
     let mut hub = Arc::new(hub);
