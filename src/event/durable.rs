@@ -76,14 +76,14 @@ impl PartialEq for ContentType {
 /// Time at which a stream is removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lifetime {
-    /// Until it is deleted.
+    /// Ends with the deletion of the stream.
     Unlimited,
-    /// So many seconds after it was last read or written.
+    /// Ends a number of seconds after the stream was last read or written.
     AfterUse {
         /// Seconds.
         seconds: u64,
     },
-    /// Until a time.
+    /// Ends at a time.
     Until(Timestamp),
 }
 
@@ -100,7 +100,7 @@ impl Lifetime {
     }
 }
 
-/// One of the writes of a producer, which is applied once however often it is sent.
+/// A write of a producer. It is applied once, even if it is sent several times.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProducerWrite {
     /// Id of the producer, 1 to 255 bytes.
@@ -226,7 +226,7 @@ pub enum CommandRefusal {
     /// The stream exists.
     #[error("the stream exists")]
     Exists,
-    /// There is no such stream.
+    /// The stream does not exist.
     #[error("the stream does not exist")]
     Unknown,
     /// The stream was deleted, and forks of it still have its data.

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 pub enum PayloadKind {
     /// UTF-8 text.
     Text,
-    /// One compact JSON value.
+    /// A compact JSON value.
     Json,
     /// Bytes, which text formats encode as base64.
     Binary,

@@ -37,7 +37,7 @@ pub struct StreamState {
     pub is_ended: bool,
     /// Position up to which entries were removed; zero if none was.
     pub removed_to: Position,
-    /// Its record, if it was created with properties.
+    /// Record of the stream, if it was created with properties.
     pub record: Option<Arc<StreamRecord>>,
 }
 

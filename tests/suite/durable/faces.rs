@@ -1,4 +1,4 @@
-//! One stream read and written by this protocol and by the hub's own.
+//! A stream that is read and written by this protocol and by the hub's own.
 
 use super::*;
 use serde_json::json;

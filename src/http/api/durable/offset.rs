@@ -15,9 +15,9 @@ pub(crate) enum Offset {
     Now,
     /// After an entry.
     After {
-        /// Its epoch, which is larger than any for offsets that the hub never gave.
+        /// Epoch of the entry; larger than any epoch of a hub if the offset is not one of a hub.
         epoch: u64,
-        /// Its position.
+        /// Position of the entry.
         position: Position,
     },
 }
